@@ -1,0 +1,1 @@
+"""An OpenAI-compatible audio proxy: speech, transcription and translation behind one API."""

@@ -1,0 +1,1 @@
+"""The HTTP entrance: routes that translate, nothing else. ``app`` wires everything."""

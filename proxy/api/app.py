@@ -1,0 +1,128 @@
+"""The application: everything is wired here, in one visible place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette._utils import get_route_path
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from proxy.accounting.keys import Keys
+from proxy.api import catalog, failures, health, openapi
+from proxy.api.access import operator
+from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
+from proxy.api.exchange import Bounds
+from proxy.api.identity import RequestIds
+from proxy.calls import Line
+from proxy.config import Config, GeneralSettings
+from proxy.gateway import Gateway
+from proxy.providers import registry
+from proxy.storage.spool import SpoolRoom
+from proxy.telemetry import Telemetry
+from proxy.upstream.client import Upstream
+from proxy.upstream.transport import HTTPTransport
+
+MEGABYTE = 1_048_576
+EXPOSED_HEADERS = (
+    "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
+)  # fmt: skip
+
+
+def build(config: Config) -> FastAPI:
+    general = config.general
+    transport = HTTPTransport(max_connections=general.max_concurrent_streams)
+    upstream = Upstream({"http": transport, "https": transport})
+    gateway = Gateway(lines(config), upstream)
+    telemetry = Telemetry()
+    room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
+    bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await upstream.aclose()
+        room.close()
+
+    app = App(title="audio-proxy", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.draining = False
+    app.state.keys = Keys(
+        master=general.master_key.get_secret_value() if general.master_key else None,
+        metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
+    )
+    speech = SpeechEndpoint(gateway, app.state.keys, telemetry, bounds)
+    transcriptions = TranscriptionEndpoint(gateway, app.state.keys, telemetry, bounds, room=room, task="transcribe")
+    translations = TranscriptionEndpoint(gateway, app.state.keys, telemetry, bounds, room=room, task="translate")
+    endpoints = {"/audio/speech": speech, "/audio/transcriptions": transcriptions, "/audio/translations": translations}
+    for path, endpoint in endpoints.items():
+        for prefix in ("/v1", ""):
+            app.add_hot_route(prefix + path, _with_cors(endpoint, general))
+    app.include_router(catalog.router(gateway, created=int(time.time()), public=general.public_catalog))
+    app.include_router(health.router(gateway, telemetry))
+    if general.docs_enabled:
+        _serve_docs(app)
+    failures.install(app, telemetry)
+    if general.cors_origins:
+        app.add_middleware(CORSMiddleware, **_cors(general))
+    app.add_middleware(RequestIds)
+    return app
+
+
+class App(FastAPI):
+    """FastAPI, with a way past its middleware and router for the audio endpoints: those cost more than a call itself."""
+
+    hot: dict[str, ASGIApp]
+
+    def add_hot_route(self, path: str, endpoint: ASGIApp) -> None:
+        """``POST path`` goes straight to ``endpoint``; any other method gets its 405 from the router."""
+        self.__dict__.setdefault("hot", {})[path] = endpoint
+        self.router.routes.append(Route(path, endpoint, methods=["POST"]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            endpoint = self.hot.get(get_route_path(scope))
+            if endpoint is not None:
+                await endpoint(scope, receive, send)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def _cors(general: GeneralSettings) -> dict[str, Any]:
+    return {
+        "allow_origins": list(general.cors_origins),
+        "allow_methods": ["GET", "POST"],
+        "allow_headers": ["*"],
+        "expose_headers": list(EXPOSED_HEADERS),
+    }
+
+
+def _with_cors(endpoint: ASGIApp, general: GeneralSettings) -> ASGIApp:
+    return CORSMiddleware(endpoint, **_cors(general)) if general.cors_origins else endpoint
+
+
+def lines(config: Config) -> Mapping[str, Sequence[Line]]:
+    """The model groups with their vendors' adapters bound."""
+    return {
+        name: [Line(deployment, registry.bind(deployment, config.environment)) for deployment in deployments]
+        for name, deployments in config.groups.items()
+    }
+
+
+def _serve_docs(app: FastAPI) -> None:
+    document = openapi.document(app)
+
+    @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(operator)])
+    async def schema() -> dict[str, object]:
+        return document
+
+    @app.get("/docs", include_in_schema=False, dependencies=[Depends(operator)])
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(openapi_url="openapi.json", title="audio-proxy")

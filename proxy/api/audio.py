@@ -1,0 +1,185 @@
+"""The audio endpoints: plain ASGI callables, since a decorated route costs more than the upstream call itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Literal
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.accounting.keys import Keys
+from proxy.api import parse
+from proxy.api.exchange import Bounds, Exchange, Header
+from proxy.api.forms import FormReader
+from proxy.calls import Answer
+from proxy.errors import ClientGone, ProxyError
+from proxy.gateway import Gateway
+from proxy.providers import sse
+from proxy.records import Call
+from proxy.routing.fitness import file_too_large
+from proxy.storage.spool import SpoolRoom
+from proxy.telemetry import Telemetry
+
+JSON_BYTES = 1_048_576
+#: A client is watched for going away only once a call has lasted this long (seconds); most short calls end before.
+WATCH_AFTER = 0.02
+
+
+class AudioEndpoint:
+    """What the three endpoints have in common: who calls, errors, streaming, and one record at the end."""
+
+    endpoint: str
+
+    def __init__(self, gateway: Gateway, keys: Keys, telemetry: Telemetry, bounds: Bounds) -> None:
+        self._gateway = gateway
+        self._keys = keys
+        self._telemetry = telemetry
+        self._bounds = bounds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send, self._bounds)
+        call = Call(exchange.request_id, self.endpoint, perf_counter())
+        self._telemetry.begin()
+        try:
+            self._keys.admit(exchange.headers.get(b"authorization"))
+            await self.serve(exchange, call)
+        except ProxyError as error:
+            await self._fail(exchange, call, error)
+        except asyncio.CancelledError:
+            call.status, call.error = 499, "shutdown"
+            raise
+        except Exception:
+            self._telemetry.log.exception("unexpected error", request_id=call.request_id)
+            await self._fail(exchange, call, ProxyError("The server had an error while processing your request."))
+        finally:
+            call.bytes_in = exchange.received
+            self._telemetry.end(call)
+
+    async def serve(self, exchange: Exchange, call: Call) -> None:
+        raise NotImplementedError
+
+    async def _fail(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
+        """Before the answer has begun: an error document. After that: an error event is out already, or the cut is it."""
+        call.status = error.status if not exchange.started else 200
+        call.error = error.kind
+        call.detail = error.detail
+        if not exchange.started and not exchange.gone:
+            await exchange.refuse(error)
+
+    async def _answer(self, exchange: Exchange, call: Call, ask: Callable[[], Awaitable[Answer]]) -> None:
+        """Ask the gateway and pass the answer on; both end at once when the client goes away."""
+        call.received = perf_counter()
+        async with _WhileConnected(exchange):
+            answer = await ask()
+            try:
+                await self._pass_on(exchange, call, answer)
+            finally:
+                await answer.aclose()
+
+    async def _pass_on(self, exchange: Exchange, call: Call, answer: Answer) -> None:
+        call.status = 200
+        await exchange.start(200, _headers(call, answer))
+        call.sent = perf_counter()
+        if answer.rest is None:
+            call.bytes_out = len(answer.first)
+            await exchange.write(answer.first, more=False)
+            return
+        if answer.first:
+            call.bytes_out = len(answer.first)
+            await exchange.write(answer.first, more=True)
+        try:
+            async for chunk in answer.rest:
+                call.bytes_out += len(chunk)
+                await exchange.write(chunk, more=True)
+        except ProxyError as error:
+            if answer.is_sse:
+                await exchange.write(sse.event(error.body(call.request_id)), more=False)
+            raise
+        await exchange.write(b"", more=False)
+
+
+class SpeechEndpoint(AudioEndpoint):
+    """``POST /v1/audio/speech``."""
+
+    endpoint = "speech"
+
+    async def serve(self, exchange: Exchange, call: Call) -> None:
+        exchange.check_head(b"application/json")
+        request = parse.speech_request(await exchange.body(JSON_BYTES))
+        call.characters = len(request.input)
+        await self._answer(exchange, call, lambda: self._gateway.speech(request, call))
+
+
+class TranscriptionEndpoint(AudioEndpoint):
+    """``POST /v1/audio/transcriptions`` and ``POST /v1/audio/translations``."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        keys: Keys,
+        telemetry: Telemetry,
+        bounds: Bounds,
+        *,
+        room: SpoolRoom,
+        task: Literal["transcribe", "translate"],
+    ) -> None:
+        super().__init__(gateway, keys, telemetry, bounds)
+        self.endpoint = "transcriptions" if task == "transcribe" else "translations"
+        self._room = room
+        self._task = task
+
+    async def serve(self, exchange: Exchange, call: Call) -> None:
+        exchange.check_head(b"multipart/form-data")
+        form = FormReader(exchange.headers[b"content-type"], self._room, self._gateway.file_limit)
+        try:
+            async for chunk in exchange.chunks():
+                await form.feed(chunk)
+                if form.passed_limit is not None and exchange.declared_length is None:
+                    raise file_too_large(form.passed_limit, passed=None)
+            fields, file = await form.finish()
+            request = parse.transcription_request(fields, file, self._task)
+            await self._answer(exchange, call, lambda: self._gateway.transcription(request, call))
+        finally:
+            form.close()
+
+
+def _headers(call: Call, answer: Answer) -> list[Header]:
+    headers = [(b"content-type", answer.content_type.encode("latin-1")), *answer.headers]
+    if answer.is_sse:
+        headers.append((b"cache-control", b"no-store"))
+    if answer.rest is None:
+        headers.append((b"content-length", b"%d" % len(answer.first)))
+    return headers
+
+
+class _WhileConnected:
+    """Cancels the work inside when the client goes away, and tells it apart from any other cancellation."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
+
+    def _begin(self) -> None:
+        self._watch = asyncio.ensure_future(self._exchange.disconnected())
+        self._watch.add_done_callback(self._left)
+
+    def _left(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled():
+            self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.remove_done_callback(self._left)
+            self._watch.cancel()
+        if kind is asyncio.CancelledError and self._exchange.gone:
+            self._task.uncancel()
+            raise ClientGone("The client closed the connection.")

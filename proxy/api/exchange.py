@@ -1,0 +1,150 @@
+"""One HTTP request and its answer on the hot path: bounded reading, OpenAI-shaped errors, no broken pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, MutableMapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.api.identity import HEADER, request_id
+from proxy.errors import ClientGone, ClientStalled, ProxyError, RequestTooLarge, UnsupportedMedia
+
+DRAIN_SECONDS = 30.0
+DRAIN_IDLE_SECONDS = 5.0
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``body`` in bytes, ``stall`` in seconds between two pieces of a request."""
+
+    body: int
+    stall: float
+
+
+class Exchange:
+    """Wraps the ASGI triple of one request. Nothing is read until it is asked for."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
+        self._receive = receive
+        self._send = send
+        self._bounds = bounds
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._identity = request_id(self.headers.get(HEADER))
+        #: Bytes of the body that have come in.
+        self.received = 0
+        self.read_all = False
+        self.started = False
+        self.gone = False
+
+    @property
+    def request_id(self) -> str:
+        return self._identity.decode("ascii")
+
+    @property
+    def declared_length(self) -> int | None:
+        length = self.headers.get(b"content-length", b"")
+        return int(length) if length.isdigit() else None
+
+    def check_head(self, content_type: bytes) -> None:
+        """What can be refused without the body: its type, its encoding and its declared length."""
+        if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise UnsupportedMedia("Content-Encoding is not supported; send the body as it is.")
+        stated = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if stated != content_type:
+            raise UnsupportedMedia(
+                f"The Content-Type must be {content_type.decode()}, not '{stated.decode('latin-1')[:80]}'."
+            )
+        if (self.declared_length or 0) > self._bounds.body:
+            raise self._too_large()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives; raises RequestTooLarge, ClientStalled or ClientGone."""
+        while not self.read_all:
+            try:
+                async with asyncio.timeout(self._bounds.stall):
+                    message = await self._receive()
+            except TimeoutError:
+                raise ClientStalled("The request did not arrive in time.") from None
+            yield self._taken(message)
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body, at most ``limit`` bytes."""
+        parts = []
+        async for chunk in self.chunks():
+            if self.received > limit:
+                raise RequestTooLarge(f"The body is too large; at most {limit} bytes are read here.")
+            parts.append(chunk)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _taken(self, message: MutableMapping[str, Any]) -> bytes:
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            raise ClientGone("The client closed the connection.")
+        chunk: bytes = message["body"]
+        self.read_all = not message["more_body"]
+        self.received += len(chunk)
+        if self.received > self._bounds.body:
+            raise self._too_large()
+        return chunk
+
+    def _too_large(self) -> RequestTooLarge:
+        return RequestTooLarge(f"The request is too large; at most {self._bounds.body} bytes are accepted.")
+
+    async def disconnected(self) -> None:
+        """Returns when the client has gone; to be awaited only after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+
+    async def start(self, status: int, headers: list[Header]) -> None:
+        self.started = True
+        headers.append((HEADER, self._identity))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def refuse(self, error: ProxyError) -> None:
+        """Send an error. Where the body is still on its way, the answer leaves first and the rest is drained."""
+        body = error.json(self.request_id)
+        headers = error_headers(error, len(body))
+        if self.read_all:
+            await self.start(error.status, headers)
+            await self.write(body, more=False)
+            return
+        await self.start(error.status, [*headers, (b"connection", b"close")])
+        await self.write(body, more=True)
+        await self._drain()
+        await self.write(b"", more=False)
+
+    async def _drain(self) -> None:
+        """Read on within bounds, so that a client which reads only after it has written sees its answer."""
+        if b"expect" in self.headers and not self.received:
+            return
+        drained, limit = 0, self._bounds.body
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while drained <= limit:
+                    async with asyncio.timeout(DRAIN_IDLE_SECONDS):
+                        message = await self._receive()
+                    if message["type"] == "http.disconnect" or not message["more_body"]:
+                        return
+                    drained += len(message["body"])
+        except TimeoutError:
+            logging.getLogger(__name__).debug("a refused request was not drained to its end")
+
+
+def error_headers(error: ProxyError, length: int) -> list[Header]:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
+    if error.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
+    return headers

@@ -1,0 +1,191 @@
+"""Multipart forms with one file, parsed as they arrive: fields into memory within bounds, the file into a spool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from proxy.errors import BadRequest, RequestTooLarge
+from proxy.routing.fitness import MEGABYTE, file_too_large
+from proxy.storage.spool import Spool, SpoolRoom
+
+MOST_FIELDS = 1000
+MOST_FIELD_BYTES = 16 * MEGABYTE
+LONGEST_FILENAME = 255
+
+_EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
+_CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class FormReader:
+    """Feed it the body; then ``finish`` it. ``file_limit`` gives MB for a model (None while it is not known yet).
+
+    A file past the limit is no longer stored but counted on, so that the answer can tell its size.
+    """
+
+    def __init__(
+        self,
+        content_type: bytes,
+        room: SpoolRoom,
+        file_limit: Callable[[str | None], float | None],
+    ) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.file: Spool | None = None
+        #: MB of the limit that the file has passed, if it has.
+        self.passed_limit: float | None = None
+        self.file_size = 0
+        self._room = room
+        self._file_limit = file_limit
+        self._limit: float | None = None
+        self._ended = False
+        self._field_bytes = 0
+        self._part: _Part = _Part()
+        self._parser = self._new_parser(content_type)
+
+    def _new_parser(self, content_type: bytes) -> MultipartParser:
+        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        if not boundary:
+            raise BadRequest("The Content-Type of the form has no boundary.", code="invalid_multipart")
+        callbacks = {
+            "on_part_begin": self._part_begin,
+            "on_header_field": self._header_field,
+            "on_header_value": self._header_value,
+            "on_header_end": self._header_end,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._part_data,
+            "on_part_end": self._part_end,
+            "on_end": self._end,
+        }
+        try:
+            return MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+        except FormParserError as error:
+            raise _broken(error) from None
+
+    async def feed(self, data: bytes) -> None:
+        """Raises BadRequest for a broken form, RequestTooLarge past its bounds, Overloaded where nothing can be stored."""
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise _broken(error) from None
+        if self.file is not None:
+            await self.file.settle()
+
+    async def finish(self) -> tuple[list[tuple[str, str]], Spool]:
+        """Fields in the client's order, and the file."""
+        if not self._ended:
+            raise BadRequest("The multipart form ends before its last boundary.", code="invalid_multipart")
+        if self.passed_limit is not None:
+            raise file_too_large(self.passed_limit, passed=self.file_size)
+        if self.file is None or self.file.size == 0:
+            raise BadRequest(
+                "Missing required parameter: 'file'." if self.file is None else "The file is empty.",
+                param="file",
+                code="missing_required_parameter" if self.file is None else "invalid_value",
+            )
+        await self.file.finish()
+        return self.fields, self.file
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    # -- what the parser calls -----------------------------------------------------------------------------------------
+
+    def _part_begin(self) -> None:
+        self._part = _Part()
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._part.header_name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._part.header_value += data[start:end]
+
+    def _header_end(self) -> None:
+        part = self._part
+        part.headers[bytes(part.header_name).lower()] = bytes(part.header_value)
+        part.header_name.clear()
+        part.header_value.clear()
+
+    def _headers_finished(self) -> None:
+        part = self._part
+        disposition = part.headers.get(b"content-disposition", b"")
+        options = parse_options_header(disposition)[1]
+        part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        if not part.name:
+            raise BadRequest("A part of the form has no name.", code="invalid_multipart")
+        if part.name == "file":
+            if self.file is not None:
+                raise BadRequest("The form has more than one file.", param="file", code="invalid_value")
+            self._limit = self._file_limit(dict(self.fields).get("model"))
+            self.file = self._room.open(_filename(disposition, options), _content_type(part.headers))
+        elif len(self.fields) >= MOST_FIELDS:
+            raise RequestTooLarge(f"The form has more than {MOST_FIELDS} fields.")
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._part.name == "file":
+            self._file_data(memoryview(data)[start:end])
+            return
+        self._field_bytes += end - start
+        if self._field_bytes > MOST_FIELD_BYTES:
+            raise RequestTooLarge(
+                f"The fields of the form have more than {MOST_FIELD_BYTES} bytes.", param=self._part.name
+            )
+        self._part.value += data[start:end]
+
+    def _file_data(self, data: memoryview) -> None:
+        self.file_size += len(data)
+        if self.passed_limit is not None or self.file is None:
+            return
+        if self._limit is not None and self.file_size > self._limit * MEGABYTE:
+            self.passed_limit = self._limit
+            self.file.close()
+            return
+        self.file.write(data)
+
+    def _part_end(self) -> None:
+        if self._part.name == "file":
+            return
+        try:
+            self.fields.append((self._part.name, self._part.value.decode()))
+        except UnicodeDecodeError:
+            raise BadRequest(
+                f"The field '{self._part.name[:80]}' is not UTF-8 text.", param=self._part.name[:80]
+            ) from None
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+class _Part:
+    """The part that is being read."""
+
+    def __init__(self) -> None:
+        self.headers: dict[bytes, bytes] = {}
+        self.header_name = bytearray()
+        self.header_value = bytearray()
+        self.name = ""
+        self.value = bytearray()
+
+
+def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
+    """``filename*`` (.NET) where it is there, else ``filename``; without control characters and folders."""
+    extended = _EXTENDED_NAME.search(disposition)
+    raw = unquote_to_bytes(extended[1]) if extended else options.get(b"filename", b"")
+    name = _CONTROL.sub("", raw.decode("utf-8", "replace")).rpartition("/")[2]
+    return name[-LONGEST_FILENAME:] or "upload"
+
+
+def _content_type(headers: dict[bytes, bytes]) -> str:
+    stated = headers.get(b"content-type", b"").decode("latin-1").strip()
+    return stated if len(stated) < 200 and _CONTENT_TYPE.fullmatch(stated) else "application/octet-stream"
+
+
+def _broken(error: Exception) -> BadRequest:
+    return BadRequest(
+        "We could not parse the multipart form of your request.", code="invalid_multipart", detail=str(error)
+    )

@@ -1,0 +1,148 @@
+"""From what clients send to typed requests. Every complaint is a 400 that names the field.
+
+Source: OpenAI's openapi.yaml, and captures of what curl and the SDKs of six languages put on the wire.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic_core import from_json
+
+from proxy.errors import BadRequest
+from proxy.records import SpeechRequest, TranscriptionRequest, Upload
+
+#: Fields that are for this proxy, or that a deployment sets: they never go upstream.
+OWN_FIELDS = frozenset(
+    "api_base api_key api_type api_version base_url cache caching client cooldown_time custom_llm_provider "
+    "default_headers deployment_id disable_fallbacks drop_params extra_body extra_headers extra_query fallbacks "
+    "guardrails headers logger_fn max_file_size_mb max_retries metadata mock_response model_info model_list no-log "
+    "num_retries organization project proxy_server_request retry_policy router_settings stream_timeout tags timeout "
+    "ttl voices".split()
+)
+OWN_PREFIXES = ("litellm_", "proxy_")
+
+_SPEECH_FIELDS = frozenset({"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"})
+_ARRAYS = (
+    "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names", "known_speaker_references",
+)  # fmt: skip
+_ARRAY_FIELD = re.compile(r"(%s)(?:\[\d*\])?" % "|".join(_ARRAYS))
+_STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+def speech_request(body: bytes) -> SpeechRequest:
+    document = _object(body)
+    voice, voice_is_id = _voice(document.get("voice"))
+    stream_format = _text(document, "stream_format") or "audio"
+    if stream_format not in ("audio", "sse"):
+        raise BadRequest("stream_format must be 'audio' or 'sse'.", param="stream_format", code="invalid_value")
+    return SpeechRequest(
+        model=_required_text(document, "model"),
+        input=_required_text(document, "input"),
+        voice=voice,
+        voice_is_id=voice_is_id,
+        instructions=_text(document, "instructions"),
+        response_format=_text(document, "response_format") or "mp3",
+        speed=_number("speed", document.get("speed")),
+        stream_format="sse" if stream_format == "sse" else "audio",
+        extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
+    )
+
+
+def transcription_request(
+    fields: Iterable[tuple[str, str]], file: Upload, task: Literal["transcribe", "translate"]
+) -> TranscriptionRequest:
+    single: dict[str, str] = {}
+    arrays: dict[str, list[str]] = {name: [] for name in _ARRAYS}
+    strategy: dict[str, str] = {}
+    extra: list[tuple[str, str]] = []
+    for name, value in fields:
+        if array := _ARRAY_FIELD.fullmatch(name):
+            arrays[array[1]].append(value)
+        elif part := _STRATEGY_FIELD.fullmatch(name):
+            strategy[part[1]] = value
+        elif name in ("model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy"):
+            single[name] = value
+        elif _passes(name):
+            extra.append((name, value))
+    if not single.get("model"):
+        raise _missing("model")
+    return TranscriptionRequest(
+        model=single["model"],
+        file=file,
+        task=task,
+        language=single.get("language") or None,
+        prompt=single.get("prompt") or None,
+        response_format=single.get("response_format") or "json",
+        temperature=_number("temperature", single.get("temperature") or None),
+        stream=_boolean("stream", single.get("stream", "")),
+        chunking_strategy=strategy or single.get("chunking_strategy") or None,
+        extra=tuple(extra),
+        **{name: tuple(values) for name, values in arrays.items()},
+    )
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadRequest(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from None
+    if not isinstance(document, dict):
+        raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    return document
+
+
+def _missing(name: str) -> BadRequest:
+    return BadRequest(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
+
+
+def _required_text(document: Mapping[str, Any], name: str) -> str:
+    value = _text(document, name)
+    if not value:
+        raise _missing(name)
+    return value
+
+
+def _text(document: Mapping[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise BadRequest(f"'{name}' must be a string.", param=name, code="invalid_type")
+
+
+def _voice(value: Any) -> tuple[str | None, bool]:
+    """The voice, and whether it came as ``{"id": …}``; an empty one counts as none."""
+    if isinstance(value, dict) and isinstance(value.get("id"), str) and value["id"]:
+        return value["id"], True
+    if value is None or isinstance(value, str):
+        return value or None, False
+    raise BadRequest("'voice' must be a string or an object with an 'id'.", param="voice", code="invalid_type")
+
+
+def _number(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadRequest(f"'{name}' must be a number.", param=name, code="invalid_type")
+    return number
+
+
+def _boolean(name: str, value: str) -> bool:
+    try:
+        return _BOOLEANS[value.strip().lower()]
+    except KeyError:
+        raise BadRequest(f"'{name}' must be true or false.", param=name, code="invalid_type") from None
+
+
+def _passes(name: str) -> bool:
+    """Whether a field that OpenAI does not know goes on to the vendor."""
+    bare = name.partition("[")[0]
+    return bare not in OWN_FIELDS and not bare.startswith(OWN_PREFIXES)

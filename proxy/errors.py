@@ -1,0 +1,263 @@
+"""One tree of errors. Each says how it looks to a client (status, type, code, param) and what it means for routing.
+
+The body is OpenAI's: ``{"error": {"message", "type", "param", "code"}}``, all four keys always.
+Source: OpenAI's published openapi.yaml and the exception classes of openai-python and openai-node.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+
+class ProxyError(Exception):
+    """Base of everything that this package raises on purpose.
+
+    ``message`` must be fit for a client: it never holds a key, an address of an upstream or a path of the host.
+    ``detail`` is for the log only.
+    """
+
+    status: int = 500
+    type: str = "server_error"
+    code: str | int | None = None
+    #: Label for metrics and logs; one word per class of failure.
+    kind: ClassVar[str] = "internal"
+    #: Whether another deployment of the group may be tried.
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | int | None = None,
+        type: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = self.code if code is None else code
+        self.type = self.type if type is None else type
+        self.status = self.status if status is None else status
+        #: Seconds, sent as ``retry-after``.
+        self.retry_after = retry_after
+        self.detail = detail
+
+    def body(self, request_id: str | None = None) -> dict[str, Any]:
+        """The JSON document that a client gets; where the server is at fault, with the id that finds the log line."""
+        message = self.message
+        if request_id is not None and self.status >= 500:
+            message = f"{message} (request id {request_id})"
+        return {"error": {"message": message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def json(self, request_id: str | None = None) -> bytes:
+        return json.dumps(self.body(request_id), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+class ConfigError(ProxyError):
+    """The configuration cannot be used; ``problems`` holds one line each, with file and line number."""
+
+    kind = "config"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+# -- what the caller can mend ------------------------------------------------------------------------------------------
+
+
+class BadRequest(ProxyError):
+    """The request cannot be served as it stands."""
+
+    status = 400
+    type = "invalid_request_error"
+    kind = "bad_request"
+
+
+class UnsupportedValue(BadRequest):
+    """A field has a value that the deployment does not know; the message names the allowed ones."""
+
+    code = "unsupported_value"
+
+
+class InvalidAudio(BadRequest):
+    """The upload is not audio that can be read, or it breaks a limit on decoded audio."""
+
+    code = "invalid_audio"
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message, param="file", detail=detail)
+
+
+class Unauthorized(BadRequest):
+    """No key, or a wrong one."""
+
+    status = 401
+    code = "invalid_api_key"
+    kind = "unauthorized"
+
+
+class Forbidden(BadRequest):
+    """The key is good but may not do this."""
+
+    status = 403
+    code = "permission_denied"
+    kind = "forbidden"
+
+
+class NotFound(BadRequest):
+    """No such path."""
+
+    status = 404
+    code = "not_found"
+    kind = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model group of that name for this caller."""
+
+    code = "model_not_found"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="model")
+
+
+class MethodNotAllowed(BadRequest):
+    """The path exists, for another method."""
+
+    status = 405
+    code = "method_not_allowed"
+    kind = "method_not_allowed"
+
+
+class ClientStalled(BadRequest):
+    """The client stopped sending its request."""
+
+    status = 408
+    code = "request_timeout"
+    kind = "client_stalled"
+
+
+class RequestTooLarge(BadRequest):
+    """The body, or a part of it, passes a bound of the server."""
+
+    status = 413
+    code: str | int | None = "request_too_large"
+    kind = "too_large"
+
+
+class FileTooLarge(RequestTooLarge):
+    """The upload passes ``max_file_size_mb``. The shape of the message is that of LiteLLM."""
+
+    type = "bad_request"
+    code: str | int | None = 413
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="file")
+
+
+class UnsupportedMedia(BadRequest):
+    """A content type or content encoding that the endpoint does not read."""
+
+    status = 415
+    code = "unsupported_media_type"
+    kind = "unsupported_media"
+
+
+class ClientGone(ProxyError):
+    """The client closed the connection; nobody reads the answer."""
+
+    status = 499
+    code = "client_gone"
+    kind = "client_gone"
+
+
+# -- what the server lacks right now -----------------------------------------------------------------------------------
+
+
+class Overloaded(ProxyError):
+    """A resource of this server is used up (processes, disk, spool); try again later."""
+
+    status = 503
+    code = "server_is_overloaded"
+    kind = "overloaded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, detail: str = "") -> None:
+        super().__init__(message, retry_after=retry_after, detail=detail)
+
+
+class NotInstalled(ProxyError):
+    """An optional part is missing on this machine; the message says what to install."""
+
+    status = 501
+    code = "not_installed"
+    kind = "not_installed"
+
+
+# -- what went wrong upstream ------------------------------------------------------------------------------------------
+
+
+class UpstreamError(ProxyError):
+    """The vendor's fault, as far as the caller is concerned."""
+
+    status = 502
+    code = "upstream_error"
+    kind = "upstream"
+    retryable = True
+
+
+class UpstreamRejected(UpstreamError):
+    """The vendor refuses this request (4xx); status, type, param and code are the vendor's."""
+
+    type = "invalid_request_error"
+    kind = "upstream_rejected"
+    retryable = False
+
+
+class UpstreamRateLimited(UpstreamError):
+    """The vendor's rate limit or quota (429)."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    kind = "upstream_rate_limited"
+
+
+class UpstreamCredentials(UpstreamError):
+    """The vendor refuses the deployment's key (401, 403). The caller's key is fine."""
+
+    code = "upstream_credentials"
+    kind = "upstream_credentials"
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The vendor answered 5xx; the status is the vendor's."""
+
+    kind = "upstream_unavailable"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection, or it broke before the answer began."""
+
+    code = "upstream_unreachable"
+    kind = "upstream_unreachable"
+
+
+class UpstreamTimeout(UpstreamError):
+    """Nothing came within the deployment's time limits."""
+
+    status = 504
+    code = "upstream_timeout"
+    kind = "upstream_timeout"
+
+
+class UpstreamInvalid(UpstreamError):
+    """The answer makes no sense: an error document with status 200, no bytes, broken JSON, a cut stream."""
+
+    code = "upstream_invalid"
+    kind = "upstream_invalid"

@@ -1,0 +1,77 @@
+"""What a vendor is: a declaration of what it can do, and flows that translate requests and answers.
+
+A flow is a generator in the manner of ``httpx.Auth.auth_flow``: it yields HTTP requests, receives their responses and
+returns the description of the answer. Whoever runs it (``proxy.upstream``) does the I/O and turns every status of 400
+and above into an error by ``Adapter.error`` before the flow sees it, so a flow reads top to bottom and knows success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import httpx
+
+from proxy.errors import ProxyError
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest
+
+
+class Whole(NamedTuple):
+    """A request whose response the flow wants with its body read; a bare request gets it unread, as a stream."""
+
+    request: httpx.Request
+
+
+Step = httpx.Request | Whole
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechAnswer:
+    """The last response of the flow carries the speech: ``wire`` says how, ``format`` in which of OpenAI's formats."""
+
+    format: str
+    wire: str = "audio"  # audio | sse
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionAnswer:
+    """The last response of the flow carries OpenAI's own answer in the format that was asked for."""
+
+    wire: str = "body"  # body | sse
+
+
+SpeechFlow = Generator[Step, httpx.Response, SpeechAnswer]
+TranscriptionFlow = Generator[Step, httpx.Response, TranscriptionAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a model of a vendor can do. None means that nothing is declared: the upstream decides."""
+
+    modes: frozenset[Mode]
+    max_characters: int | None = None
+    max_instructions: int | None = None
+    speed: tuple[float, float] | None = None
+    formats: tuple[str, ...] | None = None
+    sse: bool = True
+    response_formats: tuple[str, ...] | None = None
+    #: Whether ``stream=true`` is answered with server-sent events.
+    streams: bool = True
+    max_file_mb: float | None = None
+    voices: tuple[str, ...] | None = None
+    #: ISO date on which the vendor ends the model.
+    shutdown_date: str | None = None
+
+
+class Adapter(Protocol):
+    """One vendor's model bound to one deployment: base URL, key and settings are in place."""
+
+    capabilities: Capabilities
+
+    def speech(self, request: SpeechRequest) -> SpeechFlow: ...
+
+    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow: ...
+
+    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+        """What a response of status 400 and above means; ``body`` is its beginning (at most 64 KiB)."""

@@ -1,0 +1,184 @@
+"""OpenAI, and every server that speaks its audio API.
+
+Source of the table: OpenAI's openapi.yaml (2026-08-21), its deprecation page (announcements of 2026-08-26 and
+2026-10-01) and recorded traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+from pydantic_core import to_json
+
+from proxy.config import Deployment
+from proxy.errors import ProxyError
+from proxy.providers import failures
+from proxy.providers.base import (
+    Capabilities,
+    SpeechAnswer,
+    SpeechFlow,
+    TranscriptionAnswer,
+    TranscriptionFlow,
+)
+from proxy.providers.multipart import MultipartStream
+from proxy.providers.requests import post_form, post_json
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest
+
+VOICES = (
+    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
+)  # fmt: skip
+
+SPEECH = Capabilities(
+    modes=frozenset({Mode.SPEECH}),
+    max_characters=4096,
+    max_instructions=4096,
+    speed=(0.25, 4.0),
+    formats=("mp3", "opus", "aac", "flac", "wav", "pcm"),
+    voices=VOICES,
+    shutdown_date="2027-01-06",
+)
+TRANSCRIPTION = Capabilities(
+    modes=frozenset({Mode.TRANSCRIPTION}),
+    response_formats=("json", "text"),
+    max_file_mb=25,
+    shutdown_date="2027-02-26",
+)
+WHISPER = replace(
+    TRANSCRIPTION,
+    modes=frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION}),
+    response_formats=("json", "text", "srt", "verbose_json", "vtt"),
+    streams=False,
+)
+MODELS: Mapping[str, Capabilities] = {
+    "tts-1": replace(SPEECH, sse=False),
+    "tts-1-hd": replace(SPEECH, sse=False),
+    "gpt-4o-mini-tts": SPEECH,
+    "gpt-4o-mini-tts-2025-12-15": SPEECH,
+    "whisper-1": WHISPER,
+    "gpt-4o-transcribe": TRANSCRIPTION,
+    "gpt-4o-mini-transcribe": TRANSCRIPTION,
+    "gpt-4o-mini-transcribe-2025-12-15": TRANSCRIPTION,
+    "gpt-4o-mini-transcribe-2025-03-20": replace(TRANSCRIPTION, shutdown_date="2027-01-20"),
+    "gpt-4o-transcribe-diarize": replace(TRANSCRIPTION, response_formats=("json", "text", "diarized_json")),
+    "gpt-transcribe": replace(TRANSCRIPTION, shutdown_date=None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIVendor:
+    """A row: a vendor, or a kind of server, that differs from OpenAI in data only."""
+
+    name: str
+    base_url: str | None
+    key_variable: str | None
+    models: Mapping[str, Capabilities]
+
+    def capabilities(self, deployment: Deployment) -> Capabilities | None:
+        """What the vendor declares of the model; None for a model it does not know, or a server of one's own."""
+        if deployment.api_base is not None and deployment.api_base.rstrip("/") != self.base_url:
+            return None
+        return self.models.get(deployment.base_model or deployment.model)
+
+    def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> OpenAIAdapter:
+        key = deployment.api_key.get_secret_value() if deployment.api_key else None
+        if key is None and self.key_variable and (deployment.api_base is None or deployment.api_base == self.base_url):
+            key = environment.get(self.key_variable)
+        declared = self.capabilities(deployment) or Capabilities(modes=frozenset(Mode))
+        return OpenAIAdapter(deployment, base=deployment.api_base or self.base_url or "", key=key, declared=declared)
+
+
+OPENAI = OpenAIVendor(name="openai", base_url="https://api.openai.com/v1", key_variable="OPENAI_API_KEY", models=MODELS)
+
+
+class OpenAIAdapter:
+    """One deployment behind OpenAI's API. URLs and headers are prepared once; a call copies them."""
+
+    def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
+        self.capabilities = declared
+        self._deployment = deployment
+        url = httpx.URL(base)
+        base = base.rstrip("/") + ("/v1" if url.path.strip("/") == "" else "")
+        self._speech_url = httpx.URL(f"{base}/audio/speech")
+        self._transcriptions_url = httpx.URL(f"{base}/audio/transcriptions")
+        self._translations_url = httpx.URL(f"{base}/audio/translations")
+        self._secrets = tuple(secret for secret in (key, base, url.host) if secret and len(secret) > 3)
+        self._headers = self._prepared_headers(url, key)
+
+    def _prepared_headers(self, url: httpx.URL, key: str | None) -> httpx.Headers:
+        deployment = self._deployment
+        headers = {
+            "host": url.netloc.decode("ascii"),
+            "user-agent": "audio-proxy",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+        }
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        if deployment.organization is not None:
+            headers["openai-organization"] = deployment.organization
+        if deployment.project is not None:
+            headers["openai-project"] = deployment.project
+        for name, value in deployment.headers.items():
+            headers[name.lower()] = value.get_secret_value()
+        return httpx.Headers(headers, encoding="latin-1")
+
+    def speech(self, request: SpeechRequest) -> SpeechFlow:
+        sse = request.stream_format == "sse" and self.capabilities.sse
+        body: dict[str, Any] = {
+            "model": self._deployment.model,
+            "input": request.input,
+            "voice": {"id": request.voice} if request.voice_is_id else request.voice,
+            "response_format": request.response_format,
+        }
+        if request.instructions is not None:
+            body["instructions"] = request.instructions
+        if request.speed is not None:
+            body["speed"] = request.speed
+        if sse:
+            body["stream_format"] = "sse"
+        if not self._deployment.drop_unknown:
+            body.update(request.extra)
+        response = yield post_json(self._speech_url, self._headers, to_json(body))
+        return SpeechAnswer(request.response_format, wire="sse" if sse and _is_sse(response) else "audio")
+
+    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
+        stream = MultipartStream([("model", self._deployment.model), *self._fields(request)], request.file)
+        url = self._transcriptions_url if request.task == "transcribe" else self._translations_url
+        response = yield post_form(url, self._headers, stream)
+        return TranscriptionAnswer(wire="sse" if _is_sse(response) else "body")
+
+    def _fields(self, request: TranscriptionRequest) -> list[tuple[str, str]]:
+        """OpenAI's form fields; arrays are ``name[]`` repeated, as its SDKs send them."""
+        fields = [("response_format", request.response_format)]
+        for name in ("language", "prompt"):
+            value = getattr(request, name)
+            if value is not None:
+                fields.append((name, value))
+        if request.temperature is not None:
+            fields.append(("temperature", repr(request.temperature)))
+        if request.stream:
+            fields.append(("stream", "true"))
+        for name in (
+            "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names",
+            "known_speaker_references",
+        ):  # fmt: skip
+            fields.extend((f"{name}[]", value) for value in getattr(request, name))
+        strategy = request.chunking_strategy
+        if isinstance(strategy, str):
+            fields.append(("chunking_strategy", strategy))
+        elif strategy is not None:
+            fields.extend((f"chunking_strategy[{key}]", value) for key, value in strategy.items())
+        if not self._deployment.drop_unknown:
+            fields.extend(request.extra)
+        return fields
+
+    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+        return failures.from_response(response, body, secrets=self._secrets)
+
+
+def _is_sse(response: httpx.Response) -> bool:
+    stated: str = response.headers.get("content-type", "")
+    return stated.partition(";")[0].strip() == "text/event-stream"

@@ -1,0 +1,24 @@
+"""Requests on prepared URLs and headers: a hot path, so nothing is parsed, looked up or encoded twice."""
+
+from __future__ import annotations
+
+import httpx
+
+from proxy.providers.multipart import MultipartStream
+
+
+def post_json(url: httpx.URL, prepared: httpx.Headers, content: bytes) -> httpx.Request:
+    return _post(url, prepared, httpx.ByteStream(content), "application/json", len(content))
+
+
+def post_form(url: httpx.URL, prepared: httpx.Headers, form: MultipartStream) -> httpx.Request:
+    return _post(url, prepared, form, form.content_type, form.length)
+
+
+def _post(
+    url: httpx.URL, prepared: httpx.Headers, body: httpx.AsyncByteStream, content_type: str, length: int
+) -> httpx.Request:
+    headers = httpx.Headers(prepared)
+    headers["content-type"] = content_type
+    headers["content-length"] = str(length)
+    return httpx.Request("POST", url, headers=headers, stream=body)

@@ -1,0 +1,111 @@
+"""The nouns that the layers share: what a caller asks for, and what became of a call. No behaviour, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol
+
+
+class Mode(StrEnum):
+    """What a deployment does; the names are those of LiteLLM's ``model_info.mode``."""
+
+    SPEECH = "audio_speech"
+    TRANSCRIPTION = "audio_transcription"
+    TRANSLATION = "audio_translation"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """The body of ``POST /v1/audio/speech``. ``voice`` is None where the caller named none."""
+
+    model: str
+    input: str
+    voice: str | None = None
+    #: The caller sent ``{"id": "voice_…"}`` rather than a name.
+    voice_is_id: bool = False
+    instructions: str | None = None
+    response_format: str = "mp3"
+    speed: float | None = None
+    stream_format: Literal["audio", "sse"] = "audio"
+    #: Fields that OpenAI's API does not have, for self-hosted servers that do.
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Upload(Protocol):
+    """An uploaded file, in memory while small, else in an unlinked temporary file."""
+
+    filename: str
+    content_type: str
+    size: int
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes from the beginning, as often as asked for."""
+
+    def head(self, count: int) -> bytes:
+        """The first ``count`` bytes (at most 64 KiB), without touching the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """The form of ``POST /v1/audio/transcriptions`` (task ``transcribe``) and ``/translations`` (``translate``)."""
+
+    model: str
+    file: Upload
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str | None = None
+    languages: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    prompt: str | None = None
+    response_format: str = "json"
+    temperature: float | None = None
+    include: tuple[str, ...] = ()
+    timestamp_granularities: tuple[str, ...] = ()
+    stream: bool = False
+    #: ``auto`` or JSON in one part as a string, or the bracketed parts as a mapping.
+    chunking_strategy: str | Mapping[str, str] | None = None
+    known_speaker_names: tuple[str, ...] = ()
+    known_speaker_references: tuple[str, ...] = ()
+    #: Form fields that OpenAI's API does not have, in the caller's order.
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def mode(self) -> Mode:
+        return Mode.TRANSCRIPTION if self.task == "transcribe" else Mode.TRANSLATION
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of one call, filled in as it goes its way; read once at its end by log and metrics.
+
+    Times are seconds of ``time.perf_counter``. Holds no text, no audio and no key.
+    """
+
+    request_id: str
+    endpoint: str
+    started: float
+    group: str = ""
+    deployment: str = ""
+    vendor: str = ""
+    status: int = 0
+    error: str = ""
+    #: For the log only; never sent to a client.
+    detail: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    characters: int = 0
+    attempts: int = 0
+    #: When the whole request was here, the upstream was asked, its first byte of the body came, ours was sent.
+    received: float | None = None
+    asked: float | None = None
+    first_byte: float | None = None
+    sent: float | None = None
+    upstream_id: str = ""
+
+    @property
+    def overhead(self) -> float | None:
+        """Seconds that this proxy added before the first byte; None where none was sent."""
+        if self.received is None or self.asked is None or self.first_byte is None or self.sent is None:
+            return None
+        return (self.asked - self.received) + (self.sent - self.first_byte)

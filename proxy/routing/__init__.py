@@ -1,0 +1,1 @@
+"""Which deployments serve a call, and in which order."""

@@ -1,0 +1,90 @@
+"""Whether a deployment can serve a request, by what its vendor declares; an objection is what the caller would see."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from proxy.calls import Line, with_voice
+from proxy.errors import BadRequest, FileTooLarge, ProxyError, UnsupportedValue
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest
+
+MEGABYTE = 1_048_576
+
+
+def serves(line: Line, mode: Mode) -> bool:
+    """A transcription model serves translations where the vendor can."""
+    if line.deployment.mode == mode:
+        return True
+    return (
+        mode == Mode.TRANSLATION
+        and line.deployment.mode == Mode.TRANSCRIPTION
+        and mode in line.adapter.capabilities.modes
+    )
+
+
+def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
+    can = line.adapter.capabilities
+    if with_voice(line.deployment, request).voice is None:
+        voices = f" The voices are: {', '.join(can.voices)}." if can.voices else ""
+        return BadRequest(
+            f"Missing required parameter: 'voice'.{voices}", param="voice", code="missing_required_parameter"
+        )
+    if can.max_characters is not None and len(request.input) > can.max_characters:
+        return BadRequest(
+            f"The input has {len(request.input)} characters; the model '{request.model}' takes at most "
+            f"{can.max_characters}.",
+            param="input",
+            code="string_above_max_length",
+        )
+    if can.max_instructions is not None and len(request.instructions or "") > can.max_instructions:
+        return BadRequest(
+            f"The instructions have {len(request.instructions or '')} characters; the model '{request.model}' takes at "
+            f"most {can.max_instructions}.",
+            param="instructions",
+            code="string_above_max_length",
+        )
+    if request.speed is not None and can.speed is not None and not can.speed[0] <= request.speed <= can.speed[1]:
+        return UnsupportedValue(
+            f"speed {request.speed:g} is out of range: '{request.model}' takes {can.speed[0]:g} to {can.speed[1]:g}.",
+            param="speed",
+        )
+    return _one_of("response_format", request.response_format, can.formats, request.model)
+
+
+def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | None:
+    can = line.adapter.capabilities
+    limit = file_limit(line)
+    if limit is not None and request.file.size > limit * MEGABYTE:
+        return file_too_large(limit, passed=request.file.size)
+    if request.temperature is not None and can.response_formats is not None and not 0 <= request.temperature <= 1:
+        return UnsupportedValue(
+            f"temperature {request.temperature:g} is out of range: '{request.model}' takes 0 to 1.", param="temperature"
+        )
+    return _one_of("response_format", request.response_format, can.response_formats, request.model)
+
+
+def file_limit(line: Line) -> float | None:
+    """MB; the deployment's own limit, else the vendor's."""
+    own = line.deployment.max_file_size_mb
+    return own if own is not None else line.adapter.capabilities.max_file_mb
+
+
+def file_too_large(limit: float, *, passed: int | None) -> FileTooLarge:
+    """``limit`` in MB; ``passed`` in bytes, None where the client did not say and the rest was not waited for."""
+    size = f"{passed / MEGABYTE} MB" if passed is not None else f"more than {_plain(limit)} MB"
+    return FileTooLarge(
+        "File size is too large. Please check your file size. "
+        f"Passed file size: {size}. Max file size: {_plain(limit)} MB"
+    )
+
+
+def _plain(number: float) -> str:
+    return format(Decimal(repr(number)).normalize(), "f")
+
+
+def _one_of(param: str, value: str, allowed: tuple[str, ...] | None, model: str) -> ProxyError | None:
+    if allowed is None or value in allowed:
+        return None
+    return UnsupportedValue(
+        f"{param} '{value[:50]}' is not supported by '{model}'; it takes: {', '.join(allowed)}.", param=param
+    )

@@ -1,0 +1,152 @@
+"""Uploads on their way: in memory while small, beyond that in an unlinked temporary file, under one quota.
+
+Disk work runs in threads of the room's own, 1 MiB at a time, so that a slow disk stalls one upload and not the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import IO, Any, TypeVar, cast
+
+from proxy.errors import Overloaded
+
+BLOCK = 1 << 20
+"""Bytes that stay in memory, and the size of a disk read or write."""
+
+HEAD = 1 << 16
+
+T = TypeVar("T")
+
+
+class SpoolRoom:
+    """The quota over all spools of this process, and the threads that write them."""
+
+    def __init__(self, *, limit: int, directory: str | None = None, threads: int = 4) -> None:
+        self.limit = limit
+        self.directory = directory
+        #: Bytes held by open spools, in memory and on disk.
+        self.used = 0
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="spool")
+
+    def open(self, filename: str, content_type: str) -> Spool:
+        return Spool(self, filename, content_type)
+
+    def reserve(self, size: int) -> None:
+        """Raises Overloaded where the quota would be passed."""
+        if self.used + size > self.limit:
+            raise Overloaded(
+                "The server has no room for another upload right now. Please try again.",
+                retry_after=5,
+                detail=f"spool_limit_mb reached: {self.used} of {self.limit} bytes in use",
+            )
+        self.used += size
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        return self._threads.submit(work)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Spool:
+    """One upload. ``write`` takes bytes at once, ``settle`` moves them to the disk when there are too many."""
+
+    def __init__(self, room: SpoolRoom, filename: str, content_type: str) -> None:
+        self.filename = filename
+        self.content_type = content_type
+        self.size = 0
+        self._room = room
+        self._block = bytearray()
+        self._head = b""
+        self._file: IO[bytes] | None = None
+        self._job: Future[Any] | None = None
+        self._closed = False
+
+    def write(self, data: memoryview) -> None:
+        """Raises Overloaded where the quota is used up."""
+        self._room.reserve(len(data))
+        self._block += data
+        self.size += len(data)
+
+    async def settle(self) -> None:
+        """To be awaited between writes; raises Overloaded where the disk is full."""
+        if len(self._block) > BLOCK:
+            await self._flush()
+
+    async def finish(self) -> None:
+        """No more writes come; a spool that has begun a file is on disk as a whole."""
+        if self._file is not None and self._block:
+            await self._flush()
+
+    def head(self, count: int) -> bytes:
+        return self._head[:count] if self._file is not None else bytes(self._block[:count])
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self._file is None:
+            if self._block:
+                # A buffer that nobody changes any more serves as bytes; a copy would cost a megabyte of memory traffic.
+                yield cast(bytes, self._block)
+            return
+        descriptor, offset = self._file.fileno(), 0
+        while offset < self.size:
+            block = await self._in_thread(partial(os.pread, descriptor, BLOCK, offset))
+            if not block:
+                raise OSError("a spool file is shorter than what was written to it")
+            offset += len(block)
+            yield block
+
+    def fileno(self) -> int | None:
+        """The descriptor of the temporary file; None while the upload is in memory."""
+        return self._file.fileno() if self._file is not None else None
+
+    def getbuffer(self) -> bytearray:
+        """What is in memory: the whole upload where ``fileno`` is None."""
+        return self._block
+
+    def close(self) -> None:
+        """Give back memory, disk and quota. Safe to call again, and while a thread is still at work on the file."""
+        if self._closed:
+            return
+        self._closed = True
+        self._room.used -= self.size
+        self._block = bytearray()
+        if self._file is None:
+            return
+        if self._job is not None and not self._job.done():
+            file = self._file
+            self._job.add_done_callback(lambda _: file.close())
+        else:
+            self._file.close()
+
+    async def _flush(self) -> None:
+        block, self._block = self._block, bytearray()
+        try:
+            if self._file is None:
+                self._head = bytes(block[:HEAD])
+                self._file = await self._in_thread(self._open_file)
+            file = self._file
+            await self._in_thread(partial(_write_all, file, block))
+        except OSError as error:
+            raise Overloaded(
+                "The server cannot store the upload right now. Please try again.",
+                retry_after=5,
+                detail=f"spool: {error}",
+            ) from error
+
+    def _open_file(self) -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=self._room.directory, prefix="audio-proxy-", buffering=0)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        job = self._job = self._room.submit(work)
+        return await asyncio.wrap_future(job)
+
+
+def _write_all(file: IO[bytes], block: bytearray) -> None:
+    view = memoryview(block)
+    while view:
+        view = view[file.write(view) :]

@@ -1,0 +1,1 @@
+"""The only vendor I/O."""

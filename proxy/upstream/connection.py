@@ -1,0 +1,369 @@
+"""One HTTP/1.1 connection: sends a request, parses the answer as it arrives, times both.
+
+Own code rather than a library because this is the way of every audio byte: no task, lock or timer is created per chunk,
+bytes wait for nobody, and what nobody reads is not taken from the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import cast
+
+import httptools
+import httpx
+
+from proxy.upstream.message import Message
+
+Timeouts = Mapping[str, float | None]
+
+#: Bytes of all heads of one answer (1xx included) that are accepted.
+HEAD_LIMIT = 64 * 1024
+#: Unread bytes of an answer at which the socket is no longer read.
+READ_HIGH = 256 * 1024
+#: Unsent bytes of a request at which its body is no longer taken from its source.
+WRITE_HIGH = 256 * 1024
+#: A body up to this size travels in one write with its head; a larger one is written in pieces of WRITE_HIGH.
+SMALL_BODY = 64 * 1024
+#: Seconds; a connection's one timer never sleeps longer, so that a nearer deadline seldom has to replace it.
+TICK = 10.0
+
+
+class Connection(asyncio.Protocol):
+    """Carries one exchange at a time: `exchange`, then `read` until b"", then `park` or `abort`.
+
+    At most one coroutine waits on a connection at any time.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_buffered",
+        "_complete",
+        "_deadline",
+        "_failure",
+        "_head_bytes",
+        "_head_complete",
+        "_keep_alive",
+        "_loop",
+        "_message",
+        "_on_lost",
+        "_parser",
+        "_read_paused",
+        "_sent",
+        "_timer",
+        "_timer_due",
+        "_touched",
+        "_transport",
+        "_waiter",
+        "_write_paused",
+        "headers",
+        "lost",
+        "status",
+        "used",
+    )
+
+    def __init__(self, on_lost: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._message: Message | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._deadline: float | None = None
+        self._write_paused = self._read_paused = False
+        self.lost = False
+        #: Whether an exchange went over it before.
+        self.used = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._head_bytes = 0
+        self._head_complete = self._complete = self._keep_alive = self._sent = self._touched = False
+        self._failure: httpx.TransportError | None = None
+
+    # -- the exchange --------------------------------------------------------------------------------------------------
+
+    async def exchange(self, message: Message, timeouts: Timeouts) -> None:
+        """Send the request and wait for the head of its answer; `status` and `headers` hold it afterwards.
+
+        An answer that comes early ends the sending. Raises httpx.TransportError; the connection is then of no more use.
+        """
+        self._deadline = None
+        self._reset()
+        if self.lost:
+            raise self._loss(None)
+        self._message = message
+        await self._send(message, timeouts)
+        while not self._head_complete:
+            if self._failure is not None:
+                raise self._failure
+            await self._wait(timeouts.get("read"), httpx.ReadTimeout, "no answer in time")
+
+    async def read(self, timeouts: Timeouts) -> bytes:
+        """The bytes of the body that have arrived by now, at least one, or b"" at its end."""
+        while not self._buffer:
+            if self._complete:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            await self._wait(timeouts.get("read"), httpx.ReadTimeout, "the answer stalled")
+        buffer = self._buffer
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
+        self._buffered = 0
+        if self._read_paused:
+            self._resume_reading()
+        return data
+
+    @property
+    def http_version(self) -> bytes:
+        return b"HTTP/" + self._parser.get_http_version().encode()
+
+    @property
+    def stale(self) -> bool:
+        """The server had closed the connection, or did so before it answered anything."""
+        return self.lost and not self._touched
+
+    @property
+    def closing(self) -> bool:
+        return self.lost or self._transport is None or self._transport.is_closing()
+
+    @property
+    def reusable(self) -> bool:
+        """The exchange came to its end in both directions, and the server keeps the connection open."""
+        return self._complete and self._keep_alive and self._sent and not self.lost
+
+    def park(self, seconds: float) -> None:
+        """Rest between two exchanges; closes itself after so many seconds, or when the server says anything."""
+        self._message = None
+        self.used = True
+        self._buffer.clear()
+        if self._read_paused:
+            self._resume_reading()
+        self._arm(seconds)
+
+    def abort(self) -> None:
+        """Close at once; whoever waits gets an error."""
+        self._keep_alive = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
+        """Encrypt the rest, as after a CONNECT."""
+        self._message = None
+        self._parser = httptools.HttpResponseParser(self)
+        plain = cast(asyncio.Transport, self._transport)
+        self._transport = await self._loop.start_tls(plain, self, context, server_hostname=server_name)
+        if self._transport is None:
+            raise ConnectionError("the connection was lost")
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    async def _send(self, message: Message, timeouts: Timeouts) -> None:
+        body = message.body
+        if isinstance(body, bytes):
+            if len(body) <= SMALL_BODY:
+                self._write(message.head + body)
+                self._sent = True
+            else:
+                self._write(message.head)
+                await self._send_large(body, timeouts)
+        else:
+            self._write(message.head)
+            pieces = message.pieces()
+            try:
+                await self._send_pieces(pieces, timeouts)
+            finally:
+                await pieces.aclose()
+
+    async def _send_large(self, body: bytes, timeouts: Timeouts) -> None:
+        view = memoryview(body)
+        for start in range(0, len(view), WRITE_HIGH):
+            if self._refused:
+                return
+            self._write(view[start : start + WRITE_HIGH])
+            await self._drain(timeouts)
+        self._sent = True
+
+    async def _send_pieces(self, pieces: AsyncIterator[bytes], timeouts: Timeouts) -> None:
+        async for piece in pieces:
+            if self._refused:
+                return
+            self._write(piece)
+            await self._drain(timeouts)
+        self._sent = True
+
+    @property
+    def _refused(self) -> bool:
+        """There is no point in sending any more: an answer is there, or the connection is gone."""
+        return self._head_complete or self._failure is not None
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if self._transport is not None and not self.lost:
+            self._transport.write(data)
+
+    async def _drain(self, timeouts: Timeouts) -> None:
+        """Let the loop look for an early answer; wait while too much is unsent."""
+        await asyncio.sleep(0)
+        while self._write_paused and not self._refused:
+            await self._wait(timeouts.get("write"), httpx.WriteTimeout, "the request could not be sent in time")
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    async def _wait(self, seconds: float | None, error: type[httpx.TimeoutException], text: str) -> None:
+        """Until something happened to the exchange."""
+        waiter = self._waiter = self._loop.create_future()
+        if seconds is not None:
+            self._arm(seconds)
+        try:
+            await waiter
+        except TimeoutError:
+            raise error(text) from None
+        finally:
+            self._waiter = None
+            self._deadline = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _arm(self, seconds: float) -> None:
+        now = self._loop.time()
+        self._deadline = deadline = now + seconds
+        if self._timer is not None:
+            if self._timer_due <= deadline:
+                return
+            self._timer.cancel()
+        self._start_timer(min(deadline, now + TICK))
+
+    def _start_timer(self, due: float) -> None:
+        self._timer_due = due
+        self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._deadline is None or self.lost:
+            return
+        now = self._loop.time()
+        if now < self._deadline:
+            self._start_timer(min(self._deadline, now + TICK))
+        elif self._waiter is None:
+            self.abort()
+        elif not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
+    # -- what the event loop calls -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+
+    def data_received(self, data: bytes) -> None:
+        if self._message is None or self._complete:
+            self.abort()
+            return
+        self._touched = True
+        if not self._head_complete:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._keep_alive = False
+            if not self._complete:
+                self._fail(httpx.RemoteProtocolError(f"malformed answer: {error}"))
+        if not self._head_complete:
+            if self._head_bytes > HEAD_LIMIT:
+                self._fail(httpx.RemoteProtocolError(f"the head of the answer passes {HEAD_LIMIT} bytes"))
+        elif self._buffered > READ_HIGH and not self._read_paused and not self._complete:
+            self._pause_reading()
+        if self._refused:
+            self._wake()
+
+    def eof_received(self) -> None:
+        self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._message is not None and not self._complete and self._failure is None:
+            if exc is None and self._head_complete and self._ends_with_connection():
+                self._complete = True
+            else:
+                self._failure = self._loss(exc)
+        self._wake()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._wake()
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self.lost:
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._read_paused = False
+        if self._transport is not None and not self.lost and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _fail(self, error: httpx.TransportError) -> None:
+        self._failure = self._failure or error
+        self.abort()
+
+    def _loss(self, exc: Exception | None) -> httpx.TransportError:
+        if exc is not None:
+            return httpx.ReadError(f"the connection broke: {type(exc).__name__}")
+        if self._head_complete:
+            return httpx.RemoteProtocolError("the answer was cut short")
+        if self._touched:
+            return httpx.RemoteProtocolError("the answer was cut short in its head")
+        return httpx.ReadError("the server closed the connection without an answer")
+
+    def _ends_with_connection(self) -> bool:
+        """Nothing in the head says where the body ends."""
+        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
+
+    # -- what the parser calls -----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("bytes after the answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_complete:  # else a trailer
+            self.headers.append((name, value.strip()))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.headers = []
+            return
+        self.status = status
+        self._head_complete = True
+        if self._message is not None and self._message.headless:
+            self._complete = True
+
+    def on_body(self, data: bytes) -> None:
+        if not self._complete:
+            self._buffer.append(data)
+            self._buffered += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._head_complete and not self._complete:
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()

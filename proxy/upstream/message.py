@@ -1,0 +1,107 @@
+"""An httpx.Request as it goes over the wire in HTTP/1.1."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from typing import cast
+
+import httpx
+
+#: Pieces of a chunked body up to this size are copied once, to travel in one write with their frame.
+SMALL_PIECE = 64 * 1024
+
+
+class Message:
+    """Head and body of one request; raises httpx.LocalProtocolError where they contradict each other.
+
+    `body` is bytes, or None where it comes from `pieces`.
+    """
+
+    __slots__ = ("_length", "_stream", "body", "head", "headless", "replayable")
+
+    def __init__(self, request: httpx.Request, *, absolute: bool = False, proxy_authorization: bytes = b"") -> None:
+        self._length: int | None = None
+        chunked, host, lines = False, False, [b""]
+        for name, value in request.headers.raw:
+            lines += (name, b": ", value, b"\r\n")
+            size = len(name)
+            if size == 14 and name.lower() == b"content-length":
+                if self._length is not None:
+                    raise httpx.LocalProtocolError("a request with two lengths")
+                self._length = _length(value)
+            elif size == 17 and name.lower() == b"transfer-encoding":
+                chunked = True
+            elif size == 4 and name.lower() == b"host":
+                host = True
+        url = request.url
+        if not host:
+            lines += (b"Host", b": ", url.netloc, b"\r\n")
+        if proxy_authorization:
+            lines += (b"Proxy-Authorization", b": ", proxy_authorization, b"\r\n")
+        target = b"%b://%b%b" % (url.raw_scheme, url.netloc, url.raw_path) if absolute else url.raw_path
+        lines[0] = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
+        lines.append(b"\r\n")
+        self.head = b"".join(lines)
+        self._check_head(target, (len(lines) - 2) // 4 + 2)
+        self.headless = request.method == "HEAD"
+        self._take_body(request, chunked)
+
+    @classmethod
+    def connect(cls, authority: bytes, proxy_authorization: bytes) -> Message:
+        """A CONNECT request, which asks a forward proxy for a tunnel."""
+        request = httpx.Request("CONNECT", httpx.URL(scheme="http", raw_path=authority), headers={"Host": authority})
+        message = cls(request, proxy_authorization=proxy_authorization)
+        message.headless = True
+        return message
+
+    def _check_head(self, target: bytes, breaks: int) -> None:
+        """No header may smuggle in another, nor the target a second one."""
+        head = self.head
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head or b" " in target:
+            raise httpx.LocalProtocolError("a control character in the head of a request")
+
+    def _take_body(self, request: httpx.Request, chunked: bool) -> None:
+        stream = request.stream
+        length = self._length
+        if chunked and length is not None:
+            raise httpx.LocalProtocolError("a request with both a length and chunks")
+        self.body: bytes | None = None
+        self._stream = cast(AsyncIterable[bytes], stream)
+        self.replayable = isinstance(stream, httpx.ByteStream) or bool(getattr(stream, "replayable", False))
+        if isinstance(stream, httpx.ByteStream) and not chunked:
+            self.body = request.read()
+            if len(self.body) != (length or 0):
+                raise httpx.LocalProtocolError("the length of the request's body is not the declared one")
+        elif not chunked and length is None:
+            raise httpx.LocalProtocolError("a request with a body has neither a length nor chunks")
+        elif not hasattr(stream, "__aiter__"):
+            raise RuntimeError("a request's body must be bytes or an async iterable")
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body, framed for the wire."""
+        if self._length is None:
+            async for piece in self._stream:
+                if not piece:
+                    continue
+                if len(piece) <= SMALL_PIECE:
+                    yield b"%x\r\n%b\r\n" % (len(piece), piece)
+                else:
+                    yield b"%x\r\n" % len(piece)
+                    yield piece
+                    yield b"\r\n"
+            yield b"0\r\n\r\n"
+            return
+        left = self._length
+        async for piece in self._stream:
+            left -= len(piece)
+            if left < 0:
+                break
+            yield piece
+        if left:
+            raise httpx.LocalProtocolError("the length of the request's body is not the declared one")
+
+
+def _length(value: bytes) -> int:
+    if not value.isdigit():
+        raise httpx.LocalProtocolError("the content-length of a request is not a number")
+    return int(value)
