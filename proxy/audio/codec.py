@@ -1,0 +1,168 @@
+"""Audio from one format to another, as a stream: the first bytes leave before the input ends.
+
+All but the trivial happens in the workers of a `Pool`, one piece at a time: a slow reader slows the source down. The
+caller closes what he brings (`chunks`, `file`), and exhausts or closes the generator that he gets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.audio import formats, wav
+from proxy.audio.pool import Pool
+from proxy.audio.source import READABLE, Source, container
+from proxy.errors import InvalidAudio, Overloaded, UnsupportedValue, UpstreamInvalid
+
+#: Samples a second of everything that is sent to clients (Opus says 48,000 in its header, whatever it holds).
+SPEECH_RATE: Final = 24_000
+_SNIFF_ENOUGH: Final = 12
+_LONGEST_WAV_HEADER: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class PcmFormat:
+    """Headerless s16le."""
+
+    rate: int = SPEECH_RATE
+    #: 1 or 2, interleaved.
+    channels: int = 1
+
+
+async def encode(
+    pool: Pool, chunks: AsyncIterator[bytes], *, source: PcmFormat, target: str, rate: int = SPEECH_RATE
+) -> AsyncGenerator[bytes]:
+    """PCM → one of the six speech formats, mono at `rate`. pcm and wav at the source's own rate need no worker."""
+    _check_target(target)
+    if target in ("pcm", "wav") and source == PcmFormat(rate):
+        pcm = _unchanged(chunks)
+    else:
+        job = {
+            "op": "encode",
+            "source_rate": source.rate,
+            "source_channels": source.channels,
+            "target": "pcm" if target == "wav" else target,
+            "rate": rate,
+        }
+        pcm = pool.run(job, fault=Overloaded, chunks=chunks)
+    async with contextlib.aclosing(_with_header(pcm, target, rate)) as output:
+        async for data in output:
+            yield data
+
+
+async def transcode(
+    pool: Pool, chunks: AsyncIterator[bytes], *, source_format: str, target: str, rate: int = SPEECH_RATE
+) -> AsyncGenerator[bytes]:
+    """An encoded stream → one of the six speech formats, mono at `rate`. UpstreamInvalid when it is not audio.
+
+    What the stream's own first bytes say goes before `source_format` (a name of `formats.sniff`, or "pcm").
+    """
+    _check_target(target)
+    begin = await _beginning(chunks)
+    found = formats.sniff(begin)
+    if source_format == "pcm" and begin[:1] == b"\xff":  # a loud sample, not the sync word of mp3 or aac
+        found = None
+    if not begin or found in ("json", "html"):
+        raise UpstreamInvalid("The vendor's answer is not audio.", detail=repr(begin[: formats.SNIFF_BYTES]))
+    source = _joined(begin, chunks)
+    if found is None and source_format == "pcm":
+        output = encode(pool, source, source=PcmFormat(), target=target, rate=rate)
+    elif (found or source_format) == "wav":
+        output = _transcode_wav(pool, source, target, rate)
+    else:
+        output = _transcode_by_worker(pool, source, found or source_format, target, rate)
+    async with contextlib.aclosing(output):
+        async for data in output:
+            yield data
+
+
+async def decode(
+    pool: Pool, file: Source, *, rate: int = 16_000, max_seconds: float | None = None
+) -> AsyncGenerator[bytes]:
+    """An upload → s16le mono at `rate`. InvalidAudio when it cannot be read or is longer than `max_seconds`.
+
+    None, or more than the pool's limit, means the pool's limit.
+    """
+    bound = pool.limits.decoded_seconds if max_seconds is None else min(max_seconds, pool.limits.decoded_seconds)
+    job = {"op": "decode", "container": container(file), "rate": rate, "decoded_seconds": bound}
+    async with contextlib.aclosing(pool.run(job, fault=InvalidAudio, source=file)) as output:
+        async for data in output:
+            yield data
+
+
+def _check_target(target: str) -> None:
+    if target not in formats.SPEECH_FORMATS:
+        allowed = ", ".join(formats.SPEECH_FORMATS)
+        raise UnsupportedValue(f"'{target}' is not one of the formats {allowed}.", param="response_format")
+
+
+def _transcode_by_worker(
+    pool: Pool, source: AsyncIterator[bytes], container: str, target: str, rate: int
+) -> AsyncGenerator[bytes]:
+    if container not in READABLE:
+        raise UpstreamInvalid("The vendor's answer is audio of an unknown format.", detail=container)
+    job = {"op": "transcode", "container": container, "target": "pcm" if target == "wav" else target, "rate": rate}
+    return _with_header(pool.run(job, fault=UpstreamInvalid, chunks=source), target, rate)
+
+
+async def _transcode_wav(pool: Pool, source: AsyncIterator[bytes], target: str, rate: int) -> AsyncGenerator[bytes]:
+    """FFmpeg's demuxer wants 64 KiB of a wav file before it gives anything, so plain PCM goes round it."""
+    begin = b""
+    try:
+        while (head := wav.parse(begin)) is None and len(begin) < _LONGEST_WAV_HEADER:
+            begin += await anext(source)
+    except (ValueError, StopAsyncIteration):
+        head = None
+    if head is None:
+        output = _transcode_by_worker(pool, _joined(begin, source), "wav", target, rate)
+    else:
+        samples = _first(_joined(begin[head.offset :], source), head.size)
+        output = encode(pool, samples, source=PcmFormat(head.rate, head.channels), target=target, rate=rate)
+    async with contextlib.aclosing(output):
+        async for data in output:
+            yield data
+
+
+async def _first(chunks: AsyncIterator[bytes], size: int | None) -> AsyncIterator[bytes]:
+    """At most `size` bytes; what follows the samples of a wav file is not sound."""
+    left = size
+    async for chunk in chunks:
+        if left is None:
+            yield chunk
+            continue
+        yield chunk[:left]
+        left = max(0, left - len(chunk))
+
+
+async def _unchanged(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    async for chunk in chunks:
+        if chunk:
+            yield chunk
+
+
+async def _with_header(output: AsyncGenerator[bytes], target: str, rate: int) -> AsyncGenerator[bytes]:
+    async with contextlib.aclosing(output):
+        header = wav.header(rate) if target == "wav" else b""
+        async for data in output:
+            yield header + data
+            header = b""
+        if header:
+            yield header
+
+
+async def _beginning(chunks: AsyncIterator[bytes]) -> bytes:
+    begin = b""
+    while len(begin) < _SNIFF_ENOUGH:
+        try:
+            begin += await anext(chunks)
+        except StopAsyncIteration:
+            break
+    return begin
+
+
+async def _joined(begin: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield begin
+    async for chunk in chunks:
+        yield chunk

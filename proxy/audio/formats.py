@@ -1,0 +1,88 @@
+"""Audio formats by name, content type and magic bytes. Pure and cheap: `sniff` runs on every answer's first chunk."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+#: OpenAI's six speech formats and the content types its API answers with.
+SPEECH_FORMATS: Final = MappingProxyType(
+    {
+        "mp3": "audio/mpeg",
+        "opus": "audio/opus",  # Opus in Ogg
+        "aac": "audio/aac",  # AAC-LC in ADTS
+        "flac": "audio/flac",
+        "wav": "audio/wav",
+        "pcm": "audio/pcm",  # headerless s16le, 24 kHz, mono
+    }
+)
+
+#: Bytes that `sniff` wants to see; it does its best with fewer.
+SNIFF_BYTES: Final = 64
+
+_PREFIXES: Final = (
+    (b"ID3", "mp3"),
+    (b"fLaC", "flac"),
+    (b"RF64", "wav"),
+    (b"\x1a\x45\xdf\xa3", "webm"),
+    (b"caff", "caf"),
+    (b"#!AMR", "amr"),
+    (b"\x00\x00\x01\xba", "mpeg"),
+)
+_MP4_BOXES: Final = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
+_OPUS_HEAD: Final = slice(28, 36)  # after an Ogg page header of one segment
+_CONTROL_BYTES: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\r")
+
+
+def content_type(format: str) -> str:
+    """The content type of one of the six speech formats; any other name is a KeyError."""
+    return SPEECH_FORMATS[format]
+
+
+def sniff(first_bytes: bytes) -> str | None:
+    """What the bytes begin, or None (headerless PCM, or anything unknown).
+
+    Two bytes are all that tells aac and mp3 without a tag, and loud PCM can begin with them.
+
+    Audio: mp3 (also layer II), aac (ADTS), opus, ogg (any other Ogg), flac, wav, mp4, webm (any Matroska), aiff, caf,
+    amr, mpeg (program stream). Not audio: json, html (any document that begins with ``<``).
+    """
+    head = bytes(first_bytes[:SNIFF_BYTES])
+    for magic, name in _PREFIXES:
+        if head.startswith(magic):
+            return name
+    if head.startswith(b"OggS"):
+        return "opus" if b"OpusHead".startswith(head[_OPUS_HEAD]) else "ogg"
+    if head.startswith(b"RIFF"):
+        return "wav" if b"WAVE".startswith(head[8:12]) else None
+    if head.startswith(b"FORM"):
+        return "aiff" if head[8:12] in (b"AIFF", b"AIFC") else None
+    if head[4:8] in _MP4_BOXES:
+        return "mp4"
+    return _mpeg_audio(head.lstrip(b"\x00")) or _document(head)
+
+
+def _mpeg_audio(head: bytes) -> str | None:
+    """ADTS and MPEG audio share their sync word; the two layer bits are 00 in ADTS only."""
+    if len(head) < 2 or head[0] != 0xFF:
+        return None
+    if head[1] & 0xF6 == 0xF0:
+        return "aac" if len(head) < 3 or head[2] >> 2 & 15 < 13 else None  # 13 sample rates
+    layer, version = head[1] >> 1 & 3, head[1] >> 3 & 3
+    if head[1] & 0xE0 != 0xE0 or layer not in (1, 2) or version == 1:
+        return None
+    if len(head) > 2 and (
+        head[2] >> 4 == 15 or head[2] >> 2 & 3 == 3
+    ):  # forbidden bit rate or sample rate: not a header
+        return None
+    return "mp3"
+
+
+def _document(head: bytes) -> str | None:
+    """Text only: PCM may begin with the same byte, but hardly goes on without control bytes."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    if not text or len(text.translate(None, _CONTROL_BYTES)) < len(text):
+        return None
+    if text[:1] in (b"{", b"["):
+        return "json"
+    return "html" if text[:1] == b"<" else None

@@ -1,0 +1,53 @@
+"""RIFF/WAVE headers for streams, where no size is known and nothing can be patched later."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+_UNKNOWN_SIZE: Final = 0xFFFFFFFF
+#: Sizes from here on are placeholders of streaming writers, not lengths.
+_PLACEHOLDER: Final = 0x7FFFFF00
+_PCM: Final = 1
+_FORMAT_BYTES: Final = 16
+_RATES: Final = range(4_000, 192_001)
+
+
+def header(rate: int) -> bytes:
+    """44 bytes for s16le mono of unknown length; both sizes are 0xFFFFFFFF, as OpenAI streams it."""
+    unknown = struct.pack("<I", _UNKNOWN_SIZE)
+    form = struct.pack("<IHHIIHH", _FORMAT_BYTES, _PCM, 1, rate, rate * 2, 2, 16)
+    return b"RIFF" + unknown + b"WAVEfmt " + form + b"data" + unknown
+
+
+@dataclass(frozen=True, slots=True)
+class PcmHeader:
+    """What a header of s16le says. ``offset`` of the first sample; ``size`` in bytes, None when unknown."""
+
+    rate: int
+    channels: int
+    offset: int
+    size: int | None
+
+
+def parse(head: bytes) -> PcmHeader | None:
+    """The header of a file that begins with `head`; None while it is incomplete. ValueError unless it is s16le PCM."""
+    position = 12
+    form: tuple[int, int] | None = None
+    while len(head) >= position + 8:
+        name, size = struct.unpack_from("<4sI", head, position)
+        position += 8
+        if name == b"data":
+            if form is None:
+                raise ValueError("data before fmt")
+            return PcmHeader(*form, position, size if 0 < size < _PLACEHOLDER else None)
+        if name == b"fmt ":
+            if len(head) < position + _FORMAT_BYTES:
+                return None
+            tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", head, position)
+            if tag != _PCM or bits != 16 or channels not in (1, 2) or rate not in _RATES:
+                raise ValueError("not s16le of one or two channels")
+            form = rate, channels
+        position += size + size % 2
+    return None

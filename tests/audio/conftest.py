@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from proxy.audio.pool import Pool
+
+T = TypeVar("T")
+WithPool = Callable[..., Any]
+
+
+@pytest.fixture
+def with_pool() -> WithPool:
+    """`with_pool(test, **settings)` runs `test(pool)` in a loop of its own and ends the pool behind it."""
+
+    def run(test: Callable[[Pool], Awaitable[T]], **settings: Any) -> T:
+        async def main() -> T:
+            async with contextlib.aclosing(Pool(**settings)) as pool:
+                return await test(pool)
+
+        return asyncio.run(main())
+
+    return run
+
+
+def proc_file(pid: int, name: str) -> bytes:
+    """A file of /proc about a process; skips the test where there is none."""
+    path = Path(f"/proc/{pid}/{name}")
+    if not path.exists():
+        pytest.skip("no /proc here")
+    return path.read_bytes()
