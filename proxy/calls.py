@@ -109,8 +109,9 @@ async def transcription(upstream: Upstream, line: Line, request: TranscriptionRe
 
 
 def with_voice(deployment: Deployment, request: SpeechRequest) -> SpeechRequest:
-    """The request with the voice that the deployment wants: mapped by ``voices``, or its default where none is named."""
-    voice = deployment.voice if request.voice is None else deployment.voices.get(request.voice, request.voice)
+    """The request with the voice that the deployment wants: mapped by ``voices``, or its default if none is named."""
+    asked = deployment.voice if request.voice is None else request.voice
+    voice = deployment.voices.get(asked, asked) if asked is not None else None
     if voice == request.voice:
         return request
     return replace(request, voice=voice, voice_is_id=False)

@@ -36,7 +36,7 @@ class Gateway:
         return await calls.transcription(self._upstream, line, request, call)
 
     def file_limit(self, model: str | None) -> float | None:
-        """MB that an upload for this model may have; for an unknown one the most that any model takes. None: no limit."""
+        """MB that an upload for this model may have; if it is unknown, the most that any takes. None: no limit."""
         group = self.groups.get(model) if model is not None else None
         groups = list(self.groups.values()) if group is None else [group]
         limits = [fitness.file_limit(line) for group in groups for line in group if line.deployment.mode != Mode.SPEECH]

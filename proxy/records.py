@@ -28,7 +28,8 @@ class SpeechRequest:
     instructions: str | None = None
     response_format: str = "mp3"
     speed: float | None = None
-    stream_format: Literal["audio", "sse"] = "audio"
+    #: ``audio`` or ``sse``; None where the caller left it out, which means audio.
+    stream_format: str | None = None
     #: Fields that OpenAI's API does not have, for self-hosted servers that do.
     extra: Mapping[str, Any] = field(default_factory=dict)
 

@@ -49,5 +49,6 @@ def _basic_password(credentials: bytes) -> bytes:
 
 
 def _compare(token: bytes, keys: Iterable[bytes]) -> None:
-    if not any([hmac.compare_digest(token, key) for key in keys]):
+    matches = [hmac.compare_digest(token, key) for key in keys]
+    if not any(matches):
         raise Unauthorized("Incorrect API key provided.")

@@ -10,8 +10,8 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
-from starlette.middleware.cors import CORSMiddleware
 from starlette._utils import get_route_path
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -37,7 +37,7 @@ EXPOSED_HEADERS = (
 )  # fmt: skip
 
 
-def build(config: Config) -> FastAPI:
+def build(config: Config) -> App:
     general = config.general
     transport = HTTPTransport(max_connections=general.max_concurrent_streams)
     upstream = Upstream({"http": transport, "https": transport})
@@ -52,7 +52,7 @@ def build(config: Config) -> FastAPI:
         await upstream.aclose()
         room.close()
 
-    app = App(title="audio-proxy", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.draining = False
     app.state.keys = Keys(
         master=general.master_key.get_secret_value() if general.master_key else None,
@@ -77,7 +77,7 @@ def build(config: Config) -> FastAPI:
 
 
 class App(FastAPI):
-    """FastAPI, with a way past its middleware and router for the audio endpoints: those cost more than a call itself."""
+    """FastAPI, with a way past its middleware and router for the audio endpoints: those cost more than a call."""
 
     hot: dict[str, ASGIApp]
 
@@ -87,12 +87,21 @@ class App(FastAPI):
         self.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("root_path"):
+            _drop_doubled_prefix(scope)
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self.hot.get(get_route_path(scope))
             if endpoint is not None:
                 await endpoint(scope, receive, send)
                 return
         await super().__call__(scope, receive, send)
+
+
+def _drop_doubled_prefix(scope: Scope) -> None:
+    """The server puts ``root_path`` before the path; where the reverse proxy left it there, it now stands twice."""
+    root: str = scope["root_path"]
+    if scope["path"].startswith(f"{root}{root}/"):
+        scope["path"] = scope["path"].removeprefix(root)
 
 
 def _cors(general: GeneralSettings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Literal
+from typing import Literal, cast
 
 from starlette.types import Receive, Scope, Send
 
@@ -61,7 +61,7 @@ class AudioEndpoint:
         raise NotImplementedError
 
     async def _fail(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
-        """Before the answer has begun: an error document. After that: an error event is out already, or the cut is it."""
+        """An error document, if the answer has not begun; else an error event is out already, or the cut tells it."""
         call.status = error.status if not exchange.started else 200
         call.error = error.kind
         call.detail = error.detail
@@ -162,9 +162,7 @@ class _WhileConnected:
         self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
+        self._task = cast("asyncio.Task[object]", asyncio.current_task())
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
 
     def _begin(self) -> None:

@@ -68,6 +68,6 @@ def _speaks(lines: Sequence[Line]) -> bool:
 
 
 def _voices(line: Line) -> Sequence[str]:
-    """What the deployment's ``voices`` name, and what the vendor declares (OpenAI's names where it declares nothing)."""
+    """What the deployment names, and what the vendor declares (OpenAI's names where it declares nothing)."""
     own = [*line.deployment.voices, *([line.deployment.voice] if line.deployment.voice else [])]
     return [*own, *(line.adapter.capabilities.voices or VOICES)]

@@ -67,7 +67,7 @@ class FormReader:
             raise _broken(error) from None
 
     async def feed(self, data: bytes) -> None:
-        """Raises BadRequest for a broken form, RequestTooLarge past its bounds, Overloaded where nothing can be stored."""
+        """Raises BadRequest for a broken form, RequestTooLarge past its bounds, Overloaded where there is no room."""
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -114,9 +114,9 @@ class FormReader:
     def _headers_finished(self) -> None:
         part = self._part
         disposition = part.headers.get(b"content-disposition", b"")
-        options = parse_options_header(disposition)[1]
+        kind, options = parse_options_header(disposition)
         part.name = options.get(b"name", b"").decode("utf-8", "replace")
-        if not part.name:
+        if not part.name or kind != b"form-data":
             raise BadRequest("A part of the form has no name.", code="invalid_multipart")
         if part.name == "file":
             if self.file is not None:

@@ -16,20 +16,21 @@ from proxy.errors import BadRequest
 from proxy.records import SpeechRequest, TranscriptionRequest, Upload
 
 #: Fields that are for this proxy, or that a deployment sets: they never go upstream.
-OWN_FIELDS = frozenset(
-    "api_base api_key api_type api_version base_url cache caching client cooldown_time custom_llm_provider "
-    "default_headers deployment_id disable_fallbacks drop_params extra_body extra_headers extra_query fallbacks "
-    "guardrails headers logger_fn max_file_size_mb max_retries metadata mock_response model_info model_list no-log "
-    "num_retries organization project proxy_server_request retry_policy router_settings stream_timeout tags timeout "
-    "ttl voices".split()
-)
+OWN_FIELDS = frozenset({
+    "api_base", "api_key", "api_type", "api_version", "base_url", "cache", "caching", "client", "cooldown_time",
+    "custom_llm_provider", "default_headers", "deployment_id", "disable_fallbacks", "drop_params", "extra_body",
+    "extra_headers", "extra_query", "fallbacks", "guardrails", "headers", "logger_fn", "max_file_size_mb",
+    "max_retries", "metadata", "mock_response", "model_info", "model_list", "no-log", "num_retries",
+    "organization", "project", "proxy_server_request", "retry_policy", "router_settings", "stream_timeout",
+    "tags", "timeout", "ttl", "voices",
+})  # fmt: skip
 OWN_PREFIXES = ("litellm_", "proxy_")
 
 _SPEECH_FIELDS = frozenset({"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"})
 _ARRAYS = (
     "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names", "known_speaker_references",
 )  # fmt: skip
-_ARRAY_FIELD = re.compile(r"(%s)(?:\[\d*\])?" % "|".join(_ARRAYS))
+_ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\[\d*\])?")
 _STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
@@ -37,8 +38,8 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
 def speech_request(body: bytes) -> SpeechRequest:
     document = _object(body)
     voice, voice_is_id = _voice(document.get("voice"))
-    stream_format = _text(document, "stream_format") or "audio"
-    if stream_format not in ("audio", "sse"):
+    stream_format = _text(document, "stream_format")
+    if stream_format not in (None, "audio", "sse"):
         raise BadRequest("stream_format must be 'audio' or 'sse'.", param="stream_format", code="invalid_value")
     return SpeechRequest(
         model=_required_text(document, "model"),
@@ -48,7 +49,7 @@ def speech_request(body: bytes) -> SpeechRequest:
         instructions=_text(document, "instructions"),
         response_format=_text(document, "response_format") or "mp3",
         speed=_number("speed", document.get("speed")),
-        stream_format="sse" if stream_format == "sse" else "audio",
+        stream_format=stream_format,
         extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
     )
 

@@ -1,4 +1,4 @@
-"""What a vendor's HTTP error means, for every vendor whose errors are told by the status; the shapes of the body vary."""
+"""What a vendor's HTTP error means, for every vendor whose status tells; the shapes of the body vary."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class OpenAIAdapter:
         return httpx.Headers(headers, encoding="latin-1")
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
-        sse = request.stream_format == "sse" and self.capabilities.sse
+        stream_format = request.stream_format if self.capabilities.sse else None
         body: dict[str, Any] = {
             "model": self._deployment.model,
             "input": request.input,
@@ -137,12 +137,12 @@ class OpenAIAdapter:
             body["instructions"] = request.instructions
         if request.speed is not None:
             body["speed"] = request.speed
-        if sse:
-            body["stream_format"] = "sse"
+        if stream_format is not None:
+            body["stream_format"] = stream_format
         if not self._deployment.drop_unknown:
             body.update(request.extra)
         response = yield post_json(self._speech_url, self._headers, to_json(body))
-        return SpeechAnswer(request.response_format, wire="sse" if sse and _is_sse(response) else "audio")
+        return SpeechAnswer(request.response_format, wire="sse" if _is_sse(response) else "audio")
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         stream = MultipartStream([("model", self._deployment.model), *self._fields(request)], request.file)

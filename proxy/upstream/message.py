@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import cast
 
 import httpx
@@ -78,21 +78,29 @@ class Message:
             raise RuntimeError("a request's body must be bytes or an async iterable")
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The body, framed for the wire."""
-        if self._length is None:
-            async for piece in self._stream:
-                if not piece:
-                    continue
-                if len(piece) <= SMALL_PIECE:
-                    yield b"%x\r\n%b\r\n" % (len(piece), piece)
-                else:
-                    yield b"%x\r\n" % len(piece)
-                    yield piece
-                    yield b"\r\n"
-            yield b"0\r\n\r\n"
-            return
-        left = self._length
-        async for piece in self._stream:
+        """The body, framed for the wire. Closing it closes the source."""
+        source = aiter(self._stream)
+        try:
+            async for piece in self._chunked(source) if self._length is None else self._measured(source, self._length):
+                yield piece
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+
+    async def _chunked(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in source:
+            if not piece:
+                continue
+            if len(piece) <= SMALL_PIECE:
+                yield b"%x\r\n%b\r\n" % (len(piece), piece)
+            else:
+                yield b"%x\r\n" % len(piece)
+                yield piece
+                yield b"\r\n"
+        yield b"0\r\n\r\n"
+
+    async def _measured(self, source: AsyncIterator[bytes], left: int) -> AsyncIterator[bytes]:
+        async for piece in source:
             left -= len(piece)
             if left < 0:
                 break

@@ -22,7 +22,9 @@ class HTTPTransport(httpx.AsyncBaseTransport):
     asks for them). It is looked up at each wait, so whoever holds the dict may change it in between.
 
     A kept connection that turns out to be dead is replaced once, if nothing was received on it and the body is bytes or
-    a stream with ``replayable = True`` (given to httpx.Request as ``stream``, for ``content`` would hide it). Raises httpx.TransportError only. Use it from one event loop.
+    a stream with ``replayable = True`` (given to httpx.Request as ``stream``; ``content`` would hide it). A source of a
+    body that is slow to yield hides an early answer until its next piece. Raises httpx.TransportError only. Use it from
+    one event loop.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class HTTPTransport(httpx.AsyncBaseTransport):
     ) -> None:
         """Without ``ssl_context``: certifi's roots, or those of SSL_CERT_FILE or SSL_CERT_DIR, loaded at first use."""
         self._ssl_context = ssl_context
+        self._ssl_ready = False
         self._trust_env = trust_env
         self._routes: dict[tuple[bytes, bytes, int | None], Route] = {}
         self._pool = Pool(self._tls, limit=max_connections, idle_seconds=idle_seconds)
@@ -106,9 +109,12 @@ class HTTPTransport(httpx.AsyncBaseTransport):
         return route
 
     def _tls(self) -> ssl.SSLContext:
+        """Made at the first use of https, for it takes tens of milliseconds."""
         if self._ssl_context is None:
             self._ssl_context = httpx.create_ssl_context()
+        if not self._ssl_ready:
             self._ssl_context.set_alpn_protocols(["http/1.1"])
+            self._ssl_ready = True
         return self._ssl_context
 
 

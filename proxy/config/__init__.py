@@ -1,0 +1,21 @@
+"""The frozen configuration: shape and line numbers here, meaning in the tables that use it."""
+
+from __future__ import annotations
+
+from proxy.config.load import load
+from proxy.config.models import Config, Deployment, Environment, GeneralSettings, RetryPolicy, RouterSettings
+from proxy.config.overview import Row, describe
+from proxy.records import Mode
+
+__all__ = [
+    "Config",
+    "Deployment",
+    "Environment",
+    "GeneralSettings",
+    "Mode",
+    "RetryPolicy",
+    "RouterSettings",
+    "Row",
+    "describe",
+    "load",
+]

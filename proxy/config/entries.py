@@ -1,0 +1,241 @@
+"""``model_list``: its audio entries become deployments, the others are skipped by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from proxy.config import litellm
+from proxy.config.ignored import Ignored
+from proxy.config.models import DERIVED_FIELDS, MODEL_INFO_FIELDS, Deployment, RouterSettings
+from proxy.config.problems import Place, Problems, quoted, shown, suggestion
+from proxy.config.tree import Node
+from proxy.config.values import Setting, Values, settings_of
+from proxy.records import Mode
+
+_ENTRY_KEYS = ("model_name", "litellm_params", "params", "model_info")
+_PARAM_FIELDS = Deployment.model_fields.keys() - MODEL_INFO_FIELDS - DERIVED_FIELDS
+_COST = "_cost_per_"
+#: Parameters of other vendors come in families.
+_IGNORED_PREFIXES = ("aws_", "azure_", "vertex_", "langfuse_", "s3_", "milvus_", "valkey_", "auto_router_")
+
+
+class Skipped(NamedTuple):
+    """An entry that is not served: it is not audio, or of a vendor that the proxy has not."""
+
+    name: str
+    place: Place
+    is_audio: bool
+
+    def __str__(self) -> str:
+        return f"{quoted(self.name)[1:-1]} (line {self.place.line})"
+
+
+class Entries:
+    def __init__(
+        self,
+        values: Values,
+        problems: Problems,
+        ignored: Ignored,
+        warnings: list[str],
+        vendors: Collection[str],
+        infer_mode: Callable[[str, str], Mode | None],
+    ) -> None:
+        self._values, self._problems, self._ignored, self._warnings = values, problems, ignored, warnings
+        self._vendors, self._infer_mode = vendors, infer_mode
+        self._alike: Counter[tuple[str, ...]] = Counter()
+        self._ids: dict[str, str] = {}
+        self.skipped: list[Skipped] = []
+
+    def read(self, model_list: Node | None, router: RouterSettings, file: str) -> tuple[Deployment, ...]:
+        if model_list is None:
+            return ()
+        if not isinstance(model_list.content, tuple):
+            self._problems.add(model_list.place, "model_list must be a list of entries (- model_name: …)")
+            return ()
+        found = [self._entry(node, router) for node in model_list.content]
+        return tuple(deployment for deployment in found if deployment is not None)
+
+    def _entry(self, node: Node, router: RouterSettings) -> Deployment | None:
+        if not isinstance(node.content, Mapping):
+            self._problems.add(node.place, "an entry of model_list must be a mapping (model_name:, litellm_params:)")
+            return None
+        top = {setting.key: setting for setting in settings_of("an entry of model_list", node)}
+        name, params, info = self._name(node, top), self._params(node, top), self._info(top)
+        mode, is_other = self._mode(info)
+        vendor, model = ("", "") if is_other or params is None else self._vendor_and_model(node, params, mode)
+        if vendor and mode is None:
+            mode = self._infer_mode(vendor, model)
+        is_audio = bool(vendor) and mode is not None
+        self._check_keys(top, is_audio=is_audio)
+        if is_audio and mode is not None and params is not None and name is not None:
+            derived = {"group": name, "vendor": vendor, "model": model, "mode": mode, "where": str(node.place)}
+            return self._deployment(node, derived, params, info, router)
+        if is_other or model:
+            self._skip(node, name or "?", model, is_audio=mode is not None)
+        return None
+
+    def _skip(self, node: Node, name: str, model: str, *, is_audio: bool) -> None:
+        self.skipped.append(Skipped(name, node.place, is_audio))
+        if "*" in model:
+            self._warnings.append(f"{node.place}: wildcards are not supported; name each audio model in an entry")
+
+    # -- the parts of an entry -----------------------------------------------------------------------------------------
+
+    def _name(self, node: Node, top: Mapping[str, Setting]) -> str | None:
+        if "model_name" not in top:
+            self._problems.add(node.place, "'model_name' is missing in an entry of model_list")
+            return None
+        name = self._values.text(top["model_name"])
+        if name == "":
+            self._problems.add(top["model_name"].place, "'model_name' in an entry of model_list must not be empty")
+        return name or None
+
+    def _params(self, node: Node, top: Mapping[str, Setting]) -> dict[str, Setting] | None:
+        names = [name for name in ("litellm_params", "params") if name in top]
+        if not names:
+            self._problems.add(node.place, "'litellm_params' is missing in an entry of model_list")
+            return None
+        if len(names) > 1:
+            self._problems.add(top["params"].place, "'params' is the same key as 'litellm_params'; give one of them")
+        return self._mapping(top[names[0]])
+
+    def _info(self, top: Mapping[str, Setting]) -> dict[str, Setting]:
+        return (self._mapping(top["model_info"]) if "model_info" in top else None) or {}
+
+    def _mapping(self, setting: Setting) -> dict[str, Setting] | None:
+        if not isinstance(setting.value.content, Mapping):
+            self._problems.add(setting.place, f"'{setting.key}' must be a mapping (key: value)")
+            return None
+        return {inner.key: inner for inner in settings_of(setting.key, setting.value)}
+
+    def _mode(self, info: Mapping[str, Setting]) -> tuple[Mode | None, bool]:
+        """The mode that the entry gives, and whether that is one of LiteLLM's that are not audio."""
+        setting = info.get("mode")
+        if setting is None:
+            return None, False
+        text = self._values.text(setting)
+        if text is None or text in litellm.OTHER_MODES:
+            return None, True
+        try:
+            return Mode(text), False
+        except ValueError:
+            known = [mode.value for mode in Mode]
+            near = suggestion(text, {*known, *litellm.OTHER_MODES})
+            self._problems.add(
+                setting.place, f"'mode' in model_info must be {', '.join(known)}, not {shown(text)}{near}"
+            )
+            return None, True
+
+    def _vendor_and_model(self, node: Node, params: Mapping[str, Setting], mode: Mode | None) -> tuple[str, str]:
+        """Vendor and its name of the model. The vendor is empty where the proxy has none for this prefix, and the
+        model too where the entry names none."""
+        if "model" not in params:
+            self._problems.add(node.place, "'model' is missing in litellm_params")
+            return "", ""
+        whole = self._values.text(params["model"])
+        if whole is None:
+            return "", ""
+        given = self._values.text(params["custom_llm_provider"]) if "custom_llm_provider" in params else None
+        prefix, _, rest = whole.partition("/")
+        if given is not None:
+            prefix, rest = given, whole.removeprefix(given + "/")
+        if prefix in self._vendors and (rest or given):
+            vendor, model = prefix, rest
+        elif prefix in litellm.OPENAI_COMPATIBLE and "api_base" in params:
+            vendor, model = "openai", rest
+        elif (rest or given) and prefix in litellm.PROVIDERS:
+            if mode is not None:
+                remedy = f"if its server speaks OpenAI's API, write openai/{quoted(rest)[1:-1]} and api_base"
+                self._warnings.append(
+                    f"{params['model'].place}: there is no vendor {quoted(prefix)}: the entry is not served; {remedy}"
+                )
+            return "", whole
+        else:
+            vendor, model = "openai", whole
+        if not model:
+            self._problems.add(params["model"].place, "'model' in litellm_params must name a model")
+            return "", ""
+        return vendor, model
+
+    def _check_keys(self, top: Mapping[str, Setting], *, is_audio: bool) -> None:
+        for setting in top.values():
+            if setting.key in _ENTRY_KEYS:
+                continue
+            if is_audio and self._ignored.take(setting, litellm.ENTRY_REFUSED, {}, litellm.ENTRY_IGNORED):
+                continue
+            if is_audio or suggestion(setting.key, _ENTRY_KEYS):
+                self._problems.unknown_key(setting.place, setting.key, setting.section, _ENTRY_KEYS)
+
+    # -- the deployment ------------------------------------------------------------------------------------------------
+
+    def _deployment(
+        self,
+        node: Node,
+        derived: dict[str, Any],
+        params: Mapping[str, Setting],
+        info: Mapping[str, Setting],
+        router: RouterSettings,
+    ) -> Deployment | None:
+        if "*" in derived["model"] or "*" in derived["group"]:
+            self._problems.add(node.place, "wildcards (*) are not supported; name each audio model in an entry")
+            return None
+        found = self._fields_of_params(params) | self._fields_of_info(info)
+        costs = {key: setting for key, setting in {**info, **params}.items() if _COST in key}
+        for field in ("timeout", "stream_timeout"):
+            if field not in found and getattr(router, field) is not None:
+                derived[field] = getattr(router, field)
+        if "id" not in found:
+            derived["id"] = self._made_up_id(derived, found.get("api_base"))
+        deployment = self._values.check(Deployment, found, derived, node.place, members={"costs": costs})
+        if deployment is not None:
+            self._note_id(deployment, node.place)
+        return deployment
+
+    def _fields_of_params(self, params: Mapping[str, Setting]) -> dict[str, Setting]:
+        found: dict[str, Setting] = {}
+        for setting in params.values():
+            field = litellm.PARAM_ALIASES.get(setting.key, setting.key)
+            if setting.key in ("model", "custom_llm_provider") or _COST in setting.key:
+                continue
+            if field in found:
+                other = found[field].key
+                self._problems.add(setting.place, f"'{setting.key}' is the same key as '{other}'; give one of them")
+            elif field in _PARAM_FIELDS:
+                found[field] = setting
+            elif setting.key.startswith(_IGNORED_PREFIXES):
+                self._ignored.note(setting)
+            elif not self._ignored.take(setting, litellm.PARAM_REFUSED, litellm.PARAM_LOUD, litellm.PARAM_IGNORED):
+                self._problems.unknown_key(setting.place, setting.key, setting.section, _PARAM_FIELDS)
+        return found
+
+    def _fields_of_info(self, info: Mapping[str, Setting]) -> dict[str, Setting]:
+        """`model_info` may hold notes of the operator's own: only what looks like a slip of the pen is an error."""
+        found: dict[str, Setting] = {}
+        for setting in info.values():
+            if setting.key == "mode" or _COST in setting.key:
+                continue
+            if setting.key in MODEL_INFO_FIELDS:
+                found[setting.key] = setting
+            elif not self._ignored.take(setting, litellm.INFO_REFUSED, {}, litellm.INFO_IGNORED):
+                if suggestion(setting.key, MODEL_INFO_FIELDS | _PARAM_FIELDS):
+                    self._problems.unknown_key(setting.place, setting.key, setting.section, MODEL_INFO_FIELDS)
+                else:
+                    self._ignored.note(setting)
+        return found
+
+    def _made_up_id(self, derived: Mapping[str, Any], api_base: Setting | None) -> str:
+        """Stable over restarts, different for entries that differ in nothing, and never made of the key."""
+        base = api_base.value.content if api_base is not None and isinstance(api_base.value.content, str) else ""
+        alike = (derived["group"], derived["vendor"], derived["model"], base)
+        self._alike[alike] += 1
+        text = "\n".join((*alike, str(self._alike[alike])))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def _note_id(self, deployment: Deployment, place: Place) -> None:
+        if deployment.id in self._ids:
+            first = self._ids[deployment.id]
+            self._problems.add(place, f"model_info.id {shown(deployment.id)} is given twice, first in {first}")
+        self._ids.setdefault(deployment.id, deployment.where)

@@ -1,0 +1,71 @@
+"""The configuration file and the files that it includes, as one tree."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from proxy.config.problems import Place, Problems, shown
+from proxy.config.tree import Node, read_tree
+
+_MOST_INCLUDES = 100
+
+
+def read_config(path: str, problems: Problems) -> Node | None:
+    """The mapping at the top of the file, includes merged in; None where there is nothing to go on with."""
+    root = _read_mapping(path, problems)
+    if root is None:
+        return None
+    for place, included in _included(root, path, problems):
+        part = _read_mapping(included, problems)
+        if part is None:
+            continue
+        if part.get("include") is not None:
+            problems.add(part.of_key("include"), f"an included file cannot include others (included by {place})")
+        root = _merge(root, part, problems, top=True)
+    return root
+
+
+def _read_mapping(path: str, problems: Problems) -> Node | None:
+    known = len(problems)
+    node = read_tree(path, problems)
+    if node is None or node.content is None:
+        if len(problems) == known:
+            problems.add(Place(path, 0), "is empty; a configuration needs model_list")
+        return None
+    if not isinstance(node.content, Mapping):
+        problems.add(node.place, "a configuration must be a mapping of sections (model_list:, general_settings:)")
+        return None
+    return node
+
+
+def _included(root: Node, path: str, problems: Problems) -> list[tuple[Place, str]]:
+    node = root.get("include")
+    if node is None or node.content is None:
+        return []
+    items = node.content if isinstance(node.content, tuple) else (node,)
+    names = [(item.place, item.content) for item in items if isinstance(item.content, str) and item.content]
+    if len(names) < len(items) or len(names) > _MOST_INCLUDES:
+        problems.add(root.of_key("include"), f"include must be a file name or a list of at most {_MOST_INCLUDES}")
+        return []
+    folder = os.path.dirname(path)
+    return [(place, os.path.join(folder, name)) for place, name in names]
+
+
+def _merge(one: Node, two: Node, problems: Problems, *, top: bool) -> Node:
+    """Both mappings as one. At the top, lists of one name are joined and mappings of one name are merged."""
+    content = dict(one.items())
+    for key, value in two.items():
+        mine = content.get(key)
+        if key == "include" and top:
+            continue
+        if mine is None or mine.content is None:
+            content[key] = value
+        elif top and isinstance(mine.content, tuple) and isinstance(value.content, tuple):
+            content[key] = Node(mine.place, mine.content + value.content)
+        elif top and isinstance(mine.content, Mapping) and isinstance(value.content, Mapping):
+            content[key] = _merge(mine, value, problems, top=False)
+        else:
+            problems.add(two.of_key(key), f"key {shown(key)} is given twice, first in {one.of_key(key)}")
+    return Node(one.place, MappingProxyType(content), {**two.keys, **one.keys})

@@ -1,0 +1,362 @@
+"""The configuration as the rest of the program sees it: frozen, checked in shape, its secrets hidden.
+
+A setting is one line here: its name, type, default, bounds and description are what the loader checks, what its
+messages say and what the documentation lists.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    model_validator,
+)
+
+from proxy.records import Mode
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_ID = re.compile(r"[!-~]{1,128}")
+#: Headers that belong to one connection or are computed by the HTTP client.
+_REFUSED_HEADERS = frozenset(
+    {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authenticate", "proxy-authorization"}
+    | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+
+# -- what a value may be -----------------------------------------------------------------------------------------------
+# A validator raises ValueError with a message that says what is expected and never repeats the value.
+
+
+def _plain(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable text")
+    return text
+
+
+def _key(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value().strip()
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("has characters that a header cannot carry (only printable ASCII can be sent)")
+    return SecretStr(text)
+
+
+def _url(text: str) -> str:
+    """An http(s) URL without userinfo, query and fragment; the slashes at its end are cut off."""
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise ValueError("must be a URL of printable ASCII characters")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must be a URL such as https://host:port/v1") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    if not parts.hostname or port == 0:
+        raise ValueError("must name a host, such as https://host:port/v1")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user name or password; use api_key or headers")
+    if "?" in text or "#" in text:
+        raise ValueError("must not have a query or a fragment")
+    return text.rstrip("/")
+
+
+def _headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    seen: set[str] = set()
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError("has a name that is no header name (letters, digits and dashes)")
+        if name.lower() in _REFUSED_HEADERS:
+            raise ValueError(f"must not set '{name.lower()}', which is the HTTP client's own")
+        if name.lower() in seen:
+            raise ValueError(f"sets '{name.lower()}' twice")
+        seen.add(name.lower())
+        text = value.get_secret_value()
+        if not text.isascii() or not text.replace("\t", " ").isprintable():
+            raise ValueError(
+                "has a value with characters that a header cannot carry (only printable ASCII can be sent)"
+            )
+    return headers
+
+
+def _identifier(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise ValueError("must be 1 to 128 printable ASCII characters without spaces")
+    return text
+
+
+def _hedge(value: Any) -> Any:
+    return value if value is None or value == "p95" else _seconds(value)
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < 86_400:
+        raise ValueError("must be a number of seconds, or p95")
+    return seconds
+
+
+def _alias(value: Any) -> Any:
+    """LiteLLM's ``{model: name, hidden: true}`` is the name."""
+    if isinstance(value, Mapping) and isinstance(value.get("model"), str):
+        return value["model"]
+    return value
+
+
+def _frozen(mapping: Mapping[_K, _V]) -> Mapping[_K, _V]:
+    return MappingProxyType(dict(mapping))
+
+
+def _nothing() -> Mapping[Any, Any]:
+    return MappingProxyType({})
+
+
+_FREEZE = (AfterValidator(_frozen), PlainSerializer(dict))
+
+Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_plain)]
+Key = Annotated[SecretStr, Field(min_length=1), AfterValidator(_key)]
+Url = Annotated[str, AfterValidator(_url)]
+Headers = Annotated[Mapping[str, SecretStr], AfterValidator(_headers), *_FREEZE]
+Identifier = Annotated[str, AfterValidator(_identifier)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+SecondsOrZero = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Megabytes = Annotated[float, Field(gt=0, le=1_048_576, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+CountOrZero = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Price = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+Names = tuple[Text, ...]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+
+
+class Environment(Mapping[str, str]):
+    """The variables that the configuration may use: its own ``environment_variables``, then the process's.
+
+    An empty variable counts as unset. Never shows a value.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {name: value for name, value in values.items() if value.strip()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Environment({len(self)} variables)"
+
+
+# -- the settings ------------------------------------------------------------------------------------------------------
+
+
+class Deployment(Frozen):
+    """One entry of ``model_list``: a vendor's model under a group's name."""
+
+    id: Identifier = Field(description="Names the deployment in headers, logs and metrics; made up where missing.")
+    group: Text = Field(description="`model_name`: what clients send. Entries of one name form a group.")
+    vendor: Text = Field(description="The prefix of `model`; openai where there is none.")
+    model: Text = Field(description="The vendor's name of the model: `model` without the prefix.")
+    mode: Mode | None = Field(
+        default=None, description="What the deployment does; inferred from the model where missing."
+    )
+    base_model: Text | None = Field(default=None, description="The model whose limits and prices apply.")
+    api_key: Key | None = Field(
+        default=None, description="The vendor's key; where missing, the vendor's usual variable."
+    )
+    api_base: Url | None = Field(default=None, description="Any server that speaks the vendor's API.")
+    api_version: Text | None = Field(default=None, description="For vendors with dated APIs.")
+    organization: Text | None = Field(default=None, description="OpenAI's organization.")
+    project: Text | None = Field(default=None, description="OpenAI's project.")
+    headers: Headers = Field(default_factory=_nothing, description="Sent with every upstream request.")
+    timeout: Seconds = Field(default=600, description="Seconds for the whole call.")
+    stream_timeout: Seconds | None = Field(default=None, description="Seconds to the first byte of the answer.")
+    stall_timeout: Seconds | None = Field(default=60, description="Seconds between two chunks of the answer.")
+    max_retries: CountOrZero | None = Field(default=None, description="Further attempts after a failure.")
+    weight: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] | None = Field(
+        default=None, description="Share of the group's calls, against the other deployments' weights."
+    )
+    order: CountOrZero | None = Field(default=None, description="Lower ones are asked first.")
+    rpm: Count | None = Field(default=None, description="Requests a minute that the deployment may get.")
+    max_parallel_requests: Count | None = Field(
+        default=None, description="Requests at a time that the deployment may get."
+    )
+    voice: Text | None = Field(default=None, description="The voice where the caller names none.")
+    voices: Annotated[Mapping[Text, Text], *_FREEZE] = Field(
+        default_factory=_nothing, description="The vendor's voice for each voice that callers name."
+    )
+    max_file_size_mb: Megabytes | None = Field(default=None, description="Largest upload, 1 MB being 1,048,576 bytes.")
+    drop_unknown: bool = Field(default=False, description="Do not pass on fields that OpenAI does not know.")
+    costs: Annotated[Mapping[str, Price], *_FREEZE] = Field(
+        default_factory=_nothing,
+        description="Prices in USD under LiteLLM's names, such as `input_cost_per_second`.",
+    )
+    where: str = Field(default="", description="File and line of the entry, for messages.")
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+#: Fields that stand in `model_info`, and fields that the loader derives; all others stand in `litellm_params`.
+MODEL_INFO_FIELDS = frozenset({"id", "mode", "base_model"})
+DERIVED_FIELDS = frozenset({"group", "vendor", "costs", "where"})
+
+
+class GeneralSettings(Frozen):
+    """`general_settings`: the server itself."""
+
+    master_key: Key | None = Field(
+        default=None, description="The key of callers; else $PROXY_MASTER_KEY, $LITELLM_MASTER_KEY."
+    )
+    allow_unauthenticated: bool = Field(default=False, description="Start without a master key, open to everybody.")
+    metrics_token: Key | None = Field(default=None, description="Opens /metrics, besides the master key.")
+    cors_origins: tuple[Text, ...] = Field(default=(), description="Origins of browsers that may call.")
+    docs_enabled: bool = Field(default=True, description="Serve /docs and /openapi.json.")
+    public_catalog: bool = Field(default=False, description="List models and voices to callers without a key.")
+    max_request_size_mb: Megabytes = Field(default=512, description="Largest body of any request.")
+    spool_limit_mb: Megabytes = Field(default=4096, description="Disk that all uploads under way may take together.")
+    spool_dir: Text | None = Field(
+        default=None, description="Where uploads are spooled; else the system's temporary folder."
+    )
+    client_stall_timeout: Seconds = Field(
+        default=30, description="Seconds after which a client that stopped sending is cut."
+    )
+    drain_delay: SecondsOrZero = Field(default=0, description="Seconds between SIGTERM and the last new connection.")
+    shutdown_timeout: SecondsOrZero = Field(default=25, description="Seconds that running streams get to finish.")
+    max_concurrent_streams: Count = Field(default=1000, description="Upstream calls at a time.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="auto: console on a terminal, else json."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
+
+    @property
+    def master_key_weak(self) -> bool:
+        """Whether the master key can be guessed: a known example, short, or of few different characters."""
+        return self.master_key is not None and is_weak(self.master_key.get_secret_value())
+
+
+RoutingStrategy = Literal[
+    "simple-shuffle", "least-busy", "latency-based-routing", "usage-based-routing", "cost-based-routing"
+]
+
+
+class RetryPolicy(Frozen):
+    """Further attempts by kind of failure; None leaves it to `num_retries`."""
+
+    BadRequestErrorRetries: CountOrZero | None = None
+    AuthenticationErrorRetries: CountOrZero | None = None
+    TimeoutErrorRetries: CountOrZero | None = None
+    RateLimitErrorRetries: CountOrZero | None = None
+    ContentPolicyViolationErrorRetries: CountOrZero | None = None
+    InternalServerErrorRetries: CountOrZero | None = None
+    ServiceUnavailableErrorRetries: CountOrZero | None = None
+    NotFoundErrorRetries: CountOrZero | None = None
+    DefaultRetries: CountOrZero | None = None
+
+
+class RouterSettings(Frozen):
+    """`router_settings`, with LiteLLM's names, meanings and defaults."""
+
+    routing_strategy: Annotated[
+        RoutingStrategy,
+        BeforeValidator(lambda name: "usage-based-routing" if name == "usage-based-routing-v2" else name),
+    ] = Field(default="simple-shuffle", description="How a group's deployments are ordered.")
+    num_retries: CountOrZero = Field(default=2, description="Further attempts within a group.")
+    retry_after: SecondsOrZero = Field(default=0, description="Least seconds between two attempts.")
+    retry_policy: RetryPolicy = Field(default_factory=RetryPolicy, description="Further attempts by kind of failure.")
+    fallbacks: tuple[Annotated[Mapping[Text, Names], *_FREEZE], ...] = Field(
+        default=(), description="Groups to ask after a group has failed."
+    )
+    default_fallbacks: Names = Field(
+        default=(), description="Groups to ask after any group without fallbacks has failed."
+    )
+    max_fallbacks: CountOrZero = Field(default=5, description="Most groups asked after the first.")
+    allowed_fails: CountOrZero = Field(default=3, description="Failures a minute after which a deployment rests.")
+    cooldown_time: SecondsOrZero = Field(default=5, description="Seconds that it rests.")
+    model_group_alias: Annotated[Mapping[Text, Annotated[Text, BeforeValidator(_alias)]], *_FREEZE] = Field(
+        default_factory=_nothing, description="Further names of groups."
+    )
+    hedge_after: Annotated[float | Literal["p95"] | None, BeforeValidator(_hedge)] = Field(
+        default=None, description="Seconds, or p95, after which a second deployment is asked as well."
+    )
+    timeout: Seconds | None = Field(default=None, description="`timeout` of deployments that set none.")
+    stream_timeout: Seconds | None = Field(default=None, description="`stream_timeout` of deployments that set none.")
+
+
+class Config(Frozen):
+    """A whole configuration. Nothing in it changes after it was loaded."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    path: str
+    deployments: tuple[Deployment, ...]
+    groups: Annotated[Mapping[str, tuple[Deployment, ...]], *_FREEZE] = Field(default_factory=_nothing, repr=False)
+    general: GeneralSettings = Field(default_factory=GeneralSettings)
+    router: RouterSettings = Field(default_factory=RouterSettings)
+    #: Lines for the operator: what was skipped, what has no meaning here, what is unsafe.
+    warnings: tuple[str, ...] = ()
+    #: `model_name` of the entries that are not served, in the file's order.
+    skipped: tuple[str, ...] = ()
+    #: Where a key stands, by section and key: `places["router_settings.fallbacks"] == "config.yaml:40"`.
+    places: Annotated[Mapping[str, str], *_FREEZE] = Field(default_factory=_nothing, repr=False)
+    environment: Environment = Field(default_factory=lambda: Environment({}), repr=False, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _group(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "groups" not in data:
+            groups: dict[str, tuple[Deployment, ...]] = {}
+            for deployment in data.get("deployments", ()):
+                groups[deployment.group] = (*groups.get(deployment.group, ()), deployment)
+            return {**data, "groups": groups}
+        return data
+
+
+# -- keys that can be guessed ------------------------------------------------------------------------------------------
+
+#: What stands in examples and tutorials.
+_EXAMPLE_PARTS = (
+    "1234",
+    "change",
+    "replace",
+    "placeholder",
+    "example",
+    "password",
+    "secret",
+    "your-",
+    "my-",
+    "xxx",
+    "***",
+)
+
+
+def is_weak(key: str) -> bool:
+    bare = key.lower().removeprefix("sk-").replace("_", "-")
+    return len(key) < 16 or len(set(bare)) < 8 or any(part in bare for part in _EXAMPLE_PARTS)

@@ -1,0 +1,39 @@
+"""The table that ``audio-proxy check`` prints. No secret is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from proxy.config.models import Config, Deployment
+
+
+class Row(NamedTuple):
+    group: str
+    mode: str
+    deployment: str
+    #: Host and port of `api_base`; empty for the vendor's own.
+    host: str
+    #: Whether there is a key to send.
+    key: bool
+    max_file_size_mb: float | None
+
+
+def describe(config: Config, key_variables: Mapping[str, str] | None = None) -> list[Row]:
+    """A row for each deployment, group by group. ``key_variables``: vendor → its usual key variable."""
+
+    variables = key_variables or {}
+
+    def row(deployment: Deployment) -> Row:
+        key = deployment.api_key is not None or variables.get(deployment.vendor) in config.environment
+        return Row(
+            group=deployment.group,
+            mode=deployment.mode.value if deployment.mode else "",
+            deployment=f"{deployment.vendor}/{deployment.model}",
+            host=urlsplit(deployment.api_base).netloc if deployment.api_base else "",
+            key=key,
+            max_file_size_mb=deployment.max_file_size_mb,
+        )
+
+    return [row(deployment) for group in config.groups.values() for deployment in group]

@@ -1,0 +1,231 @@
+"""A YAML file as a tree of values that know their file and line.
+
+Scalars stay text: what a value means is for the reader of the setting to say, so that ``api_key: 0012`` keeps its
+zeros and ``voice: no`` is a voice. Numbers and truth values are read from that text where a setting needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
+
+import yaml
+
+from proxy.config.problems import Place, Problems, shown
+
+MAX_BYTES = 8 * 1024 * 1024
+#: Levels of nesting; a configuration needs about seven.
+MAX_DEPTH = 40
+#: Values after every alias was followed.
+MAX_VALUES = 500_000
+
+_LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CORE = "tag:yaml.org,2002:"
+_KNOWN_TAGS = {_CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value")}
+
+_NO_KEYS: Mapping[str, Place] = MappingProxyType({})
+
+Content: TypeAlias = "str | tuple[Node, ...] | Mapping[str, Node] | None"
+
+
+class Node:
+    """One value of the file. A scalar's content is its text, or None for YAML's null."""
+
+    __slots__ = ("content", "keys", "place", "size")
+
+    def __init__(self, place: Place, content: Content, keys: Mapping[str, Place] = _NO_KEYS, size: int = 1) -> None:
+        self.place = place
+        self.content = content
+        #: Of a mapping: the place of each key.
+        self.keys = keys
+        #: Values in it, aliases followed.
+        self.size = size
+
+    def of_key(self, key: str) -> Place:
+        """Where a mapping has this key; the mapping's own place where it has not."""
+        return self.keys.get(key, self.place)
+
+    def items(self) -> Iterable[tuple[str, Node]]:
+        """Of a mapping: its keys and values; nothing for anything else."""
+        return self.content.items() if isinstance(self.content, Mapping) else ()
+
+    def get(self, key: str) -> Node | None:
+        return self.content.get(key) if isinstance(self.content, Mapping) else None
+
+    def find(self, path: tuple[int | str, ...]) -> Place:
+        """The place of the value that a path of keys and positions leads to, as far as it leads."""
+        node, place = self, self.place
+        for step in path:
+            if isinstance(node.content, Mapping) and step in node.content:
+                place = node.of_key(str(step))
+                node = node.content[str(step)]
+            elif isinstance(node.content, tuple) and isinstance(step, int) and step < len(node.content):
+                node = node.content[step]
+                place = node.place
+            else:
+                break
+        return place
+
+
+class Unreadable(Exception):
+    """The text cannot become a tree; the problem has been noted."""
+
+
+def read_tree(path: str, problems: Problems) -> Node | None:
+    """The tree of a YAML file, or None where there is none (what is wrong is noted in ``problems``)."""
+    try:
+        text = _read_text(path)
+    except OSError as error:
+        problems.add(Place(path, 0), f"cannot be read: {error.strerror or type(error).__name__}")
+    except ValueError as error:
+        problems.add(Place(path, 0), str(error))
+    else:
+        return parse_tree(text, path, problems)
+    return None
+
+
+def parse_tree(text: str, file: str, problems: Problems) -> Node | None:
+    try:
+        if line := _too_deep(text):
+            problems.add(Place(file, line), f"values are nested more than {MAX_DEPTH} deep")
+            return None
+        root = yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        problems.add(*_explain(error, text, file))
+        return None
+    if root is None:
+        return None
+    try:
+        return _Builder(file, problems).build(root)
+    except Unreadable:
+        return None
+
+
+def _read_text(path: str) -> str:
+    if os.path.isdir(path):
+        raise ValueError("is a directory, not a file")
+    if "\0" in path:
+        raise ValueError("is not the name of a file")
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    if len(raw) > MAX_BYTES:
+        raise ValueError(f"is larger than {MAX_BYTES // (1024 * 1024)} MiB")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"is not UTF-8 text (line {line})") from None
+
+
+def _too_deep(text: str) -> int | None:
+    """The line of a value nested too deep, which must not reach the composer: that one recurses."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                return event.start_mark.line + 1 if event.start_mark else 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return None
+
+
+def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[Place, str]:
+    """Place and message of a syntax error, without any text of the file (which may be a secret)."""
+    if isinstance(error, yaml.reader.ReaderError):
+        position = error.position if isinstance(error.position, int) else 0
+        return Place(file, text.count("\n", 0, position) + 1), "a control character is not allowed in YAML"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Place(file, 0), "not valid YAML"
+    mark = error.problem_mark or error.context_mark
+    place = Place(file, min(mark.line, text.count("\n")) + 1 if mark else 0)
+    problem = error.problem or "syntax error"
+    if problem.startswith("found"):
+        problem = re.sub(r"\s*'.*'", "", problem)  # the parser in Python quotes what it found
+    if "undefined alias" in problem:
+        return place, "an alias (*name) without its anchor (&name); a value that begins with * needs quotes"
+    if "another document" in problem:
+        return place, "more than one YAML document (---) in the file"
+    if "duplicate anchor" in (error.context or "") or "duplicate anchor" in problem:
+        return place, "an anchor (&name) of this name exists already"
+    if "start any token" in problem or "tag handle" in problem:
+        problem += "; a value that begins with a special character needs quotes"
+    return place, f"not valid YAML: {problem}"
+
+
+class _Builder:
+    """Turns PyYAML's nodes into ours: each once, however many aliases lead to it."""
+
+    def __init__(self, file: str, problems: Problems) -> None:
+        self._file = file
+        self._problems = problems
+        self._built: dict[int, Node | None] = {}
+
+    def build(self, node: yaml.Node) -> Node:
+        known = self._built.get(id(node), self)
+        if isinstance(known, Node):
+            return known
+        if known is None:
+            self._problems.add(self._place(node), "an alias must not contain itself")
+            raise Unreadable
+        self._built[id(node)] = None
+        built = self._convert(node)
+        if built.size > MAX_VALUES:
+            self._problems.add(built.place, f"expands to more than {MAX_VALUES} values")
+            raise Unreadable
+        self._built[id(node)] = built
+        return built
+
+    def _place(self, node: yaml.Node) -> Place:
+        return Place(self._file, node.start_mark.line + 1)
+
+    def _convert(self, node: yaml.Node) -> Node:
+        place = self._place(node)
+        if node.tag not in _KNOWN_TAGS:
+            self._problems.add(place, "YAML tags (!name) are not supported; a value that begins with ! needs quotes")
+            return Node(place, None)
+        if isinstance(node, yaml.ScalarNode):
+            return Node(place, None if node.tag == _CORE + "null" else str(node.value))
+        if isinstance(node, yaml.SequenceNode):
+            items = tuple(self.build(item) for item in node.value)
+            return Node(place, items, size=1 + sum(item.size for item in items))
+        return self._mapping(node, place)
+
+    def _mapping(self, node: yaml.Node, place: Place) -> Node:
+        content: dict[str, Node] = {}
+        keys: dict[str, Place] = {}
+        merged: list[Node] = []
+        for key, value in node.value:
+            where = self._place(key)
+            if key.tag == _CORE + "merge":
+                merged.extend(self._merged(value))
+            elif not isinstance(key, yaml.ScalarNode):
+                self._problems.add(where, "a key must be text")
+            elif key.value in content:
+                first = keys[key.value].line
+                self._problems.add(where, f"key {shown(key.value)} is given twice, first in line {first}")
+            else:
+                content[key.value] = self.build(value)
+                keys[key.value] = where
+        for source in merged:
+            for name, value in source.items():
+                content.setdefault(name, value)
+                keys.setdefault(name, source.of_key(name))
+        size = 1 + sum(value.size for value in content.values())
+        return Node(place, MappingProxyType(content), MappingProxyType(keys), size)
+
+    def _merged(self, value: yaml.Node) -> Iterator[Node]:
+        """The mappings that ``<<: *name`` or ``<<: [*one, *two]`` merges, the first taking precedence."""
+        sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        for source in sources:
+            built = self.build(source)
+            if isinstance(built.content, Mapping):
+                yield built
+            else:
+                self._problems.add(built.place, "<< merges mappings only")

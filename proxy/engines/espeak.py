@@ -1,0 +1,64 @@
+"""espeak-ng, seen from the proxy: text and a voice in, PCM out as it is synthesised."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from proxy.audio.limits import Limits
+from proxy.engines import voices
+from proxy.engines.processes import Begun, EnginePool
+from proxy.errors import BadRequest
+
+SLOWEST, FASTEST = 0.25, 4.0
+_MIB: Final = 1024 * 1024
+_LIMITS: Final = Limits(cpu_seconds=60, stall_seconds=20, memory_bytes=512 * _MIB)
+
+
+class Espeak:
+    """Speech. A stream holds its process until it has been read or closed; a process takes about 20 MiB."""
+
+    def __init__(self, *, processes: int = 8, queue: int = 32, limits: Limits = _LIMITS) -> None:
+        self.pool = EnginePool("proxy.engines.espeak_child", size=processes, queue=queue, limits=limits)
+
+    async def speak(self, text: str, *, voice: str = "alloy", speed: float = 1.0) -> tuple[int, Begun[bytes]]:
+        """The sample rate, and s16le mono PCM, of which the first piece is here. Close the PCM, on every path.
+
+        175 words a minute times `speed`. espeak-ng itself speaks 80 to 450; beyond that libsonic, which is part of it,
+        changes the pace. The errors are BadRequest and those of `EnginePool.ask`.
+        """
+        if not text.strip():
+            raise BadRequest("The input is empty.", param="input")
+        if not SLOWEST <= speed <= FASTEST:
+            raise BadRequest(f"The speed must lie between {SLOWEST} and {FASTEST:g}.", param="speed")
+        job = {"op": "speak", "speed": float(speed), **dataclasses.asdict(voices.parse(voice))}
+        pieces = self.pool.ask(job, _once(text.encode(errors="replace")))
+        head = await Begun.of(pieces)
+        rate: int = json.loads(await anext(head))["rate"]
+        return rate, await Begun.of(pieces)
+
+    async def voices(self) -> list[dict[str, Any]]:
+        """OpenAI's names, then espeak-ng's languages, each as ``id``, ``name``, ``language``, ``gender``."""
+        async with contextlib.aclosing(self.pool.ask({"op": "voices"})) as pieces:
+            found = json.loads(b"".join([piece async for piece in pieces]))
+        named = [
+            {"id": name, "name": name.capitalize(), "language": voice.language, "gender": voice.gender}
+            for name, voice in voices.OPENAI.items()
+        ]
+        languages = [
+            {"id": voice["tags"][0], "name": voice["name"], "language": voice["tags"][0], "gender": voice["gender"]}
+            for voice in found["voices"]
+            if voice["tags"]
+        ]
+        return named + languages
+
+    async def aclose(self) -> None:
+        """End every process."""
+        await self.pool.aclose()
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

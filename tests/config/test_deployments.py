@@ -1,0 +1,378 @@
+"""What an entry of model_list becomes, and what is refused in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from proxy.config import Config, Mode, describe, load
+from tests.config.conftest import KEY, Load, Problems, infer_mode
+
+SEED = """
+model_list:
+  - {model_name: tts, litellm_params: {model: openai/tts-1, api_key: os.environ/OPENAI_API_KEY}}
+  - model_name: whisper
+    litellm_params: {model: whisper-1, api_key: sk-*******, max_file_size_mb: 0.00001}
+    model_info: {mode: audio_transcription}
+"""
+
+
+def test_the_seeds_entries(load_text: Load) -> None:
+    config = load_text(SEED, {"PROXY_MASTER_KEY": KEY, "OPENAI_API_KEY": "sk-from-environment"})
+    tts, whisper = config.deployments
+    assert (tts.group, tts.vendor, tts.model, tts.mode) == ("tts", "openai", "tts-1", Mode.SPEECH)
+    assert tts.api_key == SecretStr("sk-from-environment")
+    assert (whisper.vendor, whisper.model, whisper.mode) == ("openai", "whisper-1", Mode.TRANSCRIPTION)
+    assert whisper.api_key == SecretStr("sk-*******")
+    assert whisper.max_file_size_mb == 0.00001
+    assert (tts.timeout, tts.stream_timeout, tts.stall_timeout, tts.drop_unknown) == (600, None, 60, False)
+    assert config.groups == {"tts": (tts,), "whisper": (whisper,)}
+    assert config.warnings == ()
+
+
+def test_every_field(load_text: Load) -> None:
+    config = load_text(
+        """
+        model_list:
+          - model_name: tts
+            params:
+              model: lemonfox/kokoro
+              api_key: sk-1
+              api_base: https://tts.example:8443/v1//
+              api_version: 2024-02-01
+              organization: 0012
+              project: proj
+              headers: {X-One: two three}
+              timeout: "30"
+              stream_timeout: 2.5
+              stall_timeout: 1_0
+              max_retries: 0
+              weight: 2
+              order: 1
+              rpm: 60
+              max_parallel_requests: 4
+              voice: no
+              voices: {alloy: af_sky}
+              max_file_size_mb: 1e-5
+              drop_unknown: yes
+              input_cost_per_second: 1e-4
+            model_info: {id: 7, mode: audio_translation, base_model: tts-1, input_cost_per_character: "0.000015"}
+        """
+    )
+    (entry,) = config.deployments
+    assert entry.model_dump(exclude={"api_key", "headers"}) == {
+        "id": "7",
+        "group": "tts",
+        "vendor": "lemonfox",
+        "model": "kokoro",
+        "mode": Mode.TRANSLATION,
+        "base_model": "tts-1",
+        "api_base": "https://tts.example:8443/v1",
+        "api_version": "2024-02-01",
+        "organization": "0012",
+        "project": "proj",
+        "timeout": 30,
+        "stream_timeout": 2.5,
+        "stall_timeout": 10,
+        "max_retries": 0,
+        "weight": 2,
+        "order": 1,
+        "rpm": 60,
+        "max_parallel_requests": 4,
+        "voice": "no",
+        "voices": {"alloy": "af_sky"},
+        "max_file_size_mb": 0.00001,
+        "drop_unknown": True,
+        "costs": {"input_cost_per_second": Decimal("1e-4"), "input_cost_per_character": Decimal("0.000015")},
+        "where": "config.yaml:3",
+    }
+    assert entry.headers["X-One"].get_secret_value() == "two three"
+
+
+@pytest.mark.parametrize(
+    ("model", "vendor", "name"),
+    [
+        ("tts-1", "openai", "tts-1"),
+        ("openai/tts-1", "openai", "tts-1"),
+        ("openai/org/tts", "openai", "org/tts"),
+        ("lemonfox/tts", "lemonfox", "tts"),
+        ("hexgrad/Kokoro-82M", "openai", "hexgrad/Kokoro-82M"),
+        ("openai", "openai", "openai"),
+        ("/tts", "openai", "/tts"),
+    ],
+)
+def test_vendor_and_model(load_text: Load, model: str, vendor: str, name: str) -> None:
+    config = load_text(
+        f"model_list: [{{model_name: a, params: {{model: {model}}}, model_info: {{mode: audio_speech}}}}]"
+    )
+    assert (config.deployments[0].vendor, config.deployments[0].model) == (vendor, name)
+
+
+def test_a_provider_of_litellms_that_speaks_openais_api_is_openai(one: Callable[..., Config], load_text: Load) -> None:
+    entry = "{model_name: a, litellm_params: {model: hosted_vllm/whisper, api_base: 'http://gpu:8000/v1'}}"
+    (deployment,) = load_text(f"model_list: [{entry}]").deployments
+    assert (deployment.vendor, deployment.model) == ("openai", "whisper")
+    (deployment,) = one("custom_llm_provider: lemonfox").deployments
+    assert (deployment.vendor, deployment.model) == ("lemonfox", "tts-1")
+
+
+def test_a_vendor_that_we_lack_is_never_served_by_openai(load_text: Load) -> None:
+    config = load_text(
+        """
+        model_list:
+          - {model_name: tts, litellm_params: {model: tts-1}}
+          - model_name: scribe
+            litellm_params: {model: elevenlabs/scribe_v1, api_key: os.environ/NOT_SET, unheard_of: 1}
+            model_info: {mode: audio_transcription}
+        """
+    )
+    assert [deployment.group for deployment in config.deployments] == ["tts"]
+    assert config.skipped == ("scribe",)
+    assert config.warnings == (
+        "config.yaml:5: there is no vendor 'elevenlabs': the entry is not served; "
+        "if its server speaks OpenAI's API, write openai/scribe_v1 and api_base",
+    )
+
+
+def test_ids_are_stable_different_and_free_of_the_key(load_text: Load) -> None:
+    entries = """
+        model_list:
+          - {model_name: tts, litellm_params: {model: tts-1, api_key: KEY}}
+          - {model_name: tts, litellm_params: {model: openai/tts-1, api_key: sk-2}}
+          - {model_name: tts, litellm_params: {model: tts-1, api_base: 'http://a'}}
+          - {model_name: other, litellm_params: {model: tts-1}}
+    """
+    one, two = load_text(entries.replace("KEY", "sk-1")), load_text(entries.replace("KEY", "sk-3"))
+    ids = [deployment.id for deployment in one.deployments]
+    assert len(set(ids)) == 4
+    assert ids == [deployment.id for deployment in two.deployments]
+    assert len(one.groups["tts"]) == 3
+
+
+def test_an_id_twice(problems_of: Problems) -> None:
+    assert problems_of(
+        """
+        model_list:
+          - {model_name: tts, litellm_params: {model: tts-1}, model_info: {id: a}}
+          - {model_name: tts, litellm_params: {model: tts-1}, model_info: {id: a}}
+        """
+    ) == ["config.yaml:4: model_info.id 'a' is given twice, first in config.yaml:3"]
+    assert problems_of(
+        """
+        model_list:
+          - &entry {model_name: tts, litellm_params: {model: tts-1}, model_info: {id: a}}
+          - *entry
+        """
+    ) == ["config.yaml:3: model_info.id 'a' is given twice, first in config.yaml:3"]
+
+
+def test_aliases_of_litellm(one: Callable[..., Config], one_problems: Problems) -> None:
+    config = one("extra_headers: {A: b}, base_url: 'http://a/', stream_idle_timeout: 5")
+    (entry,) = config.deployments
+    assert (list(entry.headers), entry.api_base, entry.stall_timeout) == (["A"], "http://a", 5)
+    assert one_problems("base_url: 'http://a', api_base: 'http://b'") == [
+        "config.yaml:3: 'api_base' is the same key as 'base_url'; give one of them"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ("timeout: soon", "'timeout' in litellm_params must be a number"),
+        ("timeout: 0", "'timeout' in litellm_params must be greater than 0"),
+        ("timeout: .inf", "'timeout' in litellm_params must be a number"),
+        ("timeout: inf", "'timeout' in litellm_params must be a finite number"),
+        ("timeout: [1]", "'timeout' in litellm_params must be a number"),
+        ("rpm: 1.5", "'rpm' in litellm_params must be a whole number"),
+        ("rpm: -1", "'rpm' in litellm_params must be at least 1"),
+        (f"rpm: {'9' * 5000}", "'rpm' in litellm_params must be a whole number"),
+        ("max_file_size_mb: 0", "'max_file_size_mb' in litellm_params must be greater than 0"),
+        ("drop_unknown: maybe", "'drop_unknown' in litellm_params must be true or false"),
+        ("voice: ''", "'voice' in litellm_params must not be empty"),
+        ("voice: {a: b}", "'voice' in litellm_params must be text"),
+        ("voices: alloy", "'voices' in litellm_params must be a mapping (key: value)"),
+        ("voices: {alloy: [b]}", "'voices' in litellm_params must be text"),
+        ("input_cost_per_second: free", "'input_cost_per_second' in litellm_params must be a number"),
+        ("api_key: [sk-canary]", "'api_key' in litellm_params must be text"),
+        ("api_base: ftp://a", "'api_base' in litellm_params must begin with http:// or https://"),
+        ("api_base: a.example/v1", "'api_base' in litellm_params must begin with http:// or https://"),
+        ("api_base: 'http://'", "'api_base' in litellm_params must name a host, such as https://host:port/v1"),
+        ("api_base: 'http://a:99999'", "'api_base' in litellm_params must be a URL such as https://host:port/v1"),
+        ("api_base: 'http://[::1'", "'api_base' in litellm_params must be a URL such as https://host:port/v1"),
+        ("api_base: 'http://a b'", "'api_base' in litellm_params must be a URL of printable ASCII characters"),
+        ("api_base: 'http://a?x=1'", "'api_base' in litellm_params must not have a query or a fragment"),
+        (
+            "api_base: 'http://me:canary@a'",
+            "'api_base' in litellm_params must not hold a user name or password; use api_key or headers",
+        ),
+        (
+            "api_key: sk-…",
+            "'api_key' in litellm_params has characters that a header cannot carry (only printable ASCII can be sent)",
+        ),
+        (
+            'api_key: "sk-a\\nX-Evil: 1"',
+            "'api_key' in litellm_params has characters that a header cannot carry (only printable ASCII can be sent)",
+        ),
+        (
+            'headers: {X-A: "a\\r\\nX-B: c"}',
+            "'headers' in litellm_params has a value with characters that a header cannot carry "
+            "(only printable ASCII can be sent)",
+        ),
+        (
+            "headers: {'X A': b}",
+            "'headers' in litellm_params has a name that is no header name (letters, digits and dashes)",
+        ),
+        ("headers: {A: b, a: c}", "'headers' in litellm_params sets 'a' twice"),
+        ("organisation: x", "unknown key 'organisation' in litellm_params; did you mean 'organization'?"),
+        ("api_kye: sk-1", "unknown key 'api_kye' in litellm_params; did you mean 'api_key'?"),
+        ("qqqq: 1", "unknown key 'qqqq' in litellm_params"),
+    ],
+)
+def test_what_is_wrong_with_a_parameter(one_problems: Problems, params: str, problem: str) -> None:
+    assert one_problems(params) == [f"config.yaml:3: {problem}"]
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "connection", "TE", "Upgrade"])
+def test_headers_that_belong_to_the_connection(one_problems: Problems, name: str) -> None:
+    (problem,) = one_problems(f"headers: {{{name}: x}}")
+    assert problem.endswith(f"must not set '{name.lower()}', which is the HTTP client's own")
+
+
+def test_surrounding_white_space_of_a_key_is_cut(one: Callable[..., Config]) -> None:
+    config = one("api_key: os.environ/K", environ={"K": " sk-abc\n", "PROXY_MASTER_KEY": KEY + "\n"})
+    assert config.deployments[0].api_key == SecretStr("sk-abc")
+    assert config.general.master_key == SecretStr(KEY)
+
+
+def test_null_is_absent(one: Callable[..., Config]) -> None:
+    (entry,) = one("api_key: null, timeout: ~, voices: , unheard_of: ").deployments
+    assert (entry.api_key, entry.timeout, dict(entry.voices)) == (None, 600, {})
+
+
+def test_modes(one: Callable[..., Config], one_problems: Problems) -> None:
+    assert one("x: ", "{mode: audio_transcription}").deployments[0].mode is Mode.TRANSCRIPTION
+    assert one_problems("x: ", "{mode: audio_speach}") == [
+        "config.yaml:4: 'mode' in model_info must be audio_speech, audio_transcription, audio_translation, "
+        "not 'audio_speach'; did you mean 'audio_speech'?"
+    ]
+
+
+def test_model_info_may_hold_notes_but_no_slips_of_the_pen(one: Callable[..., Config], one_problems: Problems) -> None:
+    assert "model_info.owner_team (line 4)" in one("x: ", "{owner_team: audio, version: 2}").warnings[0]
+    assert one_problems("x: ", "{base_modle: x}") == [
+        "config.yaml:4: unknown key 'base_modle' in model_info; did you mean 'base_model'?"
+    ]
+
+
+def test_the_shape_of_an_entry(problems_of: Problems) -> None:
+    assert problems_of(
+        """
+        model_list:
+          - tts
+          - model_name: a
+          - {litellm_params: {model: tts-1}}
+          - {model_name: a, litellm_params: {}}
+          - {model_name: a, litellm_params: {api_key: b}}
+          - {model_name: a, litellm_params: tts-1}
+          - {model_name: a, litellm_params: {model: tts-1}, params: {model: tts-1}}
+          - {model_name: a, litellm_params: {model: tts-1}, model_inf: {mode: chat}}
+          - {model_name: '', litellm_params: {model: tts-1}}
+          - {model_name: a, litellm_params: {model: ''}}
+          - {model_name: [a], litellm_params: {model: [b]}}
+        """
+    ) == [
+        "config.yaml:3: an entry of model_list must be a mapping (model_name:, litellm_params:)",
+        "config.yaml:4: 'litellm_params' is missing in an entry of model_list",
+        "config.yaml:5: 'model_name' is missing in an entry of model_list",
+        "config.yaml:6: 'model' is missing in litellm_params",
+        "config.yaml:7: 'model' is missing in litellm_params",
+        "config.yaml:8: 'litellm_params' must be a mapping (key: value)",
+        "config.yaml:9: 'params' is the same key as 'litellm_params'; give one of them",
+        "config.yaml:10: unknown key 'model_inf' in an entry of model_list; did you mean 'model_info'?",
+        "config.yaml:11: 'model_name' in an entry of model_list must not be empty",
+        "config.yaml:12: 'model' in litellm_params must name a model",
+        "config.yaml:13: 'model_name' in an entry of model_list must be text",
+        "config.yaml:13: 'model' in litellm_params must be text",
+    ]
+
+
+@pytest.mark.parametrize("text", ["model_list: []", "model_list:", "general_settings: {}"])
+def test_no_entry_at_all(problems_of: Problems, text: str) -> None:
+    assert [line.split(": ", 1)[1] for line in problems_of(text)] == ["model_list is missing or empty"]
+
+
+def test_no_entry_that_can_be_served(problems_of: Problems) -> None:
+    (problem,) = problems_of(
+        """
+        model_list:
+          - {model_name: gpt, litellm_params: {model: gpt-4o}}
+          - {model_name: az, litellm_params: {model: azure/whisper}, model_info: {mode: audio_transcription}}
+        """
+    )
+    assert problem == (
+        "config.yaml:2: no entry of model_list can be served: gpt (line 3), az (line 4); an entry that is audio needs "
+        "model_info.mode (audio_speech, audio_transcription, audio_translation) and a vendor of ours (lemonfox, openai)"
+    )
+
+
+def test_wildcards(problems_of: Problems, load_text: Load) -> None:
+    wildcard = "{model_name: '*', litellm_params: {model: 'openai/*'}, model_info: {mode: MODE}}"
+    (problem,) = problems_of(f"model_list: [{wildcard.replace('MODE', 'audio_speech')}]")
+    assert problem == "config.yaml:1: wildcards (*) are not supported; name each audio model in an entry"
+    served = "{model_name: tts, litellm_params: {model: tts-1}}"
+    quiet = load_text(f"model_list: [{served}, {wildcard.replace('MODE', 'chat')}]")
+    assert not any("wildcard" in line for line in quiet.warnings)
+    unsaid = load_text(f"model_list: [{served}, {wildcard.replace('MODE', '')}]")
+    assert unsaid.skipped == ("*",)
+    assert any("wildcards are not supported; name each audio model" in line for line in unsaid.warnings)
+
+
+def test_timeouts_of_the_router_are_the_deployments_defaults(load_text: Load) -> None:
+    config = load_text(
+        """
+        model_list:
+          - {model_name: a, litellm_params: {model: tts-1, timeout: 5}}
+          - {model_name: b, litellm_params: {model: tts-1}}
+        router_settings: {timeout: 20, stream_timeout: 3}
+        litellm_settings: {request_timeout: 100}
+        """
+    )
+    assert [(entry.timeout, entry.stream_timeout) for entry in config.deployments] == [(5, 3), (20, 3)]
+
+
+def test_the_table_of_check(load_text: Load) -> None:
+    config = load_text(
+        """
+        model_list:
+          - {model_name: a, litellm_params: {model: tts-1, api_base: 'http://gpu:8000/v1', api_key: sk-canary}}
+          - {model_name: b, litellm_params: {model: whisper-1, max_file_size_mb: 25}}
+          - {model_name: a, litellm_params: {model: lemonfox/tts}}
+        """,
+        {"PROXY_MASTER_KEY": KEY, "OPENAI_API_KEY": "sk-canary"},
+    )
+    rows = describe(config, {"openai": "OPENAI_API_KEY", "lemonfox": "LEMONFOX_API_KEY"})
+    assert [tuple(row) for row in rows] == [
+        ("a", "audio_speech", "openai/tts-1", "gpu:8000", True, None),
+        ("a", "audio_speech", "lemonfox/tts", "", False, None),
+        ("b", "audio_transcription", "openai/whisper-1", "", True, 25.0),
+    ]
+    assert "canary" not in repr(rows)
+
+
+def test_nothing_of_a_configuration_can_be_changed(load_text: Load, tmp_path: Path) -> None:
+    config = load_text(SEED, {"PROXY_MASTER_KEY": KEY, "OPENAI_API_KEY": "sk-x"})
+    for change in (
+        lambda: setattr(config, "deployments", ()),
+        lambda: setattr(config.deployments[0], "timeout", 1),
+        lambda: config.groups.update({}),  # type: ignore[attr-defined]
+        lambda: config.deployments[0].headers.update({}),  # type: ignore[attr-defined]
+        lambda: config.environment.update({}),  # type: ignore[attr-defined]
+    ):
+        with pytest.raises((ValueError, AttributeError)):
+            change()
+    assert len(set(config.deployments)) == 2
+    assert load(tmp_path / "config.yaml", vendors=["openai"], infer_mode=infer_mode, environ={**config.environment})
