@@ -10,11 +10,20 @@ from typing import Any
 
 import httpx
 
-from proxy.audio import formats
+from proxy.audio import codec, formats, transcript
+from proxy.audio.codec import SPEECH_RATE
+from proxy.audio.formats import SPEECH_FORMATS
+from proxy.audio.pool import Pool
 from proxy.config import Deployment
 from proxy.errors import UpstreamInvalid
 from proxy.providers import sse
-from proxy.providers.base import Adapter
+from proxy.providers.base import (
+    Adapter,
+    SpeechAnswer,
+    StreamedTranscript,
+    TranscriptDecoder,
+    WholeTranscript,
+)
 from proxy.records import Call, SpeechRequest, TranscriptionRequest
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 
@@ -41,7 +50,7 @@ class Answer:
     Whoever holds an answer closes it, on every path.
     """
 
-    __slots__ = ("_response", "content_type", "first", "headers", "rest")
+    __slots__ = ("_response", "content_type", "first", "rest")
 
     def __init__(
         self, response: httpx.Response, content_type: str, first: bytes, rest: AsyncIterator[bytes] | None = None
@@ -50,9 +59,13 @@ class Answer:
         self.content_type = content_type
         self.first = first
         self.rest = rest
-        self.headers = [
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What the vendor says of itself and clients read, by allowlist."""
+        return [
             (name, value)
-            for raw, value in response.headers.raw
+            for raw, value in self._response.headers.raw
             if (name := raw.lower()) in PASSED_HEADERS or name.startswith(PASSED_PREFIX)
         ]
 
@@ -64,48 +77,70 @@ class Answer:
         await self._response.aclose()
 
 
-async def speech(upstream: Upstream, line: Line, request: SpeechRequest, call: Call) -> Answer:
-    """Raises a ProxyError where no first byte of audio came; after that, ``rest`` raises where the stream breaks."""
-    request = with_voice(line.deployment, request)
-    waits = line.waits()
-    call.asked = perf_counter()
-    described, response = await upstream.run(line.adapter, line.adapter.speech(request), waits)
-    try:
-        call.upstream_id = response.headers.get("x-request-id", "")
-        chunks = stream(response)
-        first = await _first(chunks)
-        call.first_byte = perf_counter()
-        waits.answering()
-        if described.wire == "sse":
-            return _relayed(response, first, chunks)
-        content_type = _audio_type(described.format, first, response)
-        if request.stream_format == "sse":
-            return Answer(response, sse.CONTENT_TYPE, sse.audio_delta(first), _as_events(chunks))
-        return Answer(response, content_type, first, chunks)
-    except BaseException:
-        await response.aclose()
-        raise
+class Calls:
+    """Makes attempts. ``encoders`` are the workers that change audio from one format to another."""
 
+    def __init__(self, upstream: Upstream, encoders: Pool) -> None:
+        self._upstream = upstream
+        self._encoders = encoders
 
-async def transcription(upstream: Upstream, line: Line, request: TranscriptionRequest, call: Call) -> Answer:
-    """Raises a ProxyError where no answer came; ``rest`` raises where a stream of events breaks."""
-    waits = line.waits()
-    call.asked = perf_counter()
-    described, response = await upstream.run(line.adapter, line.adapter.transcription(request), waits)
-    try:
-        call.upstream_id = response.headers.get("x-request-id", "")
-        if described.wire == "sse":
+    async def speech(self, line: Line, request: SpeechRequest, call: Call) -> Answer:
+        """Raises a ProxyError where no first byte of audio came; later ``rest`` raises where the stream breaks."""
+        request = with_voice(line.deployment, request)
+        waits = line.waits()
+        call.asked = perf_counter()
+        described, response = await self._upstream.run(line.adapter, line.adapter.speech(request), waits)
+        try:
+            call.upstream_id = response.headers.get("x-request-id", "")
             chunks = stream(response)
             first = await _first(chunks)
             call.first_byte = perf_counter()
             waits.answering()
-            return _relayed(response, first, chunks)
-        body = await read_whole(response)
-        call.first_byte = perf_counter()
-        return _whole_transcript(request, response, body)
-    except BaseException:
-        await response.aclose()
-        raise
+            if described.events:
+                return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
+            came = _audio_format(described, first, response)
+            wanted = request.response_format
+            if wanted in SPEECH_FORMATS and came in SPEECH_FORMATS and (came, described.rate) != (wanted, SPEECH_RATE):
+                chunks = self._changed(came, wanted, described.rate, _joined(first, chunks))
+                first = await _first(chunks)
+                came = wanted
+            if request.stream_format == "sse":
+                return Answer(response, sse.CONTENT_TYPE, sse.audio_delta(first), _as_events(chunks))
+            return Answer(response, _content_type(came, response), first, chunks)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    async def transcription(self, line: Line, request: TranscriptionRequest, call: Call) -> Answer:
+        """Raises a ProxyError where no answer came; ``rest`` raises where a stream of events breaks."""
+        waits = line.waits()
+        call.asked = perf_counter()
+        described, response = await self._upstream.run(line.adapter, line.adapter.transcription(request), waits)
+        try:
+            call.upstream_id = response.headers.get("x-request-id", "")
+            if isinstance(described, WholeTranscript):
+                call.first_byte = perf_counter()
+                return _rendered(request, described.transcript, response)
+            if isinstance(described, StreamedTranscript) or described.events:
+                chunks = stream(response)
+                first = await _first(chunks)
+                call.first_byte = perf_counter()
+                waits.answering()
+                if isinstance(described, StreamedTranscript):
+                    return Answer(response, sse.CONTENT_TYPE, b"", _decoded(described.decoder, first, chunks))
+                return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
+            body = await read_whole(response)
+            call.first_byte = perf_counter()
+            return _whole_document(request, response, body)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    def _changed(self, came: str, wanted: str, rate: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The audio in the format that the caller wants; ``rate`` matters where it comes as pcm."""
+        if came == "pcm":
+            return codec.encode(self._encoders, chunks, source=codec.PcmFormat(rate), target=wanted)
+        return codec.transcode(self._encoders, chunks, source_format=came, target=wanted)
 
 
 def with_voice(deployment: Deployment, request: SpeechRequest) -> SpeechRequest:
@@ -117,6 +152,9 @@ def with_voice(deployment: Deployment, request: SpeechRequest) -> SpeechRequest:
     return replace(request, voice=voice, voice_is_id=False)
 
 
+# -- speech ------------------------------------------------------------------------------------------------------------
+
+
 async def _first(chunks: AsyncIterator[bytes]) -> bytes:
     async for chunk in chunks:
         if chunk:
@@ -124,24 +162,33 @@ async def _first(chunks: AsyncIterator[bytes]) -> bytes:
     raise UpstreamInvalid("The upstream vendor answered without a single byte.")
 
 
-def _audio_type(asked: str, first: bytes, response: httpx.Response) -> str:
-    """The content type of what the bytes are; raises UpstreamInvalid where they are a document and no audio."""
+async def _joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+def _audio_format(described: SpeechAnswer, first: bytes, response: httpx.Response) -> str:
+    """The format that the bytes are in: what they say, else what is due. UpstreamInvalid if they are no audio."""
     found = formats.sniff(first)
-    stated = response.headers.get("content-type", "")
+    stated: str = response.headers.get("content-type", "")
     document = stated.startswith(("application/json", "text/", "application/problem+json"))
-    if found in ("json", "html") and (document or asked != "pcm"):
+    if found in ("json", "html") and (document or described.format != "pcm"):
         raise UpstreamInvalid(
             "The upstream vendor sent a document where audio was due.",
             detail=f"{stated}: {first[:500].decode('latin-1')}",
         )
-    if found is None and document and asked != "pcm":
+    if found is None and document and described.format != "pcm":
         raise UpstreamInvalid("The upstream vendor sent text where audio was due.", detail=stated)
-    if asked == "pcm" and found != "wav":
-        return formats.content_type("pcm")
-    if found is not None and found in formats.SPEECH_FORMATS:
-        return formats.content_type(found)
-    if asked in formats.SPEECH_FORMATS:
-        return formats.content_type(asked)
+    if described.format == "pcm" and found != "wav":
+        return "pcm"
+    return found or described.format
+
+
+def _content_type(format: str, response: httpx.Response) -> str:
+    if format in SPEECH_FORMATS:
+        return formats.content_type(format)
+    stated: str = response.headers.get("content-type", "")
     return stated if stated.startswith("audio/") else "application/octet-stream"
 
 
@@ -151,10 +198,6 @@ async def _as_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield sse.audio_delta(chunk)
     yield sse.event({"type": "speech.audio.done", "usage": None})
     yield sse.DONE
-
-
-def _relayed(response: httpx.Response, first: bytes, chunks: AsyncIterator[bytes]) -> Answer:
-    return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
 
 
 async def _whole_events(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -168,27 +211,39 @@ async def _whole_events(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIter
         yield block
 
 
-def _whole_transcript(request: TranscriptionRequest, response: httpx.Response, body: bytes) -> Answer:
+# -- transcripts -------------------------------------------------------------------------------------------------------
+
+
+def _rendered(request: TranscriptionRequest, found: transcript.Transcript, response: httpx.Response) -> Answer:
+    if request.stream:
+        events = transcript.sse_events(found, diarized=request.response_format == "diarized_json")
+        return Answer(response, sse.CONTENT_TYPE, b"".join(events))
+    body, content_type = transcript.render(found, request.response_format, request.timestamp_granularities)
+    return Answer(response, content_type, body)
+
+
+async def _decoded(decoder: TranscriptDecoder, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for event in decoder.feed(first):
+        yield sse.event(event)
+    async for chunk in chunks:
+        for event in decoder.feed(chunk):
+            yield sse.event(event)
+    for event in decoder.end():
+        yield sse.event(event)
+    yield sse.DONE
+
+
+def _whole_document(request: TranscriptionRequest, response: httpx.Response, body: bytes) -> Answer:
+    """OpenAI's own document as it came, or what can be made of it where the server answered json all the same."""
     if request.response_format not in JSON_FORMATS:
         if response.headers.get("content-type", "").startswith("application/json"):
-            body = _text_of(_json_object(body), request.response_format)
+            return _rendered(request, _parsed(_json_object(body), request.response_format), response)
         return Answer(response, "text/plain; charset=utf-8", body)
     document = _json_object(body)
-    if not request.stream:
-        return Answer(response, "application/json", body)
-    # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
-    text = document.get("text", "")
-    done = {"type": "transcript.text.done", "text": text}
-    done.update({key: document[key] for key in ("languages", "logprobs", "usage") if key in document})
-    events = [{"type": "transcript.text.delta", "delta": text}, done]
-    return Answer(response, sse.CONTENT_TYPE, b"".join(map(sse.event, events)) + sse.DONE)
-
-
-def _text_of(document: dict[str, Any], response_format: str) -> bytes:
-    """The text of a JSON transcript, for a server that answers json whatever it is asked for."""
-    if response_format == "text" and isinstance(document.get("text"), str):
-        return f"{document['text']}\n".encode()
-    raise UpstreamInvalid(f"The upstream vendor answered json where {response_format} was asked for.")
+    if request.stream:
+        # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
+        return _rendered(request, _parsed(document, request.response_format), response)
+    return Answer(response, "application/json", body)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -196,8 +251,32 @@ def _json_object(body: bytes) -> dict[str, Any]:
         document = json.loads(body)
     except ValueError:
         document = None
-    if not isinstance(document, dict) or "error" in document:
+    if not isinstance(document, dict) or not isinstance(document.get("text"), str):
         raise UpstreamInvalid(
             "The upstream vendor's answer is no transcript.", detail=body[:500].decode("utf-8", "replace")
         )
     return document
+
+
+def _parsed(document: dict[str, Any], response_format: str) -> transcript.Transcript:
+    """OpenAI's json as a transcript; UpstreamInvalid where the format that was asked for needs times that it lacks."""
+    try:
+        segments = tuple(
+            transcript.Segment(index, float(row["start"]), float(row["end"]), row["text"], row.get("speaker"))
+            for index, row in enumerate(document.get("segments") or ())
+        )
+        words = tuple(
+            transcript.Word(row["word"], float(row["start"]), float(row["end"])) for row in document.get("words") or ()
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=repr(error)) from error
+    if response_format in ("srt", "vtt") and not segments and not words:
+        raise UpstreamInvalid(f"The upstream vendor answered json without times where {response_format} was asked for.")
+    return transcript.Transcript(
+        text=document["text"],
+        segments=segments,
+        words=words,
+        usage=document.get("usage"),
+        logprobs=document.get("logprobs"),
+        languages=document.get("languages"),
+    )

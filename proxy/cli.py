@@ -1,4 +1,4 @@
-"""The command line: ``audio-proxy [serve]``, ``audio-proxy check``."""
+"""The command line: ``audio-proxy [serve|check|demo|init]``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,15 @@ def _parser() -> argparse.ArgumentParser:
         "--forwarded-allow-ips", help="addresses of reverse proxies whose X-Forwarded-* headers are believed"
     )
     serve.set_defaults(command=_serve)
+
+    demo = commands.add_parser("demo", help="speak and transcribe a sentence with the local engines; needs no key")
+    demo.add_argument("--once", action="store_true", help="end after the sentence instead of serving on")
+    demo.set_defaults(command=_demo)
+
+    init = commands.add_parser("init", help="write a configuration for the vendors whose keys are in the environment")
+    init.add_argument("--config", default=DEFAULT_CONFIG, help="file to write (default: %(default)s)")
+    init.add_argument("--force", action="store_true", help="overwrite it")
+    init.set_defaults(command=_init)
 
     check = commands.add_parser("check", help="say what is wrong with a configuration, or what it serves")
     _add_config(check)
@@ -107,6 +116,18 @@ def _serve(options: argparse.Namespace) -> int:
     except OSError as error:
         print(f"audio-proxy: cannot serve on {options.host}:{options.port}: {error}", file=sys.stderr)
         return 1
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from proxy.commands import demo
+
+    return demo.run(once=options.once)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from proxy.commands import init
+
+    return init.run(options.config, force=options.force)
 
 
 def _check(options: argparse.Namespace) -> int:

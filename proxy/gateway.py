@@ -6,12 +6,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
-from proxy import calls
-from proxy.calls import Answer, Line
+from proxy.calls import Answer, Calls, Line
 from proxy.errors import BadRequest, ModelNotFound, ProxyError
 from proxy.records import Call, Mode, SpeechRequest, TranscriptionRequest
 from proxy.routing import fitness
-from proxy.upstream.client import Upstream
 
 ENDPOINTS = {Mode.SPEECH: "speech", Mode.TRANSCRIPTION: "transcription", Mode.TRANSLATION: "translation"}
 
@@ -19,21 +17,21 @@ ENDPOINTS = {Mode.SPEECH: "speech", Mode.TRANSCRIPTION: "transcription", Mode.TR
 class Gateway:
     """The model groups and the way to their vendors."""
 
-    def __init__(self, groups: Mapping[str, Sequence[Line]], upstream: Upstream) -> None:
+    def __init__(self, groups: Mapping[str, Sequence[Line]], calls: Calls) -> None:
         self.groups = groups
-        self._upstream = upstream
+        self._calls = calls
 
     async def speech(self, request: SpeechRequest, call: Call) -> Answer:
         lines = self._lines(request.model, Mode.SPEECH)
         line = _fit(lines, lambda line: fitness.speech(line, request))
         _note(call, request.model, line)
-        return await calls.speech(self._upstream, line, request, call)
+        return await self._calls.speech(line, request, call)
 
     async def transcription(self, request: TranscriptionRequest, call: Call) -> Answer:
         lines = self._lines(request.model, request.mode)
         line = _fit(lines, lambda line: fitness.transcription(line, request))
         _note(call, request.model, line)
-        return await calls.transcription(self._upstream, line, request, call)
+        return await self._calls.transcription(line, request, call)
 
     def file_limit(self, model: str | None) -> float | None:
         """MB that an upload for this model may have; if it is unknown, the most that any takes. None: no limit."""

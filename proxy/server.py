@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any
@@ -35,6 +36,9 @@ FILE_LIMIT = 65_536
 RESTART_DELAY = 1.0
 
 log = logging.getLogger("proxy.server")
+
+Stop = Callable[[], object]
+"""Ends a server in good order; may be called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """uvicorn's server; SIGTERM first turns readiness to 503, and a stop in good order exits with 0."""
 
-    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[], None], *, drain_delay: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: App, ready: Callable[[Stop], None], *, drain_delay: float) -> None:
         super().__init__(config)
         self._app = app
         self._ready = ready
@@ -114,7 +118,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._ready()
+        loop = asyncio.get_running_loop()
+        self._ready(partial(loop.call_soon_threadsafe, self._stop, loop))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -165,7 +170,7 @@ def serve(config: Config, options: Options) -> int:
     address = f"{scheme}://{host}:{sockets[0].getsockname()[1]}"
     if options.workers > 1:
         return Supervisor(config, options, sockets, address).run()
-    _run_worker(config, options, sockets, lambda: announce(address))
+    run_worker(config, options, sockets, lambda _: announce(address))
     return 0
 
 
@@ -181,7 +186,8 @@ def announce(address: str) -> None:
     print(f"RUNNING on {address}", flush=True)
 
 
-def _run_worker(config: Config, options: Options, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+def run_worker(config: Config, options: Options, sockets: list[socket.socket], ready: Callable[[Stop], None]) -> None:
+    """Serve in this process until told to stop. ``ready`` is called once calls are answered, with a way to stop."""
     general = config.general
     configure_logging(general.log_format, general.log_level)
     app = build(config)
@@ -261,7 +267,7 @@ class Supervisor:
         return ours
 
     def _work(self, ready: Connection) -> None:
-        _run_worker(self._config, self._options, self._sockets, lambda: ready.send(True))
+        run_worker(self._config, self._options, self._sockets, lambda _: ready.send(True))
 
     def _came_up(self, pipe: Connection) -> bool:
         with contextlib.closing(pipe), contextlib.suppress(EOFError):

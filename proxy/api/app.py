@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette._utils import get_route_path
@@ -21,8 +21,10 @@ from proxy.api.access import operator
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
 from proxy.api.exchange import Bounds
 from proxy.api.identity import RequestIds
-from proxy.calls import Line
+from proxy.audio.pool import Pool
+from proxy.calls import Calls, Line
 from proxy.config import Config, GeneralSettings
+from proxy.engines.transport import LocalTransport
 from proxy.gateway import Gateway
 from proxy.providers import registry
 from proxy.storage.spool import SpoolRoom
@@ -31,6 +33,8 @@ from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
 
 MEGABYTE = 1_048_576
+#: Streams whose format is changed at the same time; each takes a process of some 40 MB while it lasts.
+ENCODERS = 16
 EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
@@ -40,8 +44,9 @@ EXPOSED_HEADERS = (
 def build(config: Config) -> App:
     general = config.general
     transport = HTTPTransport(max_connections=general.max_concurrent_streams)
-    upstream = Upstream({"http": transport, "https": transport})
-    gateway = Gateway(lines(config), upstream)
+    readers, encoders = Pool(), Pool(size=ENCODERS)
+    upstream = Upstream({"http": transport, "https": transport, "local": LocalTransport(readers)})
+    gateway = Gateway(lines(config), Calls(upstream, encoders))
     telemetry = Telemetry()
     room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
     bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
@@ -50,9 +55,18 @@ def build(config: Config) -> App:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await upstream.aclose()
+        await encoders.aclose()
+        await readers.aclose()
         room.close()
 
-    app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = App(
+        title="audio-proxy",
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+    )
     app.state.draining = False
     app.state.keys = Keys(
         master=general.master_key.get_secret_value() if general.master_key else None,
@@ -129,8 +143,8 @@ def _serve_docs(app: FastAPI) -> None:
     document = openapi.document(app)
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(operator)])
-    async def schema() -> dict[str, object]:
-        return document
+    async def schema(request: Request) -> dict[str, object]:
+        return {**document, "servers": [{"url": request.scope.get("root_path") or "/"}]}
 
     @app.get("/docs", include_in_schema=False, dependencies=[Depends(operator)])
     async def docs() -> HTMLResponse:

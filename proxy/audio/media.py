@@ -14,6 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
+from proxy.audio.channel import Refused
 from proxy.audio.limits import Limits
 
 #: FFmpeg's demuxer for each container that `formats.sniff` tells. Nothing else is opened: no playlists, no probing.
@@ -46,10 +47,6 @@ _ENCODERS: Final[dict[str, tuple[str, dict[str, str], str, dict[str, str], int |
 _OPUS_RATE: Final = 48_000
 _LONGEST_PACKET_SECONDS: Final = 30
 _WARM_UP_RATE: Final = 24_000
-
-
-class Refused(Exception):
-    """The audio cannot be read or breaks a limit; the text is fit for a client."""
 
 
 class Readable(Protocol):

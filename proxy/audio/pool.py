@@ -1,4 +1,7 @@
-"""The worker processes, seen from the proxy: started when needed, kept while healthy, killed when in doubt."""
+"""Confined child processes, seen from the proxy: started when needed, kept while healthy, killed when in doubt.
+
+Each runs one program, a module that calls `channel.serve`: FFmpeg's here (`worker`), or an engine's.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,17 @@ from proxy.errors import Overloaded, ProxyError
 
 T = TypeVar("T")
 
+#: The program that reads and writes audio.
+AUDIO: Final = "proxy.audio.worker"
+
 #: All that a worker inherits. Keys live in the environment, so it gets no other variable.
 _ENVIRONMENT: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _COMPLAINT_BYTES: Final = 4096
+_BEYOND_LIMITS: Final = "The audio could not be processed within the server's limits."
 
 
 class Failed(Exception):
-    """The worker refused the job; the text is fit for a client. The worker is well."""
+    """The worker refused the job, with the text of its `channel.Refused`. The worker is well."""
 
 
 class Broken(Exception):
@@ -57,21 +64,22 @@ async def _content(source: Source | None) -> AsyncIterator[bytes]:
 
 
 class Worker:
-    """One process and the proxy's end of its socket. Whoever leaves a job before its end must `kill` it."""
+    """One process and the proxy's end of its socket. Whoever leaves a job before its end must `close` it."""
 
     def __init__(self, process: Process, sock: socket.socket, complaints: int, stall_seconds: float) -> None:
         self.process = process
         #: Between jobs; False from the start of one until it has ended in order.
         self.idle = False
         self.expiry: asyncio.TimerHandle | None = None
+        self._killed = False
         self._sock = sock
         self._complaints = complaints
         self._stall_seconds = stall_seconds
         self._unpacker = wire.Unpacker()
 
     @classmethod
-    async def start(cls, limits: Limits) -> Worker:
-        """A process that is ready for jobs; Broken when it does not come up."""
+    async def start(cls, module: str, limits: Limits) -> Worker:
+        """A process that runs `module`; it takes jobs when `ready` has returned."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         complaints, complain = os.pipe()
@@ -79,7 +87,7 @@ class Worker:
         with theirs, os.fdopen(complain, "wb"):
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-s", "-m", "proxy.audio.worker", json.dumps(dataclasses.asdict(limits))),
+                    *(sys.executable, "-P", "-s", "-m", module, json.dumps(dataclasses.asdict(limits))),
                     stdin=theirs.fileno(),
                     stdout=DEVNULL,
                     stderr=complain,
@@ -90,23 +98,28 @@ class Worker:
                 ours.close()
                 os.close(complaints)
                 raise
-        worker = cls(process, ours, complaints, limits.stall_seconds)
-        try:
-            kind, _ = await worker._receive()
-            if kind != wire.READY:
-                raise Broken(f"a worker began with {kind!r}")
-        except BaseException:
-            worker.kill()
-            raise
-        worker.idle = True
-        return worker
+        return cls(process, ours, complaints, limits.stall_seconds)
+
+    async def ready(self) -> None:
+        """Wait until the process takes jobs; Broken when it does not come up."""
+        kind, _ = await self._receive()
+        if kind != wire.READY:
+            raise Broken(f"a worker began with {kind!r}")
+        self.idle = True
 
     def kill(self) -> None:
-        """End the process at once. It is reaped by `ended`."""
-        if self.expiry is not None:
-            self.expiry.cancel()
+        """End the process at once; who waits for it learns it by the end of the socket. `ended` reaps it."""
+        if self._killed:  # once: `Popen.kill` reaps what is dead, behind the back of asyncio, which then warns
+            return
+        self._killed = True
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
+
+    def close(self) -> None:
+        """`kill`, and give back the descriptors: nobody may be waiting for the process."""
+        self.kill()
+        if self.expiry is not None:
+            self.expiry.cancel()
         self._sock.close()
         if self._complaints >= 0:
             os.close(self._complaints)
@@ -194,11 +207,12 @@ class Pool:
     """At most `size` workers, one job each, and at most `queue` callers who wait for one.
 
     A stream holds its worker from its first byte to its last, so a pool that transcodes live answers wants to be larger
-    than one that probes uploads. Belongs to one event loop. Starts nothing by itself.
+    than one that probes uploads. Belongs to one event loop. Costs nothing until the first job starts the first worker.
     """
 
     def __init__(
         self,
+        module: str = AUDIO,
         *,
         size: int | None = None,
         queue: int = 256,
@@ -209,6 +223,7 @@ class Pool:
     ) -> None:
         """`keep` idle workers outlive `idle_seconds`."""
         self.limits = limits or Limits()
+        self._module = module
         self._size = size or max(2, os.cpu_count() or 1)
         self._queue = queue
         self._wait_seconds = wait_seconds
@@ -217,6 +232,8 @@ class Pool:
         self._slots = asyncio.Semaphore(self._size)
         self._waiting = 0
         self._closed = False
+        #: Held while a process comes into being, so that `aclose` overlooks none.
+        self._starting = asyncio.Lock()
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -231,11 +248,14 @@ class Pool:
         job: Mapping[str, Any],
         *,
         fault: Callable[..., ProxyError],
+        broken: Callable[[str], ProxyError] | None = None,
         source: Source | None = None,
         chunks: AsyncIterator[bytes] | None = None,
     ) -> AsyncGenerator[bytes]:
-        """The output of one job. Raises `fault` (a class) when the input is to blame, Overloaded when the pool is.
+        """The output of one job.
 
+        Raises what `fault` makes of a refusal's text; what `broken` makes of the log's text about a worker that died or
+        hung, for which, too, `fault` blames the input when there is no `broken`; Overloaded when there is no worker.
         Leaving early (cancellation, `aclose`) kills the worker. `chunks` stays the caller's to close.
         """
         feed = Chunks(chunks if chunks is not None else _content(source))
@@ -245,26 +265,29 @@ class Pool:
                     yield data
             except Failed as failure:
                 raise fault(str(failure)) from failure
-            except Broken as broken:
-                if self._closed:
-                    raise Overloaded("The server is shutting down.") from broken
-                raise fault(
-                    "The audio could not be processed within the server's limits.", detail=str(broken)
-                ) from broken
+            except Broken as error:
+                self._refuse_if_closed()
+                detail = str(error)
+                raise (broken(detail) if broken else fault(_BEYOND_LIMITS, detail=detail)) from error
 
     async def aclose(self) -> None:
-        """End every worker, also the busy ones, and wait until they are gone."""
+        """End every worker, also the busy ones, and wait until they are gone. Their callers get Overloaded."""
         self._closed = True
-        for worker in [*self._idle, *self._busy]:
+        for _ in range(self._waiting):
+            self._slots.release()
+        async with self._starting:
+            busy = list(self._busy)
+        for worker in list(self._idle):
             self._end(worker)
-        await asyncio.gather(*self._ending)
+        for worker in busy:
+            worker.kill()
+        await asyncio.gather(*self._ending, *(worker.ended() for worker in busy))
 
     @contextlib.asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[Worker]:
         await self._take_slot()
         try:
             worker = self._idle_worker() or await self._start()
-            self._busy.add(worker)
             try:
                 yield worker
             finally:
@@ -273,8 +296,7 @@ class Pool:
             self._slots.release()
 
     async def _take_slot(self) -> None:
-        if self._closed:
-            raise Overloaded("The server is shutting down.")
+        self._refuse_if_closed()
         if self._slots.locked() and self._waiting >= self._queue:
             raise Overloaded("Too much audio is being processed right now. Please try again.", retry_after=2)
         self._waiting += 1
@@ -292,19 +314,30 @@ class Pool:
             if worker.expiry is not None:
                 worker.expiry.cancel()
             if worker.alive():
+                self._busy.add(worker)
                 return worker
             self._end(worker)
         return None
 
     async def _start(self) -> Worker:
         try:
-            worker = await Worker.start(self.limits)
+            async with self._starting:
+                self._refuse_if_closed()
+                worker = await Worker.start(self._module, self.limits)
+                self._busy.add(worker)
+            try:
+                await worker.ready()
+            except BaseException:
+                self._end(worker)
+                raise
         except (Broken, OSError) as error:
+            self._refuse_if_closed()
             raise Overloaded("The server cannot process audio right now.", retry_after=5, detail=str(error)) from error
-        if self._closed:
-            self._end(worker)
-            raise Overloaded("The server is shutting down.")
         return worker
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise Overloaded("The server is shutting down.")
 
     def _give_back(self, worker: Worker) -> None:
         if self._closed or not worker.idle:
@@ -322,7 +355,7 @@ class Pool:
         self._busy.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)
-        worker.kill()
+        worker.close()
         task = asyncio.get_running_loop().create_task(worker.ended())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)

@@ -1,10 +1,10 @@
-"""Frames between the proxy and an audio worker: one byte of kind, four bytes of length (big endian), the payload.
+"""Frames between `pool` and `channel`: one byte of kind, four bytes of length (big endian), the payload.
 
 The worker pulls: it says WANT when it can take more input, so that neither side buffers more than a frame, and
 whoever is silent while it is his turn has stalled.
 
 proxy → worker: JOB (JSON, with the upload's descriptor beside it, if any), then for each WANT one INPUT or INPUT_END.
-worker → proxy: READY once; then for each job any number of DATA and WANT, and at last DONE or FAILED (JSON).
+worker → proxy: READY once; then for each job any number of DATA and WANT, and at last DONE or FAILED (text).
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from proxy.audio.limits import Limits
 from proxy.engines import voices
-from proxy.engines.processes import Begun, EnginePool
+from proxy.engines.begun import Begun
+from proxy.engines.processes import EnginePool
 from proxy.errors import BadRequest
 
 SLOWEST, FASTEST = 0.25, 4.0

@@ -16,7 +16,13 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from proxy.engines.child import Channel, Refused, serve
+from proxy.audio.channel import Channel, serve
+from proxy.audio.limits import Limits
+from proxy.engines.refusal import Refusal
+from proxy.errors import BadRequest, NotInstalled, UnsupportedValue
+
+#: For the data of one voice at a time.
+_DESCRIPTORS: Final = 64
 
 _SYNCHRONOUS: Final = 2
 _DONT_EXIT: Final = 0x8000
@@ -72,7 +78,7 @@ class Library:
         self._declare()
         self.rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, b"." if data else None, _DONT_EXIT)
         if self.rate <= 0:
-            raise Refused("NotInstalled", "The data of espeak-ng are missing: pip install 'audio-proxy[local]'.")
+            raise Refusal(NotInstalled, "The data of espeak-ng are missing: pip install 'audio-proxy[local]'.")
         self.sonic = _Sonic.of(self._library, self.rate)
         self.voices = self._voices(None)
         self._identifiers = {tag: voice["identifier"] for voice in reversed(self.voices) for tag in voice["tags"]}
@@ -105,17 +111,17 @@ class Library:
     def choose(self, language: str, variant: str, pitch: int, melody: int, speed: float) -> None:
         """Take the voice by espeak-ng's own file names; what a client sent is only looked up."""
         if language not in self._identifiers:
-            raise Refused("UnsupportedValue", f"espeak-ng has no voice for the language '{language}'.", "voice")
+            raise Refusal(UnsupportedValue, f"espeak-ng has no voice for the language '{language}'.", "voice")
         if variant and variant not in self.variants:
-            raise Refused("UnsupportedValue", f"espeak-ng has no voice variant '{variant}'.", "voice")
+            raise Refusal(UnsupportedValue, f"espeak-ng has no voice variant '{variant}'.", "voice")
         identifier = self._identifiers[language]
         if variant:
             identifier += "+" + self.variants[variant].rpartition("/")[2]
         if self._library.espeak_SetVoiceByName(identifier.encode()) != 0:
-            raise Refused("UnsupportedValue", "espeak-ng cannot load this voice.", "voice")
+            raise Refusal(UnsupportedValue, "espeak-ng cannot load this voice.", "voice")
         pace = round(_WORDS_A_MINUTE * speed)
         if self.sonic is None and not _SLOWEST <= pace <= _FASTEST // 2:
-            raise Refused("UnsupportedValue", "This espeak-ng speaks at speeds from 0.46 to 2.57 only.", "speed")
+            raise Refusal(UnsupportedValue, "This espeak-ng speaks at speeds from 0.46 to 2.57 only.", "speed")
         for parameter, value in ((_RATE, max(pace, _SLOWEST)), (_PITCH, pitch), (_RANGE, melody)):
             self._library.espeak_SetParameter(parameter, value, 0)
 
@@ -194,14 +200,14 @@ class _Output:
         self._held += data
         if not self.begun and any(data):
             self.begun = True
-            self._channel.write(json.dumps({"rate": self._rate}).encode())
+            self._channel.write_piece(json.dumps({"rate": self._rate}).encode())
             self.flush()
         elif self.begun and len(self._held) >= _PIECE_BYTES:
             self.flush()
 
     def flush(self) -> None:
         if self._held:
-            self._channel.write(bytes(self._held))
+            self._channel.write_piece(bytes(self._held))
             self._held.clear()
 
 
@@ -211,13 +217,17 @@ class Engine:
     def __init__(self) -> None:
         self._library: Library | None = None
 
-    def voices(self, job: dict[str, Any], channel: Channel) -> None:
+    def do(self, job: dict[str, Any], channel: Channel, limits: Limits) -> None:
+        """A job, by its ``op``."""
+        {"voices": self._voices, "speak": self._speak}[job["op"]](job, channel)
+
+    def _voices(self, job: dict[str, Any], channel: Channel) -> None:
         library = self._loaded()
         document = json.dumps({"voices": library.voices, "variants": sorted(library.variants)}).encode()
         for start in range(0, len(document), _PIECE_BYTES):
-            channel.write(document[start : start + _PIECE_BYTES])
+            channel.write_piece(document[start : start + _PIECE_BYTES])
 
-    def speak(self, job: dict[str, Any], channel: Channel) -> None:
+    def _speak(self, job: dict[str, Any], channel: Channel) -> None:
         library = self._loaded()
         library.choose(job["language"], job["variant"], job["pitch"], job["range"], job["speed"])
         text = b"".join(channel.input()).decode()
@@ -228,7 +238,7 @@ class Engine:
         else:
             library.synthesise(text, output.take)
         if not output.begun:
-            raise Refused("BadRequest", "The input holds nothing that can be spoken.", "input")
+            raise Refusal(BadRequest, "The input holds nothing that can be spoken.", "input")
         output.flush()
 
     def _loaded(self) -> Library:
@@ -252,12 +262,11 @@ def _load() -> tuple[ctypes.CDLL, str | None]:
     for name in filter(None, ("libespeak-ng.so.1", ctypes.util.find_library("espeak-ng"))):
         with contextlib.suppress(OSError):
             return ctypes.CDLL(name), None
-    raise Refused(
-        "NotInstalled",
+    raise Refusal(
+        NotInstalled,
         "espeak-ng is not installed on this server: pip install 'audio-proxy[local]', or the system's espeak-ng.",
     )
 
 
 if __name__ == "__main__":
-    engine = Engine()
-    serve({"voices": engine.voices, "speak": engine.speak})
+    serve(Engine().do, descriptors=_DESCRIPTORS)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from proxy.audio import codec
 from proxy.audio.limits import Limits
 from proxy.audio.pool import Pool
+from proxy.audio.source import Source
 from proxy.engines.processes import EnginePool
 from proxy.errors import InvalidAudio, ProxyError, UnsupportedValue
 
@@ -30,7 +31,7 @@ class Sphinx:
         size = processes or max(1, (os.cpu_count() or 1) - 1)
         self.pool = EnginePool("proxy.engines.sphinx_child", size=size, queue=queue, limits=limits)
 
-    async def segments(self, file: int | bytes) -> AsyncGenerator[dict[str, Any]]:
+    async def segments(self, file: Source) -> AsyncGenerator[dict[str, Any]]:
         """Documents as `sphinx_child` describes them, the last of which has the type ``done``.
 
         InvalidAudio for what cannot be read, and the errors of `EnginePool.ask`.

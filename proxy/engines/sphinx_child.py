@@ -12,9 +12,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from proxy.engines.child import Channel, Refused, serve
+from proxy.audio.channel import Channel, serve
+from proxy.audio.limits import Limits
+from proxy.engines.refusal import Refusal
+from proxy.errors import NotInstalled
 
 RATE: Final = 16_000
+#: For the files of the model.
+_DESCRIPTORS: Final = 64
 _FRAMES_A_SECOND: Final = 100
 #: An utterance is cut here when nobody pauses, so that memory and waiting stay bounded.
 _LONGEST_SECONDS: Final = 20.0
@@ -28,8 +33,8 @@ class Recogniser:
         try:
             self._sphinx: Any = importlib.import_module("pocketsphinx")
         except ImportError as error:
-            raise Refused(
-                "NotInstalled",
+            raise Refusal(
+                NotInstalled,
                 "pocketsphinx is not installed on this server: pip install 'audio-proxy[local]'. Where that leaves it "
                 "out, there is no wheel for this Python and machine: pip install pocketsphinx, with a C compiler.",
             ) from error
@@ -131,11 +136,11 @@ class Engine:
     def __init__(self) -> None:
         self._recogniser: Recogniser | None = None
 
-    def transcribe(self, job: dict[str, Any], channel: Channel) -> None:
+    def transcribe(self, job: dict[str, Any], channel: Channel, limits: Limits) -> None:
         self._recogniser = self._recogniser or Recogniser()
         for document in self._recogniser.segments(channel.input()):
-            channel.write(json.dumps(document).encode())
+            channel.write_piece(json.dumps(document).encode())
 
 
 if __name__ == "__main__":
-    serve({"transcribe": Engine().transcribe})
+    serve(Engine().transcribe, descriptors=_DESCRIPTORS)

@@ -5,7 +5,7 @@ it is made.
 ``GET local://espeak-ng/voices`` → ``{"voices": [{"id", "name", "language", "gender"}]}``.
 ``POST local://pocketsphinx/transcription?language=en&stream=true``: the bytes of an audio file → JSON ``text``,
 ``duration``, ``language``, ``words``, ``segments``; with ``stream`` one JSON document a line, ``segment`` … ``done``.
-``prompt`` has no effect.
+``prompt`` has no effect. An `Upload` under ``upload`` in the request's extensions goes before the body.
 Errors are OpenAI's documents. After the first byte a failure is an `httpx.RemoteProtocolError`.
 """
 
@@ -17,19 +17,32 @@ import json
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, Protocol, TypeVar
 
 import httpx
 
 from proxy.audio.pool import Pool
+from proxy.audio.source import Source
+from proxy.engines.begun import Begun
 from proxy.engines.espeak import Espeak
-from proxy.engines.processes import Begun
 from proxy.engines.sphinx import Sphinx, check_language
 from proxy.errors import BadRequest, NotFound, Overloaded, ProxyError
 
 T = TypeVar("T")
 
 _IN_MEMORY: Final = 1 << 20
+
+
+class Upload(Protocol):
+    """An upload that has arrived; it belongs to the caller, and stays as it is until the answer has been closed."""
+
+    def fileno(self) -> int | None:
+        """Of the file that holds all of it; None where memory does."""
+        ...
+
+    def getbuffer(self) -> bytes | bytearray | memoryview:
+        """All of it, where `fileno` is None."""
+        ...
 
 
 class LocalTransport(httpx.AsyncBaseTransport):
@@ -96,11 +109,9 @@ class LocalTransport(httpx.AsyncBaseTransport):
         return httpx.Response(200, headers=_type("application/x-ndjson"), stream=_Stream(request, lines))
 
     async def _recognised(self, request: httpx.Request) -> AsyncGenerator[dict[str, Any]]:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            await _spool(request, file)
-            async with contextlib.aclosing(self.sphinx.segments(_upload(file))) as segments:
-                async for segment in segments:
-                    yield segment
+        async with _upload(request) as file, contextlib.aclosing(self.sphinx.segments(file)) as segments:
+            async for segment in segments:
+                yield segment
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -139,23 +150,34 @@ async def _lines(documents: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[by
             yield json.dumps(document).encode() + b"\n"
 
 
+@contextlib.asynccontextmanager
+async def _upload(request: httpx.Request) -> AsyncIterator[Source]:
+    """What the caller has at hand already, else the request's body, beyond a megabyte in an unlinked file."""
+    at_hand: Upload | None = request.extensions.get("upload")
+    if at_hand is not None:
+        descriptor = at_hand.fileno()
+        yield at_hand.getbuffer() if descriptor is None else descriptor
+        return
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+        try:
+            await _spool(request, file)
+        except OSError as error:
+            raise Overloaded(
+                "The server cannot store the upload right now.", retry_after=5, detail=str(error)
+            ) from error
+        if file.tell() > _IN_MEMORY:
+            yield file.fileno()
+        else:
+            file.seek(0)
+            yield file.read()
+
+
 async def _spool(request: httpx.Request, file: IO[bytes]) -> None:
-    """The request's body, beyond a megabyte in an unlinked file."""
     if not isinstance(request.stream, httpx.AsyncByteStream):
         raise BadRequest("The body must be an asynchronous stream.", param="file")
-    try:
-        async for chunk in request.stream:
-            await asyncio.to_thread(file.write, chunk) if file.tell() + len(chunk) > _IN_MEMORY else file.write(chunk)
-    except OSError as error:
-        raise Overloaded("The server cannot store the upload right now.", retry_after=5, detail=str(error)) from error
-
-
-def _upload(file: Any) -> int | bytes:
+    async for chunk in request.stream:
+        await asyncio.to_thread(file.write, chunk) if file.tell() + len(chunk) > _IN_MEMORY else file.write(chunk)
     file.flush()
-    if file.tell() > _IN_MEMORY:
-        return int(file.fileno())
-    file.seek(0)
-    return bytes(file.read())
 
 
 def _transcript(documents: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ and above into an error by ``Adapter.error`` before the flow sees it, so a flow 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import httpx
 
+from proxy.audio.transcript import Transcript
 from proxy.errors import ProxyError
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
@@ -28,17 +29,47 @@ Step = httpx.Request | Whole
 
 @dataclass(frozen=True, slots=True)
 class SpeechAnswer:
-    """The last response of the flow carries the speech: ``wire`` says how, ``format`` in which of OpenAI's formats."""
+    """The last response of the flow carries the speech, in one of OpenAI's formats."""
 
     format: str
-    wire: str = "audio"  # audio | sse
+    #: Samples a second, where the format is pcm (s16le, mono).
+    rate: int = 24_000
+    #: The response is a stream of OpenAI's events rather than of audio.
+    events: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class TranscriptionAnswer:
-    """The last response of the flow carries OpenAI's own answer in the format that was asked for."""
+class OpenAITranscript:
+    """The last response of the flow is OpenAI's own answer, in the format that was asked for."""
 
-    wire: str = "body"  # body | sse
+    #: It is a stream of OpenAI's events rather than a document.
+    events: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WholeTranscript:
+    """The flow has read a vendor's transcript; whoever runs it renders what the caller asked for."""
+
+    transcript: Transcript
+
+
+class TranscriptDecoder(Protocol):
+    """A vendor's stream, bytes in, OpenAI's event objects out: ``transcript.text.delta`` … ``transcript.text.done``."""
+
+    def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]: ...
+
+    def end(self) -> Iterable[Mapping[str, Any]]:
+        """Raises UpstreamInvalid where the stream is not complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedTranscript:
+    """The last response of the flow carries a transcript bit by bit, in the vendor's own framing."""
+
+    decoder: TranscriptDecoder
+
+
+TranscriptionAnswer = OpenAITranscript | WholeTranscript | StreamedTranscript
 
 
 SpeechFlow = Generator[Step, httpx.Response, SpeechAnswer]
@@ -53,6 +84,7 @@ class Capabilities:
     max_characters: int | None = None
     max_instructions: int | None = None
     speed: tuple[float, float] | None = None
+    #: Audio formats that the vendor makes itself; the others of OpenAI's six are made of these.
     formats: tuple[str, ...] | None = None
     sse: bool = True
     response_formats: tuple[str, ...] | None = None

@@ -18,9 +18,9 @@ from proxy.errors import ProxyError
 from proxy.providers import failures
 from proxy.providers.base import (
     Capabilities,
+    OpenAITranscript,
     SpeechAnswer,
     SpeechFlow,
-    TranscriptionAnswer,
     TranscriptionFlow,
 )
 from proxy.providers.multipart import MultipartStream
@@ -75,6 +75,7 @@ class OpenAIVendor:
     base_url: str | None
     key_variable: str | None
     models: Mapping[str, Capabilities]
+    closed: bool = False
 
     def capabilities(self, deployment: Deployment) -> Capabilities | None:
         """What the vendor declares of the model; None for a model it does not know, or a server of one's own."""
@@ -142,13 +143,13 @@ class OpenAIAdapter:
         if not self._deployment.drop_unknown:
             body.update(request.extra)
         response = yield post_json(self._speech_url, self._headers, to_json(body))
-        return SpeechAnswer(request.response_format, wire="sse" if _is_sse(response) else "audio")
+        return SpeechAnswer(request.response_format, events=_is_sse(response))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         stream = MultipartStream([("model", self._deployment.model), *self._fields(request)], request.file)
         url = self._transcriptions_url if request.task == "transcribe" else self._translations_url
         response = yield post_form(url, self._headers, stream)
-        return TranscriptionAnswer(wire="sse" if _is_sse(response) else "body")
+        return OpenAITranscript(events=_is_sse(response))
 
     def _fields(self, request: TranscriptionRequest) -> list[tuple[str, str]]:
         """OpenAI's form fields; arrays are ``name[]`` repeated, as its SDKs send them."""

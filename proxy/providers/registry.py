@@ -8,6 +8,7 @@ from typing import Protocol
 
 from proxy.config import Config, Deployment
 from proxy.providers.base import Adapter, Capabilities
+from proxy.providers.local import LOCAL
 from proxy.providers.openai import OPENAI
 from proxy.records import Mode
 
@@ -19,12 +20,18 @@ class Vendor(Protocol):
     @property
     def key_variable(self) -> str | None: ...
 
+    @property
+    def models(self) -> Mapping[str, Capabilities]: ...
+
+    @property
+    def closed(self) -> bool: ...
+
     def capabilities(self, deployment: Deployment) -> Capabilities | None: ...
 
     def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> Adapter: ...
 
 
-VENDORS: Mapping[str, Vendor] = {vendor.name: vendor for vendor in (OPENAI,)}
+VENDORS: Mapping[str, Vendor] = {vendor.name: vendor for vendor in (OPENAI, LOCAL)}
 #: The variable that usually holds a vendor's key.
 KEY_VARIABLES: Mapping[str, str] = {
     name: vendor.key_variable for name, vendor in VENDORS.items() if vendor.key_variable is not None
@@ -36,7 +43,7 @@ _NAMES_OF_TRANSCRIPTION = re.compile(r"whisper|transcri|\bstt\b|\basr\b|parakeet
 
 def infer_mode(vendor: str, model: str) -> Mode | None:
     """What a model does, from the vendor's table or else from its name; None where that says nothing of audio."""
-    declared = getattr(VENDORS.get(vendor), "models", {}).get(model)
+    declared = VENDORS[vendor].models.get(model) if vendor in VENDORS else None
     if declared is not None:
         return Mode.SPEECH if Mode.SPEECH in declared.modes else Mode.TRANSCRIPTION
     if _NAMES_OF_TRANSCRIPTION.search(model):
@@ -52,6 +59,9 @@ def problems(config: Config) -> list[str]:
     for deployment in config.deployments:
         vendor = VENDORS[deployment.vendor]
         declared = vendor.capabilities(deployment)
+        if declared is None and vendor.closed:
+            has = ", ".join(vendor.models)
+            found.append(f"{deployment.where}: {deployment.vendor} has no model '{deployment.model}'; it has: {has}")
         if declared is not None and deployment.mode not in declared.modes:
             can = ", ".join(sorted(mode.value for mode in declared.modes))
             found.append(
@@ -59,7 +69,12 @@ def problems(config: Config) -> list[str]:
                 f"it can: {can}"
             )
         variable = vendor.key_variable
-        if deployment.api_base is None and deployment.api_key is None and variable not in config.environment:
+        if (
+            variable is not None
+            and deployment.api_base is None
+            and deployment.api_key is None
+            and variable not in config.environment
+        ):
             found.append(
                 f"{deployment.where}: {deployment.vendor} needs a key: set api_key, or the variable {variable}"
             )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from proxy.audio.formats import SPEECH_FORMATS
 from proxy.calls import Line, with_voice
 from proxy.errors import BadRequest, FileTooLarge, ProxyError, UnsupportedValue
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 MEGABYTE = 1_048_576
+GRANULARITIES = ("word", "segment")
 
 
 def serves(line: Line, mode: Mode) -> bool:
@@ -48,7 +50,9 @@ def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
             f"speed {request.speed:g} is out of range: '{request.model}' takes {can.speed[0]:g} to {can.speed[1]:g}.",
             param="speed",
         )
-    return _one_of("response_format", request.response_format, can.formats, request.model)
+    # What the vendor does not make itself of OpenAI's six formats is made of what it does.
+    able = can.formats and tuple(dict.fromkeys((*can.formats, *SPEECH_FORMATS)))
+    return _one_of("response_format", request.response_format, able, request.model)
 
 
 def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | None:
@@ -60,6 +64,9 @@ def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | Non
         return UnsupportedValue(
             f"temperature {request.temperature:g} is out of range: '{request.model}' takes 0 to 1.", param="temperature"
         )
+    for granularity in request.timestamp_granularities if can.response_formats is not None else ():
+        if granularity not in GRANULARITIES:
+            return _one_of("timestamp_granularities", granularity, GRANULARITIES, request.model)
     return _one_of("response_format", request.response_format, can.response_formats, request.model)
 
 

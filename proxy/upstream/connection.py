@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         "_buffered",
         "_complete",
         "_deadline",
+        "_ended",
         "_failure",
         "_head_bytes",
         "_head_complete",
@@ -74,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._timer_due = 0.0
         self._deadline: float | None = None
         self._write_paused = self._read_paused = False
+        self._ended = False
         self.lost = False
         #: Whether an exchange went over it before.
         self.used = False
@@ -282,13 +284,14 @@ class Connection(asyncio.Protocol):
                 self._fail(httpx.RemoteProtocolError(f"malformed answer: {error}"))
         if not self._head_complete:
             if self._head_bytes > HEAD_LIMIT:
-                self._fail(httpx.RemoteProtocolError(f"the head of the answer passes {HEAD_LIMIT} bytes"))
+                self._fail(httpx.RemoteProtocolError("the head of the answer is too large"))
         elif self._buffered > READ_HIGH and not self._read_paused and not self._complete:
             self._pause_reading()
         if self._refused:
             self._wake()
 
     def eof_received(self) -> None:
+        self._ended = True
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -297,7 +300,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         if self._message is not None and not self._complete and self._failure is None:
-            if exc is None and self._head_complete and self._ends_with_connection():
+            if self._ended and self._head_complete and self._ends_with_connection():
                 self._complete = True
             else:
                 self._failure = self._loss(exc)
@@ -312,13 +315,13 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _pause_reading(self) -> None:
-        if self._transport is not None and not self.lost:
+        if self._transport is not None and not self.closing:
             self._read_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
         self._read_paused = False
-        if self._transport is not None and not self.lost and not self._transport.is_closing():
+        if self._transport is not None and not self.closing:
             self._transport.resume_reading()
 
     def _fail(self, error: httpx.TransportError) -> None:
@@ -352,6 +355,9 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:
             self.headers = []
+            return
+        if self._head_bytes > HEAD_LIMIT and sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
+            self._fail(httpx.RemoteProtocolError("the head of the answer is too large"))
             return
         self.status = status
         self._head_complete = True

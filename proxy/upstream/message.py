@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import cast
 
 import httpx
@@ -79,34 +79,33 @@ class Message:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body, framed for the wire. Closing it closes the source."""
-        source = aiter(self._stream)
+        source, left = aiter(self._stream), self._length
         try:
-            async for piece in self._chunked(source) if self._length is None else self._measured(source, self._length):
+            async for piece in source:
+                if left is None:
+                    for part in _chunk(piece):
+                        yield part
+                    continue
+                left -= len(piece)
+                if left < 0:
+                    break
                 yield piece
+            if left is None:
+                yield b"0\r\n\r\n"
+            elif left:
+                raise httpx.LocalProtocolError("the length of the request's body is not the declared one")
         finally:
             if isinstance(source, AsyncGenerator):
                 await source.aclose()
 
-    async def _chunked(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for piece in source:
-            if not piece:
-                continue
-            if len(piece) <= SMALL_PIECE:
-                yield b"%x\r\n%b\r\n" % (len(piece), piece)
-            else:
-                yield b"%x\r\n" % len(piece)
-                yield piece
-                yield b"\r\n"
-        yield b"0\r\n\r\n"
 
-    async def _measured(self, source: AsyncIterator[bytes], left: int) -> AsyncIterator[bytes]:
-        async for piece in source:
-            left -= len(piece)
-            if left < 0:
-                break
-            yield piece
-        if left:
-            raise httpx.LocalProtocolError("the length of the request's body is not the declared one")
+def _chunk(piece: bytes) -> tuple[bytes, ...]:
+    size = len(piece)
+    if not size:  # an empty chunk would end the body
+        return ()
+    if size <= SMALL_PIECE:
+        return (b"%x\r\n%b\r\n" % (size, piece),)
+    return (b"%x\r\n" % size, piece, b"\r\n")
 
 
 def _length(value: bytes) -> int:

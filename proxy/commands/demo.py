@@ -1,0 +1,97 @@
+"""``audio-proxy demo``: the local engines served on loopback, one sentence there and back, and the curl lines."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import tempfile
+import threading
+from pathlib import Path
+
+import httpx
+
+from proxy import server
+from proxy.config import Config, Deployment, GeneralSettings
+from proxy.records import Mode
+
+PORT = 4000
+SENTENCE = "the quick brown fox jumped over the lazy dogs"
+SPEECH = Deployment(id="demo-tts", group="tts", vendor="local", model="espeak-ng", mode=Mode.SPEECH)
+TRANSCRIPTION = Deployment(
+    id="demo-whisper", group="whisper", vendor="local", model="pocketsphinx", mode=Mode.TRANSCRIPTION
+)
+
+
+def run(*, once: bool) -> int:
+    """Serve until interrupted, or with ``once`` until the sentence is back; 1 where it did not come back."""
+    key = f"sk-{secrets.token_hex(16)}"
+    config = Config(
+        path="demo",
+        deployments=(SPEECH, TRANSCRIPTION),
+        general=GeneralSettings.model_validate({"master_key": key, "log_level": "warning"}),
+    )
+    listeners = server.listen("127.0.0.1", _free_port())
+    url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}/v1"
+    outcome: list[int] = []
+
+    def show(stop: server.Stop) -> None:
+        try:
+            outcome.append(_show(url, key))
+        finally:
+            if once or not outcome or outcome[0]:
+                stop()
+
+    server.run_worker(
+        config,
+        server.Options(host="127.0.0.1"),
+        listeners,
+        lambda stop: threading.Thread(target=show, args=(stop,), daemon=True).start(),
+    )
+    return outcome[0] if outcome else 1
+
+
+def _free_port() -> int:
+    """The usual port, or any other where that is taken."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", PORT))
+        except OSError:
+            return 0
+    return PORT
+
+
+def _show(url: str, key: str) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="audio-proxy-demo-"))
+    speech_file = folder / "speech.mp3"
+    print(f"Serving the local engines on {url}\n\nSpeaking: {SENTENCE}", flush=True)
+    with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=120) as client:
+        spoken = client.post(f"{url}/audio/speech", json={"model": "tts", "voice": "alloy", "input": SENTENCE})
+        if spoken.is_error:
+            return _failed(spoken)
+        speech_file.write_bytes(spoken.content)
+        print(f"  {len(spoken.content)} bytes of {spoken.headers['content-type']} in {speech_file}", flush=True)
+        with speech_file.open("rb") as file:
+            heard = client.post(f"{url}/audio/transcriptions", data={"model": "whisper"}, files={"file": file})
+        if heard.is_error:
+            return _failed(heard)
+        print(f"Transcribed: {heard.json()['text']}\n", flush=True)
+    print(_curl(url, key, speech_file), flush=True)
+    return 0
+
+
+def _failed(response: httpx.Response) -> int:
+    print(f"  failed: {response.json()['error']['message']}", flush=True)
+    return 1
+
+
+def _curl(url: str, key: str, file: Path) -> str:
+    return f"""The same by hand:
+
+curl {url}/audio/speech -H "Authorization: Bearer {key}" \\
+  -H "Content-Type: application/json" \\
+  -d '{{"model": "tts", "voice": "alloy", "input": "{SENTENCE}"}}' --output {file}
+
+curl {url}/audio/transcriptions -H "Authorization: Bearer {key}" \\
+  -F file=@{file} -F model=whisper
+
+These voices and ears are for trying out. "audio-proxy init" writes a configuration for real vendors."""

@@ -1,0 +1,28 @@
+"""An engine process says what is wrong with a job, and the proxy raises it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from proxy.audio.channel import Refused
+from proxy.errors import BadRequest, NotInstalled, ProxyError, UnsupportedValue
+
+_ERRORS: Final[Mapping[str, type[ProxyError]]] = MappingProxyType(
+    {error.__name__: error for error in (BadRequest, UnsupportedValue, NotInstalled)}
+)
+
+
+class Refusal(Refused):
+    """Raised in the process. ``error`` is BadRequest, UnsupportedValue or NotInstalled; the message is for a client."""
+
+    def __init__(self, error: type[ProxyError], message: str, param: str | None = None) -> None:
+        super().__init__(json.dumps({"error": error.__name__, "message": message, "param": param}))
+
+
+def to_error(text: str) -> ProxyError:
+    """The error that a `Refusal` of this text stands for."""
+    said = json.loads(text)
+    return _ERRORS[said["error"]](said["message"], param=said["param"])

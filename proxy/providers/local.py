@@ -1,0 +1,133 @@
+"""The local engines, which answer at ``local://``: espeak-ng speaks, pocketsphinx transcribes English.
+
+They are there for trying the proxy out and for tests; ``proxy.engines`` describes their requests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic_core import to_json
+
+from proxy.audio.transcript import Segment, Transcript, Word
+from proxy.config import Deployment
+from proxy.errors import ProxyError, UpstreamInvalid
+from proxy.providers import failures
+from proxy.providers.base import (
+    Capabilities,
+    SpeechAnswer,
+    SpeechFlow,
+    StreamedTranscript,
+    TranscriptionFlow,
+    Whole,
+    WholeTranscript,
+)
+from proxy.providers.openai import VOICES
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest
+
+MODELS: Mapping[str, Capabilities] = {
+    "espeak-ng": Capabilities(
+        modes=frozenset({Mode.SPEECH}), speed=(0.25, 4.0), formats=("pcm",), sse=False, voices=VOICES
+    ),
+    "pocketsphinx": Capabilities(
+        modes=frozenset({Mode.TRANSCRIPTION}), response_formats=("json", "text", "srt", "verbose_json", "vtt")
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LocalVendor:
+    name: str
+    key_variable: str | None
+    models: Mapping[str, Capabilities]
+    #: There are no models but those of the table.
+    closed: bool
+
+    def capabilities(self, deployment: Deployment) -> Capabilities | None:
+        return MODELS.get(deployment.model)
+
+    def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> LocalAdapter:
+        return LocalAdapter(MODELS[deployment.model])
+
+
+LOCAL = LocalVendor(name="local", key_variable=None, models=MODELS, closed=True)
+
+
+class LocalAdapter:
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+
+    def speech(self, request: SpeechRequest) -> SpeechFlow:
+        body = to_json({"input": request.input, "voice": request.voice, "speed": request.speed})
+        response = yield httpx.Request("POST", "local://espeak-ng/speech", content=body)
+        return SpeechAnswer("pcm", rate=_rate(response))
+
+    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
+        ask = httpx.Request(
+            "POST",
+            "local://pocketsphinx/transcription",
+            params={"language": request.language or "", "stream": "true" if request.stream else "false"},
+            extensions={"upload": request.file},
+        )
+        if request.stream:
+            yield ask
+            return StreamedTranscript(_Lines())
+        response = yield Whole(ask)
+        return WholeTranscript(_transcript(_object(response.content)))
+
+    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+        return failures.from_response(response, body)
+
+
+class _Lines:
+    """A JSON document a line: ``segment`` for each utterance, then ``done``."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._texts: list[str] = []
+        self._seconds: float | None = None
+
+    def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for document in map(_object, lines):
+            if document["type"] == "done":
+                self._seconds = document["duration"]
+                continue
+            gap = " " if self._texts else ""
+            self._texts.append(document["text"])
+            yield {"type": "transcript.text.delta", "delta": gap + document["text"]}
+
+    def end(self) -> Iterable[Mapping[str, Any]]:
+        if self._seconds is None:
+            raise UpstreamInvalid("The local engine stopped before the end of the audio.")
+        yield {"type": "transcript.text.done", "text": " ".join(self._texts), "usage": _usage(self._seconds)}
+
+
+def _rate(response: httpx.Response) -> int:
+    """Of a content type such as ``audio/pcm;rate=22050;channels=1``."""
+    parameters = dict(part.partition("=")[::2] for part in response.headers["content-type"].split(";")[1:])
+    return int(parameters["rate"])
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(line)
+    return document
+
+
+def _transcript(document: dict[str, Any]) -> Transcript:
+    return Transcript(
+        text=document["text"],
+        language=document["language"],
+        duration=document["duration"],
+        segments=tuple(Segment(**row) for row in document["segments"]),
+        words=tuple(Word(**row) for row in document["words"]),
+        usage=_usage(document["duration"]),
+    )
+
+
+def _usage(seconds: float) -> dict[str, Any]:
+    return {"type": "duration", "seconds": -int(-seconds // 1)}
