@@ -1,0 +1,439 @@
+"""The command line, the configuration as an operator meets it, and the server's life."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from tests.conftest import MASTER_KEY, Server, command, group, standard_config, start
+from tests.fakes.samples import SPEECH, wav
+from tests.fakes.upstream import KEY, Upstream
+from tests.front.shape import error_of
+from tests.front.wire import AUTHORIZATION, JSON, Wire
+
+SPEAK = "/v1/audio/speech"
+HELLO = {"model": "tts", "input": "A secret sentence", "voice": "alloy"}
+ASKS = {"authorization": AUTHORIZATION}
+
+SEED = f"""\
+model_list:
+  - {{model_name: tts, litellm_params: {{model: openai/tts-1, api_key: os.environ/OPENAI_API_KEY}}}}
+  - model_name: whisper
+    litellm_params:
+      model: whisper-1
+      api_key: sk-seed-entry-key-0a1b2c
+      max_file_size_mb: 0.00001
+    model_info:
+      mode: audio_transcription
+general_settings:
+  master_key: {MASTER_KEY}
+"""
+
+
+def check(text: str, folder: Path, env: dict[str, str] | None = None) -> tuple[int, str]:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    done = command("check", "--config", str(path), folder=folder, env=env)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+# -- check -------------------------------------------------------------------------------------------------------------
+
+
+def test_check_of_the_seeds_entries_prints_a_table_of_groups_and_deployments(tmp_path: Path) -> None:
+    status, said = check(SEED, tmp_path, {"OPENAI_API_KEY": "sk-from-the-environment-77aa"})
+    assert status == 0, said
+    for word in ("tts", "tts-1", "whisper", "whisper-1", "openai", "audio_speech", "audio_transcription"):
+        assert word in said
+    for secret in ("sk-seed-entry", "sk-from-the", MASTER_KEY):
+        assert secret not in said
+
+
+def test_check_prints_every_problem_with_line_and_nearest_key(tmp_path: Path) -> None:
+    text = f"""\
+model_list:
+  - model_name: tts
+    litellm_params:
+      model: openai/tts-1
+      api_kee: sk-x
+      api_key: os.environ/NO_SUCH_VARIABLE
+      max_file_size_mb: many
+  - model_nam: second
+    litellm_params: {{model: openai/tts-1}}
+general_settings:
+  master_key: {MASTER_KEY}
+  cors_origin: ["*"]
+"""
+    status, said = check(text, tmp_path)
+    assert status == 2
+    for line, words in {
+        5: ["api_kee", "api_key"],
+        6: ["NO_SUCH_VARIABLE"],
+        7: ["max_file_size_mb"],
+        8: ["model_nam", "model_name"],
+        12: ["cors_origin", "cors_origins"],
+    }.items():
+        found = [row for row in said.splitlines() if f"config.yaml:{line}:" in row]
+        assert found, f"nothing about line {line} in\n{said}"
+        for word in words:
+            assert word in " ".join(found), said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "model_list: {",
+        "model_list:\n\t- x",
+        "model_list: 5",
+        "just text",
+        "model_list:\n  - 5\n",
+        "a: &a [*a]",
+    ],
+    ids=["empty", "list", "open", "tab", "number", "text", "entry", "recursive"],
+)
+def test_check_of_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: str) -> None:
+    status, said = check(text, tmp_path)
+    assert status == 2
+    assert "config.yaml" in said
+
+
+def test_guardrails_and_callbacks_that_we_do_not_have_are_errors(tmp_path: Path) -> None:
+    protected = SEED + (
+        "guardrails:\n"
+        "  - guardrail_name: pii\n"
+        "    litellm_params: {guardrail: presidio, mode: pre_call}\n"
+        "litellm_settings:\n"
+        "  callbacks: [custom_callbacks.proxy_handler_instance]\n"
+    )
+    status, said = check(protected, tmp_path, {"OPENAI_API_KEY": "sk-x"})
+    assert status == 2
+    assert "guardrail" in said
+    assert "callbacks" in said
+
+
+def test_a_litellm_configuration_starts_as_it_is(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    text = f"""\
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: azure/gpt-4o-eu
+      api_base: os.environ/AZURE_API_BASE
+      api_key: os.environ/AZURE_API_KEY
+      rpm: 6
+  - model_name: claude
+    litellm_params: {{model: anthropic/claude-sonnet-4, api_key: os.environ/ANTHROPIC_API_KEY}}
+  - model_name: tts
+    litellm_params: {{model: openai/tts-1, api_key: {KEY}, api_base: "{upstream.url}"}}
+litellm_settings: {{drop_params: true, set_verbose: false, num_retries: 0}}
+general_settings: {{master_key: {MASTER_KEY}, store_model_in_db: false}}
+"""
+    server = serve(text)
+    assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
+    lines = server.log().splitlines()
+    assert [line for line in lines if "gpt-4o" in line and "claude" in line], server.log()
+    listed = httpx.get(server.url + "/v1/models", headers=ASKS).json()["data"]
+    assert [model["id"] for model in listed] == ["tts"]
+
+
+def test_params_is_the_same_key_under_a_shorter_name_and_variables_can_be_set(
+    upstream: Upstream, serve: Callable[..., Server]
+) -> None:
+    text = f"""\
+model_list:
+  - model_name: tts
+    params: {{model: openai/tts-1, api_key: os.environ/FROM_FILE, api_base: "{upstream.url}"}}
+environment_variables: {{FROM_FILE: {KEY}}}
+general_settings: {{master_key: os.environ/PROXY_MASTER_KEY}}
+"""
+    server = serve(text, env={"PROXY_MASTER_KEY": MASTER_KEY})
+    assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
+    assert upstream.last.header("authorization") == f"Bearer {KEY}"
+
+
+# -- refusing to start -------------------------------------------------------------------------------------------------
+
+
+def test_no_configuration_says_where_it_looked(tmp_path: Path) -> None:
+    done = command("--port", "0", folder=tmp_path)
+    assert done.returncode == 2
+    assert "config.yaml" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    done = command("--config", "elsewhere.yaml", "--port", "0", folder=tmp_path)
+    assert done.returncode == 2
+    assert "elsewhere.yaml" in done.stdout + done.stderr
+
+
+def test_without_a_master_key_it_refuses_to_start(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        f"model_list: [{{model_name: tts, params: {{model: tts-1, api_key: {KEY}}}}}]"
+    )
+    done = command("--port", "0", "--host", "127.0.0.1", folder=tmp_path)
+    assert done.returncode == 2
+    said = done.stdout + done.stderr
+    assert "master_key" in said
+    assert "PROXY_MASTER_KEY" in said
+    assert "allow_unauthenticated" in said
+    assert KEY not in said
+
+
+@pytest.mark.parametrize("variable", ["PROXY_MASTER_KEY", "LITELLM_MASTER_KEY"])
+def test_the_master_key_from_the_environment(upstream: Upstream, serve: Callable[..., Server], variable: str) -> None:
+    config = {"model_list": [group("tts", "openai/tts-1", upstream.url)]}
+    server = serve(config, env={variable: MASTER_KEY})
+    assert httpx.get(server.url + "/v1/models", headers=ASKS).status_code == 200
+    error_of(httpx.get(server.url + "/v1/models"), 401)
+
+
+def test_a_weak_key_starts_with_a_warning(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    config = {
+        "model_list": [group("tts", "openai/tts-1", upstream.url)],
+        "general_settings": {"master_key": "sk-1234"},
+    }
+    server = serve(config)
+    assert httpx.get(server.url + "/v1/models", headers={"authorization": "Bearer sk-1234"}).status_code == 200
+    assert re.search("weak|guess", server.log())
+    assert "sk-1234" not in server.log()
+
+
+def test_a_port_that_is_taken_is_said_without_a_trace(tmp_path: Path, upstream: Upstream) -> None:
+    (tmp_path / "config.yaml").write_text(SEED)
+    done = command("--host", "127.0.0.1", "--port", str(upstream.port), folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert str(upstream.port) in done.stdout + done.stderr
+    assert "RUNNING" not in done.stdout
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    assert command("--help", folder=tmp_path).returncode == 0
+    for option in (
+        "--config",
+        "--host",
+        "--port",
+        "--workers",
+        "--ssl-certfile",
+        "--root-path",
+        "--forwarded-allow-ips",
+    ):
+        assert option in command("serve", "--help", folder=tmp_path).stdout
+    assert command("no-such-command", folder=tmp_path).returncode == 2
+
+
+# -- the RUNNING line --------------------------------------------------------------------------------------------------
+
+
+def test_running_is_printed_once_on_stdout_when_it_listens(proxy: Server) -> None:
+    assert re.findall(r"^RUNNING on http://127\.0\.0\.1:\d+$", proxy.stdout(), re.MULTILINE) == [
+        f"RUNNING on {proxy.url}"
+    ]
+
+
+@pytest.mark.parametrize("words", [[], ["serve"]])
+def test_audio_proxy_config_and_the_default_file(tmp_path: Path, upstream: Upstream, words: list[str]) -> None:
+    """``$AUDIO_PROXY_CONFIG``, else ``./config.yaml``."""
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text(json.dumps(standard_config(upstream.url)))
+    if words:
+        (tmp_path / "config.yaml").write_text(elsewhere.read_text())
+    line = [sys.executable, "-m", "proxy", *words, "--host", "127.0.0.1", "--port", "0"]
+    server = start(line, tmp_path, env={} if words else {"AUDIO_PROXY_CONFIG": str(elsewhere)}, cwd=tmp_path)
+    try:
+        assert httpx.get(server.url + "/v1/models", headers=ASKS).status_code == 200
+    finally:
+        assert server.stop() == 0
+
+
+def test_ipv6(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    server = serve(standard_config(upstream.url), host="::1")
+    assert re.fullmatch(r"http://\[::1\]:\d+", server.url)
+    assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
+
+
+def test_tls(upstream: Upstream, serve: Callable[..., Server], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(tmp_path / "chain.pem", append=True)
+    args = ["--ssl-certfile", str(tmp_path / "chain.pem"), "--ssl-keyfile", str(tmp_path / "key.pem")]
+    server = serve(standard_config(upstream.url), args=args)
+    assert server.url.startswith("https://127.0.0.1:")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with httpx.Client(base_url=server.url, verify=context, headers=ASKS) as client:
+        assert client.post(SPEAK, json=HELLO).content == SPEECH["mp3"]
+        files = {"file": ("a.wav", wav() * 200)}
+        assert client.post("/v1/audio/transcriptions", data={"model": "whisper"}, files=files).status_code == 200
+
+
+def test_root_path_behind_a_server_that_strips_it(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(standard_config(upstream.url), args=["--root-path", "/audio-proxy"])
+    assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
+    described = httpx.get(server.url + "/openapi.json", headers=ASKS).json()
+    assert [one["url"] for one in described["servers"]] == ["/audio-proxy"]
+
+
+def test_two_workers(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(standard_config(upstream.url), workers=2)
+    assert server.stdout().count("RUNNING on") == 1
+    for _ in range(8):  # a new connection each, so that either worker may take it
+        assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
+    gate = upstream.gate()
+    upstream.behave("tts-1", gate=gate)
+    gate.release()
+    with httpx.stream("POST", server.url + SPEAK, json=HELLO, headers=ASKS) as reply:
+        arriving = reply.iter_raw()
+        received = next(arriving)
+        server.terminate()
+        _until(lambda: not _accepts(server), "no new connections")
+        gate.open()
+        received += b"".join(arriving)
+    assert received == SPEECH["mp3"]
+    assert server.stop() == 0, server.log()
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_readiness_503_and_the_running_stream_finishes(
+    upstream: Upstream, serve: Callable[..., Server]
+) -> None:
+    server = serve(standard_config(upstream.url, drain_delay=1.0))
+    gate = upstream.gate()
+    upstream.behave("tts-1", gate=gate)
+    gate.release()
+    assert httpx.get(server.url + "/health/readiness").status_code == 200
+    with (
+        httpx.Client(headers=ASKS, timeout=20) as client,
+        client.stream("POST", server.url + SPEAK, json=HELLO) as reply,
+    ):
+        arriving = reply.iter_raw()
+        received = next(arriving)
+        server.terminate()
+        _until(lambda: httpx.get(server.url + "/health/readiness").status_code == 503, "readiness 503")
+        assert httpx.get(server.url + "/health/liveliness").status_code == 200
+        assert httpx.get(server.url + "/v1/models", headers=ASKS).status_code == 200  # still serves within drain_delay
+        _until(lambda: not _accepts(server), "no new connections")
+        assert server.process.poll() is None
+        gate.open()
+        received += b"".join(arriving)
+    assert received == SPEECH["mp3"]
+    assert server.stop() == 0
+
+
+def _accepts(server: Server) -> bool:
+    try:
+        return httpx.get(server.url + "/health/liveliness", timeout=0.5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _until(condition: Callable[[], Any], what: str) -> None:
+    limit = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < limit, f"waited in vain: {what}"
+        time.sleep(0.02)
+
+
+def test_shutdown_timeout_cuts_a_stream_that_does_not_end(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(standard_config(upstream.url, shutdown_timeout=0.5))
+    upstream.behave("tts-1", stop_after=2, stop="hang")
+    body = json.dumps(HELLO).encode()
+    with Wire(server.port) as wire:
+        wire.head("POST", SPEAK, {**JSON, "Content-Length": str(len(body))})
+        wire.send(body)
+        response = wire.begin()
+        assert response.read(10)
+        assert server.stop() == 0, server.log()
+    upstream.last.wait_closed()
+
+
+def test_sigint_ends_it_as_well(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(standard_config(upstream.url))
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(20) in {0, 130, -signal.SIGINT}
+    assert "Traceback" not in server.log()
+    server.process.returncode = 0
+
+
+def test_an_idle_keep_alive_connection_does_not_hold_the_end_up(
+    upstream: Upstream, serve: Callable[..., Server]
+) -> None:
+    server = serve(standard_config(upstream.url))
+    with Wire(server.port) as wire:
+        assert wire.post(SPEAK, json.dumps(HELLO).encode(), JSON).status_code == 200
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 20  # the whole shutdown_timeout would be 25
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_structured_log_line_a_call_without_content_or_secrets(
+    upstream: Upstream, serve: Callable[..., Server]
+) -> None:
+    server = serve(standard_config(upstream.url))
+    spoken = httpx.post(server.url + SPEAK, json=HELLO | {"user": "u-77"}, headers=ASKS)
+    files = {"file": ("private-name.wav", wav())}
+    heard = httpx.post(server.url + "/v1/audio/transcriptions", data={"model": "whisper"}, files=files, headers=ASKS)
+    missing = httpx.post(server.url + SPEAK, json=HELLO | {"model": "none"}, headers=ASKS)
+    for reply, model in ((spoken, "tts"), (heard, "whisper"), (missing, None)):
+        lines = server.log_lines(reply.headers["x-request-id"])
+        assert len(lines) == 1, lines
+        record = json.loads(lines[0])
+        assert str(reply.status_code) in lines[0]
+        assert model is None or model in json.dumps(record)
+    said = server.log()
+    for secret in ("A secret sentence", "private-name", "quick brown fox", KEY, MASTER_KEY, "Bearer"):
+        assert secret not in said
+    assert "Traceback" not in said
+
+
+def test_a_call_that_fails_is_logged_once_with_its_kind(upstream: Upstream, proxy: Server, http: httpx.Client) -> None:
+    reply = http.post(SPEAK, json=HELLO | {"model": "nowhere"})
+    lines = proxy.log_lines(reply.headers["x-request-id"])
+    assert len(lines) == 1
+    assert "upstream_unreachable" in lines[0]
+    assert "nowhere" in lines[0]
+
+
+def test_many_calls_at_once(upstream: Upstream, proxy: Server) -> None:
+    wrong: list[str] = []
+
+    def call() -> None:
+        with httpx.Client(base_url=proxy.url, headers=ASKS, timeout=30) as client:
+            for _ in range(10):
+                reply = client.post(SPEAK, json=HELLO)
+                if reply.content != SPEECH["mp3"]:
+                    wrong.append(reply.text)
+
+    threads = [threading.Thread(target=call) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(upstream.requests) == 160
+    assert upstream.connections <= 32  # upstream connections are kept and used again
