@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -24,7 +24,7 @@ from proxy.providers.base import (
     TranscriptDecoder,
     WholeTranscript,
 )
-from proxy.records import Call, SpeechRequest, TranscriptionRequest
+from proxy.records import Attempt, SpeechRequest, TranscriptionRequest
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
@@ -39,9 +39,11 @@ class Line:
     deployment: Deployment
     adapter: Adapter
 
-    def waits(self) -> Waits:
+    def waits(self, left: float | None) -> Waits:
+        """``left``: seconds that the call may still take, where that is less than the deployment's own limit."""
         deployment = self.deployment
-        return Waits(total=deployment.timeout, first_byte=deployment.stream_timeout, stall=deployment.stall_timeout)
+        total = deployment.timeout if left is None else min(deployment.timeout, left)
+        return Waits(total=total, first_byte=deployment.stream_timeout, stall=deployment.stall_timeout)
 
 
 class Answer:
@@ -50,7 +52,7 @@ class Answer:
     Whoever holds an answer closes it, on every path.
     """
 
-    __slots__ = ("_response", "content_type", "first", "rest")
+    __slots__ = ("_response", "attempt", "content_type", "first", "on_end", "rest")
 
     def __init__(
         self, response: httpx.Response, content_type: str, first: bytes, rest: AsyncIterator[bytes] | None = None
@@ -59,6 +61,9 @@ class Answer:
         self.content_type = content_type
         self.first = first
         self.rest = rest
+        self.attempt: Attempt | None = None
+        #: Told once how the answer ended: by the error that cut it, or None.
+        self.on_end: Callable[[BaseException | None], None] = _nobody_listens
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -73,8 +78,16 @@ class Answer:
     def is_sse(self) -> bool:
         return self.content_type is sse.CONTENT_TYPE
 
-    async def aclose(self) -> None:
-        await self._response.aclose()
+    async def aclose(self, error: BaseException | None = None) -> None:
+        on_end, self.on_end = self.on_end, _nobody_listens
+        try:
+            await self._response.aclose()
+        finally:
+            on_end(error)
+
+
+def _nobody_listens(_: BaseException | None) -> None:
+    pass
 
 
 class Calls:
@@ -84,17 +97,16 @@ class Calls:
         self._upstream = upstream
         self._encoders = encoders
 
-    async def speech(self, line: Line, request: SpeechRequest, call: Call) -> Answer:
+    async def speech(self, line: Line, request: SpeechRequest, attempt: Attempt, left: float | None = None) -> Answer:
         """Raises a ProxyError where no first byte of audio came; later ``rest`` raises where the stream breaks."""
         request = with_voice(line.deployment, request)
-        waits = line.waits()
-        call.asked = perf_counter()
+        waits = line.waits(left)
         described, response = await self._upstream.run(line.adapter, line.adapter.speech(request), waits)
         try:
-            call.upstream_id = response.headers.get("x-request-id", "")
+            attempt.upstream_id = response.headers.get("x-request-id", "")
             chunks = stream(response)
             first = await _first(chunks)
-            call.first_byte = perf_counter()
+            attempt.first_byte = perf_counter()
             waits.answering()
             if described.events:
                 return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
@@ -111,26 +123,27 @@ class Calls:
             await response.aclose()
             raise
 
-    async def transcription(self, line: Line, request: TranscriptionRequest, call: Call) -> Answer:
+    async def transcription(
+        self, line: Line, request: TranscriptionRequest, attempt: Attempt, left: float | None = None
+    ) -> Answer:
         """Raises a ProxyError where no answer came; ``rest`` raises where a stream of events breaks."""
-        waits = line.waits()
-        call.asked = perf_counter()
+        waits = line.waits(left)
         described, response = await self._upstream.run(line.adapter, line.adapter.transcription(request), waits)
         try:
-            call.upstream_id = response.headers.get("x-request-id", "")
+            attempt.upstream_id = response.headers.get("x-request-id", "")
             if isinstance(described, WholeTranscript):
-                call.first_byte = perf_counter()
+                attempt.first_byte = perf_counter()
                 return _rendered(request, described.transcript, response)
             if isinstance(described, StreamedTranscript) or described.events:
                 chunks = stream(response)
                 first = await _first(chunks)
-                call.first_byte = perf_counter()
+                attempt.first_byte = perf_counter()
                 waits.answering()
                 if isinstance(described, StreamedTranscript):
                     return Answer(response, sse.CONTENT_TYPE, b"", _decoded(described.decoder, first, chunks))
                 return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
             body = await read_whole(response)
-            call.first_byte = perf_counter()
+            attempt.first_byte = perf_counter()
             return _whole_document(request, response, body)
         except BaseException:
             await response.aclose()

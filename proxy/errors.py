@@ -44,6 +44,8 @@ class ProxyError(Exception):
         self.status = self.status if status is None else status
         #: Seconds, sent as ``retry-after``.
         self.retry_after = retry_after
+        #: Sent as ``x-should-retry`` where it is not None: OpenAI's SDKs heed it over the status.
+        self.should_retry: bool | None = None
         self.detail = detail
 
     def body(self, request_id: str | None = None) -> dict[str, Any]:
@@ -177,6 +179,16 @@ class ClientGone(ProxyError):
 
 
 # -- what the server lacks right now -----------------------------------------------------------------------------------
+
+
+class RateLimited(ProxyError):
+    """A limit of the configuration is reached; try again after ``retry_after``."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    kind = "rate_limited"
+    retryable = True
 
 
 class Overloaded(ProxyError):

@@ -2,76 +2,73 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from proxy.calls import Answer, Calls, Line
-from proxy.errors import BadRequest, ModelNotFound, ProxyError
-from proxy.records import Call, Mode, SpeechRequest, TranscriptionRequest
+from proxy.errors import BadRequest, ModelNotFound
+from proxy.records import Attempt, Call, Mode, SpeechRequest, TranscriptionRequest, Wishes
 from proxy.routing import fitness
+from proxy.routing.router import Router
 
 ENDPOINTS = {Mode.SPEECH: "speech", Mode.TRANSCRIPTION: "transcription", Mode.TRANSLATION: "translation"}
+NO_WISHES = Wishes()
 
 
 class Gateway:
-    """The model groups and the way to their vendors."""
+    """The model groups and the way to their vendors. ``aliases`` are further names of groups."""
 
-    def __init__(self, groups: Mapping[str, Sequence[Line]], calls: Calls) -> None:
+    def __init__(
+        self,
+        groups: Mapping[str, Sequence[Line]],
+        router: Router,
+        calls: Calls,
+        aliases: Mapping[str, str],
+    ) -> None:
         self.groups = groups
+        self._router = router
         self._calls = calls
+        self._aliases = aliases
 
-    async def speech(self, request: SpeechRequest, call: Call) -> Answer:
-        lines = self._lines(request.model, Mode.SPEECH)
-        line = _fit(lines, lambda line: fitness.speech(line, request))
-        _note(call, request.model, line)
-        return await self._calls.speech(line, request, call)
+    async def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
+        chain = self._chain(request.model, Mode.SPEECH, call, wishes)
 
-    async def transcription(self, request: TranscriptionRequest, call: Call) -> Answer:
-        lines = self._lines(request.model, request.mode)
-        line = _fit(lines, lambda line: fitness.transcription(line, request))
-        _note(call, request.model, line)
-        return await self._calls.transcription(line, request, call)
+        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
+            return await self._calls.speech(line, request, attempt, left)
+
+        return await self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
+
+    async def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
+        chain = self._chain(request.model, request.mode, call, wishes)
+
+        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
+            return await self._calls.transcription(line, request, attempt, left)
+
+        return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, wishes)
 
     def file_limit(self, model: str | None) -> float | None:
         """MB that an upload for this model may have; if it is unknown, the most that any takes. None: no limit."""
-        group = self.groups.get(model) if model is not None else None
+        group = self.groups.get(self._aliases.get(model, model)) if model is not None else None
         groups = list(self.groups.values()) if group is None else [group]
         limits = [fitness.file_limit(line) for group in groups for line in group if line.deployment.mode != Mode.SPEECH]
         known = [limit for limit in limits if limit is not None]
         return max(known) if len(known) == len(limits) and known else None
 
-    def _lines(self, model: str, mode: Mode) -> list[Line]:
-        """The deployments of a group that serve a mode."""
-        group = self.groups.get(model)
-        if group is None:
+    def _chain(self, model: str, mode: Mode, call: Call, wishes: Wishes) -> dict[str, list[Line]]:
+        """The deployments that serve the mode, of the model's group and then of its fallbacks."""
+        name = self._aliases.get(model, model)
+        if name not in self.groups:
             raise ModelNotFound(unknown_model(model, [name for name in self.groups if self._serving(name, mode)]))
-        lines = self._serving(model, mode)
-        if not lines:
+        call.group = name
+        if not self._serving(name, mode):
             able = ", ".join(repr(name) for name in self.groups if self._serving(name, mode)) or "none"
             raise BadRequest(
                 f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
             )
-        return lines
+        return {group: self._serving(group, mode) for group in self._router.chain(name, wishes)}
 
     def _serving(self, model: str, mode: Mode) -> list[Line]:
-        return [line for line in self.groups[model] if fitness.serves(line, mode)]
-
-
-def _fit(lines: Sequence[Line], objection: Callable[[Line], ProxyError | None]) -> Line:
-    """One of the deployments that can serve the request; where none can, what stands against it is raised."""
-    objections = [objection(line) for line in lines]
-    fit = [line for line, against in zip(lines, objections, strict=True) if against is None]
-    if not fit:
-        raise next(against for against in objections if against is not None)
-    return fit[0] if len(fit) == 1 else random.choice(fit)  # noqa: S311
-
-
-def _note(call: Call, group: str, line: Line) -> None:
-    call.group = group
-    call.deployment = line.deployment.id
-    call.vendor = line.deployment.vendor
-    call.attempts += 1
+        return [line for line in self.groups.get(model, ()) if fitness.serves(line, mode)]
 
 
 def unknown_model(model: str, able: Sequence[str]) -> str:

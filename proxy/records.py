@@ -76,6 +76,39 @@ class TranscriptionRequest:
         return Mode.TRANSCRIPTION if self.task == "transcribe" else Mode.TRANSLATION
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a request says of its own routing, in headers."""
+
+    #: Seconds for the whole call.
+    timeout: float | None = None
+    #: Further attempts within a group.
+    num_retries: int | None = None
+    no_fallback: bool = False
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One deployment asked once. Times are seconds of ``time.perf_counter``."""
+
+    deployment: str
+    vendor: str
+    asked: float
+    #: When the first byte of the body came, and when all was over.
+    first_byte: float | None = None
+    ended: float | None = None
+    #: Kind of the error that ended it, or ``cancelled``.
+    error: str = ""
+    upstream_id: str = ""
+    #: Seconds of audio that were transcribed, where the answer tells.
+    audio_seconds: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """To the first byte; None where none came."""
+        return None if self.first_byte is None else self.first_byte - self.asked
+
+
 @dataclass(slots=True)
 class Call:
     """What is known of one call, filled in as it goes its way; read once at its end by log and metrics.
@@ -86,9 +119,9 @@ class Call:
     request_id: str
     endpoint: str
     started: float
+    #: The group that served it, and the same again where that is not the one that was asked for.
     group: str = ""
-    deployment: str = ""
-    vendor: str = ""
+    fallback: str = ""
     status: int = 0
     error: str = ""
     #: For the log only; never sent to a client.
@@ -96,17 +129,24 @@ class Call:
     bytes_in: int = 0
     bytes_out: int = 0
     characters: int = 0
-    attempts: int = 0
-    #: When the whole request was here, the upstream was asked, its first byte of the body came, ours was sent.
+    attempts: list[Attempt] = field(default_factory=list)
+    #: The attempt whose answer was passed on.
+    won: Attempt | None = None
+    #: A second deployment was asked before the first had answered or failed.
+    hedged: bool = False
+    #: When the whole request was here, and when the first byte of the answer was sent.
     received: float | None = None
-    asked: float | None = None
-    first_byte: float | None = None
     sent: float | None = None
-    upstream_id: str = ""
+
+    @property
+    def upstream_seconds(self) -> float | None:
+        """From the question to the first byte of the attempt that won."""
+        return self.won.seconds if self.won is not None else None
 
     @property
     def overhead(self) -> float | None:
-        """Seconds that this proxy added before the first byte; None where none was sent."""
-        if self.received is None or self.asked is None or self.first_byte is None or self.sent is None:
+        """Seconds that this proxy added before the first byte of a call that went well at once; else None."""
+        upstream = self.upstream_seconds
+        if self.received is None or self.sent is None or upstream is None or len(self.attempts) != 1:
             return None
-        return (self.asked - self.received) + (self.sent - self.first_byte)
+        return self.sent - self.received - upstream

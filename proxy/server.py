@@ -286,3 +286,6 @@ class Supervisor:
         self._stopping = True
         for worker in self._workers:
             worker.terminate()
+        for listener in self._sockets:
+            # As long as anybody has them open, the system takes connections that nobody will answer.
+            listener.close()

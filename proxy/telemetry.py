@@ -110,25 +110,27 @@ class Telemetry:
         self._line(call, ended)
 
     def _line(self, call: Call, ended: float) -> None:
+        won = call.won or (call.attempts[-1] if call.attempts else None)
         write = self.log.info if call.status < 500 else self.log.warning
         write(
             "call",
             request_id=call.request_id,
             endpoint=call.endpoint,
             model=call.group,
-            deployment=call.deployment,
-            vendor=call.vendor,
+            deployment=won.deployment if won else None,
+            vendor=won.vendor if won else None,
             status=call.status,
             error=call.error or None,
             detail=call.detail or None,
-            attempts=call.attempts,
+            attempts=len(call.attempts),
+            fallback=call.fallback or None,
             bytes_in=call.bytes_in,
             bytes_out=call.bytes_out,
             characters=call.characters,
             first_byte_ms=_ms(call.sent, call.started),
-            upstream_ms=_ms(call.first_byte, call.asked),
+            upstream_ms=_ms(won.first_byte, won.asked) if won else None,
             total_ms=_ms(ended, call.started),
-            upstream_id=call.upstream_id or None,
+            upstream_id=won.upstream_id if won else None,
         )
 
     def exposition(self) -> bytes:

@@ -27,6 +27,8 @@ from proxy.config import Config, GeneralSettings
 from proxy.engines.transport import LocalTransport
 from proxy.gateway import Gateway
 from proxy.providers import registry
+from proxy.routing.fleet import Fleet
+from proxy.routing.router import Router
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
 from proxy.upstream.client import Upstream
@@ -46,7 +48,10 @@ def build(config: Config) -> App:
     transport = HTTPTransport(max_connections=general.max_concurrent_streams)
     readers, encoders = Pool(), Pool(size=ENCODERS)
     upstream = Upstream({"http": transport, "https": transport, "local": LocalTransport(readers)})
-    gateway = Gateway(lines(config), Calls(upstream, encoders))
+    fleet = Fleet()
+    gateway = Gateway(
+        lines(config), Router(config.router, fleet), Calls(upstream, encoders), config.router.model_group_alias
+    )
     telemetry = Telemetry()
     room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
     bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
@@ -72,9 +77,11 @@ def build(config: Config) -> App:
         master=general.master_key.get_secret_value() if general.master_key else None,
         metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
     )
-    speech = SpeechEndpoint(gateway, app.state.keys, telemetry, bounds)
-    transcriptions = TranscriptionEndpoint(gateway, app.state.keys, telemetry, bounds, room=room, task="transcribe")
-    translations = TranscriptionEndpoint(gateway, app.state.keys, telemetry, bounds, room=room, task="translate")
+    common = (gateway, app.state.keys, telemetry, bounds)
+    shown = general.expose_deployment
+    speech = SpeechEndpoint(*common, expose_deployment=shown)
+    transcriptions = TranscriptionEndpoint(*common, expose_deployment=shown, room=room, task="transcribe")
+    translations = TranscriptionEndpoint(*common, expose_deployment=shown, room=room, task="translate")
     endpoints = {"/audio/speech": speech, "/audio/transcriptions": transcriptions, "/audio/translations": translations}
     for path, endpoint in endpoints.items():
         for prefix in ("/v1", ""):

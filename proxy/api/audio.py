@@ -32,11 +32,14 @@ class AudioEndpoint:
 
     endpoint: str
 
-    def __init__(self, gateway: Gateway, keys: Keys, telemetry: Telemetry, bounds: Bounds) -> None:
+    def __init__(
+        self, gateway: Gateway, keys: Keys, telemetry: Telemetry, bounds: Bounds, *, expose_deployment: bool
+    ) -> None:
         self._gateway = gateway
         self._keys = keys
         self._telemetry = telemetry
         self._bounds = bounds
+        self._expose_deployment = expose_deployment
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._bounds)
@@ -66,7 +69,7 @@ class AudioEndpoint:
         call.error = error.kind
         call.detail = error.detail
         if not exchange.started and not exchange.gone:
-            await exchange.refuse(error)
+            await exchange.refuse(error, self._routing_headers(call))
 
     async def _answer(self, exchange: Exchange, call: Call, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Ask the gateway and pass the answer on; both end at once when the client goes away."""
@@ -75,13 +78,32 @@ class AudioEndpoint:
             answer = await ask()
             try:
                 await self._pass_on(exchange, call, answer)
-            finally:
-                await answer.aclose()
+            except BaseException as error:
+                await answer.aclose(error)
+                raise
+            await answer.aclose()
+
+    def _routing_headers(self, call: Call) -> list[Header]:
+        """How the answer came about; empty where no deployment was asked."""
+        if not call.attempts:
+            return []
+        headers = [(b"x-proxy-attempts", b"%d" % len(call.attempts))]
+        if call.fallback:
+            headers.append((b"x-proxy-fallback", call.fallback.encode("latin-1", "replace")))
+        if call.won is None:
+            return headers
+        if self._expose_deployment:
+            headers.append((b"x-proxy-deployment", call.won.deployment.encode("ascii")))
+        if call.upstream_seconds is not None:
+            headers.append((b"x-proxy-upstream-ms", b"%.2f" % (call.upstream_seconds * 1000)))
+        if call.overhead is not None:
+            headers.append((b"x-proxy-overhead-ms", b"%.2f" % (call.overhead * 1000)))
+        return headers
 
     async def _pass_on(self, exchange: Exchange, call: Call, answer: Answer) -> None:
         call.status = 200
-        await exchange.start(200, _headers(call, answer))
         call.sent = perf_counter()
+        await exchange.start(200, [*_headers(answer), *self._routing_headers(call)])
         if answer.rest is None:
             call.bytes_out = len(answer.first)
             await exchange.write(answer.first, more=False)
@@ -109,7 +131,8 @@ class SpeechEndpoint(AudioEndpoint):
         exchange.check_head(b"application/json")
         request = parse.speech_request(await exchange.body(JSON_BYTES))
         call.characters = len(request.input)
-        await self._answer(exchange, call, lambda: self._gateway.speech(request, call))
+        wishes = parse.wishes(exchange.headers)
+        await self._answer(exchange, call, lambda: self._gateway.speech(request, call, wishes))
 
 
 class TranscriptionEndpoint(AudioEndpoint):
@@ -122,16 +145,18 @@ class TranscriptionEndpoint(AudioEndpoint):
         telemetry: Telemetry,
         bounds: Bounds,
         *,
+        expose_deployment: bool,
         room: SpoolRoom,
         task: Literal["transcribe", "translate"],
     ) -> None:
-        super().__init__(gateway, keys, telemetry, bounds)
+        super().__init__(gateway, keys, telemetry, bounds, expose_deployment=expose_deployment)
         self.endpoint = "transcriptions" if task == "transcribe" else "translations"
         self._room = room
         self._task = task
 
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"multipart/form-data")
+        wishes = parse.wishes(exchange.headers)
         form = FormReader(exchange.headers[b"content-type"], self._room, self._gateway.file_limit)
         try:
             async for chunk in exchange.chunks():
@@ -140,12 +165,12 @@ class TranscriptionEndpoint(AudioEndpoint):
                     raise file_too_large(form.passed_limit, passed=None)
             fields, file = await form.finish()
             request = parse.transcription_request(fields, file, self._task)
-            await self._answer(exchange, call, lambda: self._gateway.transcription(request, call))
+            await self._answer(exchange, call, lambda: self._gateway.transcription(request, call, wishes))
         finally:
             form.close()
 
 
-def _headers(call: Call, answer: Answer) -> list[Header]:
+def _headers(answer: Answer) -> list[Header]:
     headers = [(b"content-type", answer.content_type.encode("latin-1")), *answer.headers]
     if answer.is_sse:
         headers.append((b"cache-control", b"no-store"))

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from proxy.api.identity import HEADER, request_id
 from proxy.errors import ClientGone, ClientStalled, ProxyError, RequestTooLarge, UnsupportedMedia
 
+DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 30.0
 DRAIN_IDLE_SECONDS = 5.0
 
@@ -111,24 +112,25 @@ class Exchange:
     async def write(self, body: bytes, *, more: bool) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def refuse(self, error: ProxyError) -> None:
+    async def refuse(self, error: ProxyError, also: list[Header]) -> None:
         """Send an error. Where the body is still on its way, the answer leaves first and the rest is drained."""
         body = error.json(self.request_id)
-        headers = error_headers(error, len(body))
+        headers = [*error_headers(error, len(body)), *also]
         if self.read_all:
             await self.start(error.status, headers)
             await self.write(body, more=False)
             return
         await self.start(error.status, [*headers, (b"connection", b"close")])
         await self.write(body, more=True)
-        await self._drain()
+        if not isinstance(error, ClientStalled):
+            await self._drain()
         await self.write(b"", more=False)
 
     async def _drain(self) -> None:
         """Read on within bounds, so that a client which reads only after it has written sees its answer."""
         if b"expect" in self.headers and not self.received:
             return
-        drained, limit = 0, self._bounds.body
+        drained, limit = 0, max(DRAIN_BYTES, self._bounds.body)
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while drained <= limit:
@@ -145,6 +147,8 @@ def error_headers(error: ProxyError, length: int) -> list[Header]:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.should_retry is not None:
+        headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % ceil(error.retry_after)))
     return headers

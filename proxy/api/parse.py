@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic_core import from_json
 
 from proxy.errors import BadRequest
-from proxy.records import SpeechRequest, TranscriptionRequest, Upload
+from proxy.records import SpeechRequest, TranscriptionRequest, Upload, Wishes
 
 #: Fields that are for this proxy, or that a deployment sets: they never go upstream.
 OWN_FIELDS = frozenset({
@@ -24,6 +24,8 @@ OWN_FIELDS = frozenset({
     "organization", "project", "proxy_server_request", "retry_policy", "router_settings", "stream_timeout",
     "tags", "timeout", "ttl", "voices",
 })  # fmt: skip
+MOST_RETRIES = 10
+NO_WISHES = Wishes()
 OWN_PREFIXES = ("litellm_", "proxy_")
 
 _SPEECH_FIELDS = frozenset({"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"})
@@ -85,6 +87,30 @@ def transcription_request(
         extra=tuple(extra),
         **{name: tuple(values) for name, values in arrays.items()},
     )
+
+
+def wishes(headers: Mapping[bytes, bytes]) -> Wishes:
+    """What the request's headers say of its routing; the ``x-litellm-`` forms mean the same."""
+    timeout = _header(headers, b"timeout")
+    retries = _header(headers, b"num-retries")
+    if timeout is None and retries is None and b"x-proxy-no-fallback" not in headers:
+        return NO_WISHES
+    seconds = _number("x-proxy-timeout", timeout)
+    count = _number("x-proxy-num-retries", retries)
+    if seconds is not None and seconds <= 0:
+        raise BadRequest("x-proxy-timeout must be a number of seconds above 0.", param="x-proxy-timeout")
+    if count is not None and (count != int(count) or not 0 <= count <= MOST_RETRIES):
+        raise BadRequest(f"x-proxy-num-retries must be 0 to {MOST_RETRIES}.", param="x-proxy-num-retries")
+    return Wishes(
+        timeout=seconds,
+        num_retries=None if count is None else int(count),
+        no_fallback=_boolean("x-proxy-no-fallback", headers.get(b"x-proxy-no-fallback", b"").decode("latin-1")),
+    )
+
+
+def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(b"x-proxy-" + name, headers.get(b"x-litellm-" + name))
+    return None if value is None else value.decode("latin-1")
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
@@ -71,7 +72,6 @@ class Worker:
         #: Between jobs; False from the start of one until it has ended in order.
         self.idle = False
         self.expiry: asyncio.TimerHandle | None = None
-        self._killed = False
         self._sock = sock
         self._complaints = complaints
         self._stall_seconds = stall_seconds
@@ -108,12 +108,11 @@ class Worker:
         self.idle = True
 
     def kill(self) -> None:
-        """End the process at once; who waits for it learns it by the end of the socket. `ended` reaps it."""
-        if self._killed:  # once: `Popen.kill` reaps what is dead, behind the back of asyncio, which then warns
+        """End the process and its group at once; who waits for it learns it by the end of the socket."""
+        if self.process.returncode is not None:
             return
-        self._killed = True
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: nothing but a zombie
+            os.killpg(self.process.pid, signal.SIGKILL)  # `process.kill` may reap it, and asyncio waits in vain
 
     def close(self) -> None:
         """`kill`, and give back the descriptors: nobody may be waiting for the process."""
@@ -126,7 +125,7 @@ class Worker:
             self._complaints = -1
 
     async def ended(self) -> None:
-        """Return when the process has been reaped."""
+        """Wait until the process has been reaped."""
         await self.process.wait()
 
     def alive(self) -> bool:
@@ -233,7 +232,8 @@ class Pool:
         self._waiting = 0
         self._closed = False
         #: Held while a process comes into being, so that `aclose` overlooks none.
-        self._starting = asyncio.Lock()
+        self._spawning = asyncio.Lock()
+        self._starting: set[Worker] = set()
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._ending: set[asyncio.Task[None]] = set()
@@ -241,7 +241,7 @@ class Pool:
     @property
     def workers(self) -> int:
         """Processes that run now."""
-        return len(self._idle) + len(self._busy)
+        return len(self._starting) + len(self._idle) + len(self._busy)
 
     async def run(
         self,
@@ -275,19 +275,20 @@ class Pool:
         self._closed = True
         for _ in range(self._waiting):
             self._slots.release()
-        async with self._starting:
-            busy = list(self._busy)
+        async with self._spawning:
+            borrowed = [*self._starting, *self._busy]
         for worker in list(self._idle):
             self._end(worker)
-        for worker in busy:
+        for worker in borrowed:
             worker.kill()
-        await asyncio.gather(*self._ending, *(worker.ended() for worker in busy))
+        await asyncio.gather(*self._ending, *(worker.ended() for worker in borrowed))
 
     @contextlib.asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[Worker]:
         await self._take_slot()
         try:
             worker = self._idle_worker() or await self._start()
+            self._busy.add(worker)
             try:
                 yield worker
             finally:
@@ -314,22 +315,23 @@ class Pool:
             if worker.expiry is not None:
                 worker.expiry.cancel()
             if worker.alive():
-                self._busy.add(worker)
                 return worker
             self._end(worker)
         return None
 
     async def _start(self) -> Worker:
         try:
-            async with self._starting:
+            async with self._spawning:
                 self._refuse_if_closed()
                 worker = await Worker.start(self._module, self.limits)
-                self._busy.add(worker)
+                self._starting.add(worker)
             try:
                 await worker.ready()
             except BaseException:
                 self._end(worker)
                 raise
+            finally:
+                self._starting.discard(worker)
         except (Broken, OSError) as error:
             self._refuse_if_closed()
             raise Overloaded("The server cannot process audio right now.", retry_after=5, detail=str(error)) from error

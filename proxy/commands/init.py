@@ -71,4 +71,4 @@ def _fallbacks(names: list[str]) -> str:
     if not names:
         return ""
     rows = "".join(f"    - {name}: [{name}-local]\n" for name in names)
-    return f"\nrouter_settings:\n  # Who answers when a vendor fails. These voices are for trying out.\n  fallbacks:\n{rows}"
+    return f"\nrouter_settings:\n  # Who answers when a vendor fails. These voices are rough.\n  fallbacks:\n{rows}"

@@ -49,7 +49,7 @@ class Message:
     @classmethod
     def connect(cls, authority: bytes, proxy_authorization: bytes) -> Message:
         """A CONNECT request, which asks a forward proxy for a tunnel."""
-        request = httpx.Request("CONNECT", httpx.URL(scheme="http", raw_path=authority), headers={"Host": authority})
+        request = httpx.Request("CONNECT", httpx.URL(scheme="http", raw_path=authority), headers=[(b"Host", authority)])
         message = cls(request, proxy_authorization=proxy_authorization)
         message.headless = True
         return message

@@ -1,0 +1,147 @@
+"""What is known of each deployment: how busy, how fast and how healthy it is. It survives a reload."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.errors import (
+    ProxyError,
+    UpstreamCredentials,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamRejected,
+)
+from proxy.records import Attempt
+
+MINUTE = 60.0
+#: Weight of the newest measurement in the smoothed ones.
+NEWEST = 0.2
+#: First-byte times that are kept for percentiles, and how many of them make one.
+SAMPLES, ENOUGH_SAMPLES = 200, 20
+#: Seconds that a deployment rests whose key is refused or whose quota is used up.
+LONG_REST = 600.0
+LONGEST_REST = 3600.0
+
+
+@dataclass(slots=True)
+class Standing:
+    """One deployment. Times are seconds of the fleet's clock."""
+
+    in_flight: int = 0
+    #: Smoothed seconds to the first byte; None before the first answer.
+    first_byte: float | None = None
+    #: Smoothed seconds of audio transcribed in a second.
+    speed: float | None = None
+    samples: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
+    asked: deque[float] = field(default_factory=deque)
+    fails: deque[float] = field(default_factory=deque)
+    rests_until: float = 0.0
+    #: It has rested and not answered since: one call, ``trial``, may try it.
+    on_trial: bool = False
+    trial: Attempt | None = None
+    why: str = ""
+
+    def percentile_95(self) -> float | None:
+        """Seconds to the first byte that 19 of 20 answers kept; None where too few are known."""
+        if len(self.samples) < ENOUGH_SAMPLES:
+            return None
+        return sorted(self.samples)[int(len(self.samples) * 0.95)]
+
+
+class Fleet:
+    """The standings by the deployments' ids."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, alarm: Callable[[str, str, float], None] = lambda *_: None
+    ) -> None:
+        """``alarm`` is told a deployment's id, why it rests and for how many seconds."""
+        self.clock = clock
+        self._alarm = alarm
+        self._standings: dict[str, Standing] = {}
+
+    def __getitem__(self, deployment: str) -> Standing:
+        standing = self._standings.get(deployment)
+        if standing is None:
+            standing = self._standings[deployment] = Standing()
+        return standing
+
+    def rests(self, deployment: str) -> bool:
+        """Whether it should be left alone: it rests, or another call is trying it just now."""
+        standing = self[deployment]
+        return self.clock() < standing.rests_until or standing.trial is not None
+
+    def asked_last_minute(self, deployment: str) -> int:
+        asked, since = self[deployment].asked, self.clock() - MINUTE
+        while asked and asked[0] <= since:
+            asked.popleft()
+        return len(asked)
+
+    def began(self, deployment: str, attempt: Attempt, *, counted: bool) -> None:
+        """A call is on its way to it. ``counted``: keep the time, for a limit on requests a minute."""
+        standing = self[deployment]
+        standing.in_flight += 1
+        if standing.on_trial and not self.rests(deployment):
+            standing.trial = attempt
+        if counted:
+            standing.asked.append(self.clock())
+
+    def ended(self, deployment: str, attempt: Attempt) -> None:
+        """The answer is over, however it ended."""
+        standing = self[deployment]
+        standing.in_flight -= 1
+        if standing.trial is attempt:
+            standing.trial = None
+
+    def answered(self, deployment: str, attempt: Attempt) -> None:
+        """The first byte came."""
+        standing = self[deployment]
+        if standing.trial is attempt:
+            standing.on_trial, standing.trial = False, None
+        if attempt.seconds is None:
+            return
+        standing.samples.append(attempt.seconds)
+        standing.first_byte = _smoothed(standing.first_byte, attempt.seconds)
+        if attempt.audio_seconds and attempt.seconds > 0:
+            standing.speed = _smoothed(standing.speed, attempt.audio_seconds / attempt.seconds)
+
+    def failed(
+        self, deployment: str, attempt: Attempt, error: ProxyError, *, allowed_fails: int, cooldown: float
+    ) -> None:
+        """The call failed; the deployment rests where the failure, or one more of its kind, asks for it."""
+        if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
+            return
+        standing = self[deployment]
+        if isinstance(error, UpstreamCredentials) or error.code == "insufficient_quota":
+            self.rest(deployment, max(LONG_REST, cooldown), str(error.code))
+        elif isinstance(error, UpstreamRateLimited):
+            self.rest(deployment, cooldown if error.retry_after is None else error.retry_after, str(error.code))
+        elif standing.trial is attempt:
+            self.rest(deployment, cooldown, error.kind)
+        else:
+            now = self.clock()
+            standing.fails.append(now)
+            while standing.fails[0] <= now - MINUTE:
+                standing.fails.popleft()
+            if len(standing.fails) > allowed_fails:
+                self.rest(deployment, cooldown, error.kind)
+
+    def rest(self, deployment: str, seconds: float, why: str) -> None:
+        standing = self[deployment]
+        seconds = min(seconds, LONGEST_REST)
+        standing.rests_until = self.clock() + seconds
+        standing.on_trial, standing.trial, standing.why = True, None, why
+        standing.fails.clear()
+        self._alarm(deployment, why, seconds)
+
+    def recovered(self, deployment: str) -> None:
+        """A probe succeeded: the deployment is fully back."""
+        standing = self[deployment]
+        standing.rests_until, standing.on_trial, standing.trial = 0.0, False, None
+        standing.fails.clear()
+
+
+def _smoothed(known: float | None, measured: float) -> float:
+    return measured if known is None else known + NEWEST * (measured - known)

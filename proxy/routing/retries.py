@@ -1,0 +1,62 @@
+"""What a failure means for the next attempt."""
+
+from __future__ import annotations
+
+import random
+
+from proxy.config import RetryPolicy, RouterSettings
+from proxy.errors import (
+    ProxyError,
+    UpstreamCredentials,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
+
+CONTENT_POLICY = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
+#: Seconds: the first pause, doubled at each attempt, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+def allowed(settings: RouterSettings, error: ProxyError, wished: int | None) -> int:
+    """Further attempts within the group after this kind of failure; ``wished`` is what the request says."""
+    if not isinstance(error, UpstreamError):
+        return 0
+    by_kind = _by_kind(settings.retry_policy, error)
+    if by_kind is not None:
+        return by_kind
+    if isinstance(error, UpstreamRejected):
+        return 0
+    return settings.num_retries if wished is None else wished
+
+
+def may_fall_back(error: ProxyError) -> bool:
+    """Whether another group may be asked: not where the request itself is at fault, except for its content's sake."""
+    return error.retryable or (isinstance(error, UpstreamRejected) and error.code in CONTENT_POLICY)
+
+
+def pause(settings: RouterSettings, error: ProxyError, attempt: int) -> float:
+    """Seconds before attempt ``attempt`` (1 is the second one): jittered and growing; none for a refused key."""
+    if isinstance(error, UpstreamCredentials | UpstreamRateLimited):
+        return settings.retry_after
+    backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
+    return max(settings.retry_after, backoff * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def _by_kind(policy: RetryPolicy, error: UpstreamError) -> int | None:
+    if isinstance(error, UpstreamRejected):
+        if error.code in CONTENT_POLICY:
+            return policy.ContentPolicyViolationErrorRetries
+        return policy.NotFoundErrorRetries if error.status == 404 else policy.BadRequestErrorRetries
+    if isinstance(error, UpstreamCredentials):
+        found = policy.AuthenticationErrorRetries
+    elif isinstance(error, UpstreamRateLimited):
+        found = policy.RateLimitErrorRetries
+    elif isinstance(error, UpstreamTimeout):
+        found = policy.TimeoutErrorRetries
+    elif error.status == 503:
+        found = policy.ServiceUnavailableErrorRetries
+    else:
+        found = policy.InternalServerErrorRetries
+    return policy.DefaultRetries if found is None else found

@@ -1,0 +1,233 @@
+"""The way of one call through the deployments: order, attempts, pauses, other groups, a second one in parallel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from time import perf_counter
+
+from proxy.calls import Answer, Line
+from proxy.config import RouterSettings
+from proxy.errors import ProxyError, RateLimited, UpstreamError
+from proxy.records import Attempt, Call, Wishes
+from proxy.routing import retries
+from proxy.routing.fleet import Fleet
+from proxy.routing.strategies import STRATEGIES
+
+Objection = Callable[[Line], ProxyError | None]
+#: Asks one deployment; the float is the seconds that are left for the call (None: the deployment's own limits).
+Ask = Callable[[Line, Attempt, float | None], Awaitable[Answer]]
+
+
+class Router:
+    """Serves calls by the deployments of a group, then by those of its fallbacks."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        fleet: Fleet,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._sleep = sleep
+        self._strategy = STRATEGIES[settings.routing_strategy](fleet)
+        self._fallbacks = {name: groups for row in settings.fallbacks for name, groups in row.items()}
+
+    def chain(self, model: str, wishes: Wishes) -> list[str]:
+        """The groups that may serve a call for ``model``, itself first."""
+        if wishes.no_fallback:
+            return [model]
+        others = self._fallbacks.get(model, self._settings.default_fallbacks)
+        return list(dict.fromkeys([model, *others]))[: self._settings.max_fallbacks + 1]
+
+    async def run(
+        self, groups: Mapping[str, Sequence[Line]], objection: Objection, ask: Ask, call: Call, wishes: Wishes
+    ) -> Answer:
+        """``groups`` in the order of the chain. The answer has its first byte; what failed before is in ``call``.
+
+        Raises what stands against the request where no deployment can serve it, else the last upstream error.
+        """
+        deadline = None if wishes.timeout is None else perf_counter() + wishes.timeout
+        able = {name: [line for line in lines if objection(line) is None] for name, lines in groups.items()}
+        if not any(able.values()):
+            raise _first_objection(groups, objection)
+        rested = [name for name, lines in able.items() if lines and self._all_rest(lines)]
+        awake = [name for name, lines in able.items() if lines and name not in rested]
+        failure: ProxyError | None = None
+        # Groups that rest as a whole come last, but they do come: resting must not become an error of our own.
+        for name in [*awake, *rested]:
+            try:
+                answer = await self._in_group(able[name], ask, call, wishes, deadline)
+            except ProxyError as error:
+                failure = error
+                if not retries.may_fall_back(error) or _over(deadline):
+                    break
+            else:
+                call.won = answer.attempt
+                call.group = name
+                call.fallback = name if name != next(iter(groups)) else ""
+                return answer
+        assert failure is not None  # noqa: S101
+        raise _final(failure, call)
+
+    async def _in_group(
+        self, lines: Sequence[Line], ask: Ask, call: Call, wishes: Wishes, deadline: float | None
+    ) -> Answer:
+        tries: Counter[str] = Counter()
+        for attempt in range(1, 1_000):
+            line = self._pick(lines, tries)
+            try:
+                return await self._asked(line, lines, tries, ask, call, deadline)
+            except UpstreamError as error:
+                if attempt > retries.allowed(self._settings, error, wishes.num_retries) or _over(deadline):
+                    raise
+                if not self._candidates(lines, tries):
+                    raise
+                await self._sleep(retries.pause(self._settings, error, attempt))
+        raise AssertionError("unreachable")
+
+    # -- which one -----------------------------------------------------------------------------------------------------
+
+    def _pick(self, lines: Sequence[Line], tries: Counter[str]) -> Line:
+        """The next deployment to ask; raises RateLimited where every one is at a limit of the configuration."""
+        candidates = self._candidates(lines, tries)
+        if not candidates:
+            raise RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
+        if len(candidates) == 1:
+            return candidates[0]
+        return min(candidates, key=lambda line: self._position(line, tries))
+
+    def _candidates(self, lines: Sequence[Line], tries: Counter[str]) -> list[Line]:
+        return [line for line in lines if self._has_room(line) and not _worn_out(line, tries)]
+
+    def _position(self, line: Line, tries: Counter[str]) -> tuple[bool, int, float, float]:
+        """Rested ones first, then those not yet tried, then by ``order``, then by the strategy."""
+        deployment = line.deployment
+        rests = self._fleet.rests(deployment.id)
+        order = float("inf") if deployment.order is None else deployment.order
+        return rests, tries[deployment.id], order, self._strategy.rank(line)
+
+    def _has_room(self, line: Line) -> bool:
+        deployment = line.deployment
+        parallel, rpm = deployment.max_parallel_requests, deployment.rpm
+        if parallel is not None and self._fleet[deployment.id].in_flight >= parallel:
+            return False
+        return rpm is None or self._fleet.asked_last_minute(deployment.id) < rpm
+
+    def _all_rest(self, lines: Sequence[Line]) -> bool:
+        return all(self._fleet.rests(line.deployment.id) for line in lines)
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    async def _asked(
+        self, line: Line, lines: Sequence[Line], tries: Counter[str], ask: Ask, call: Call, deadline: float | None
+    ) -> Answer:
+        patience = self._patience(line)
+        if patience is None:
+            return await self._attempt(line, tries, ask, call, deadline)
+        return await self._hedged(line, lines, patience, tries, ask, call, deadline)
+
+    def _patience(self, line: Line) -> float | None:
+        """Seconds after which a second deployment is asked; None: never."""
+        after = self._settings.hedge_after
+        return self._fleet[line.deployment.id].percentile_95() if after == "p95" else after
+
+    async def _attempt(self, line: Line, tries: Counter[str], ask: Ask, call: Call, deadline: float | None) -> Answer:
+        deployment = line.deployment
+        attempt = Attempt(deployment.id, deployment.vendor, asked=perf_counter())
+        call.attempts.append(attempt)
+        tries[deployment.id] += 1
+        self._fleet.began(deployment.id, attempt, counted=deployment.rpm is not None)
+        try:
+            answer = await ask(line, attempt, None if deadline is None else deadline - attempt.asked)
+        except BaseException as error:
+            self._over(line, attempt, error)
+            raise
+        self._fleet.answered(deployment.id, attempt)
+        answer.attempt = attempt
+        answer.on_end = lambda error: self._over(line, attempt, error)
+        return answer
+
+    def _over(self, line: Line, attempt: Attempt, error: BaseException | None) -> None:
+        """An attempt has ended, before its first byte or after."""
+        settings, deployment = self._settings, line.deployment.id
+        attempt.ended = perf_counter()
+        if isinstance(error, ProxyError):
+            attempt.error = error.kind
+            self._fleet.failed(
+                deployment, attempt, error, allowed_fails=settings.allowed_fails, cooldown=settings.cooldown_time
+            )
+        elif error is not None:
+            attempt.error = "cancelled"
+        self._fleet.ended(deployment, attempt)
+
+    async def _hedged(
+        self,
+        first: Line,
+        lines: Sequence[Line],
+        patience: float,
+        tries: Counter[str],
+        ask: Ask,
+        call: Call,
+        deadline: float | None,
+    ) -> Answer:
+        """The first of two that answers; the other one is cancelled, and an answer that came too late is closed."""
+        running = {asyncio.ensure_future(self._attempt(first, tries, ask, call, deadline))}
+        try:
+            done, _ = await asyncio.wait(running, timeout=patience)
+            second = None if done else self._second(first, lines, tries)
+            if second is not None:
+                call.hedged = True
+                running.add(asyncio.ensure_future(self._attempt(second, tries, ask, call, deadline)))
+            failure: BaseException | None = None
+            while running:
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                running -= done
+                for task in done:
+                    failure = task.exception()
+                    if failure is None:
+                        running |= done - {task}
+                        return task.result()
+            assert failure is not None  # noqa: S101
+            raise failure
+        finally:
+            await _let_go(running)
+
+    def _second(self, first: Line, lines: Sequence[Line], tries: Counter[str]) -> Line | None:
+        others = [line for line in self._candidates(lines, tries) if line is not first]
+        others = [line for line in others if not self._fleet.rests(line.deployment.id)]
+        return min(others, key=lambda line: self._position(line, tries)) if others else None
+
+
+async def _let_go(tasks: Collection[asyncio.Future[Answer]]) -> None:
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Answer):
+            await outcome.aclose()
+
+
+def _worn_out(line: Line, tries: Counter[str]) -> bool:
+    most = line.deployment.max_retries
+    return most is not None and tries[line.deployment.id] > most
+
+
+def _over(deadline: float | None) -> bool:
+    return deadline is not None and perf_counter() >= deadline
+
+
+def _first_objection(groups: Mapping[str, Sequence[Line]], objection: Objection) -> ProxyError:
+    return next(against for lines in groups.values() for line in lines if (against := objection(line)) is not None)
+
+
+def _final(error: ProxyError, call: Call) -> ProxyError:
+    """The last error as the caller sees it: with the number of tries, and told not to try again where we have."""
+    if isinstance(error, UpstreamError) and error.retryable:
+        tried = len(call.attempts)
+        if tried > 1:
+            error.message = f"{error.message} ({tried} attempts were made.)"
+        error.should_retry = False
+    return error

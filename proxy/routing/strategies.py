@@ -1,0 +1,90 @@
+"""How the deployments of a group are ranked: one small class each, in one table."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from proxy.calls import Line
+from proxy.records import Mode
+from proxy.routing.fleet import Fleet
+
+
+class Strategy(Protocol):
+    def rank(self, line: Line) -> float:
+        """Lower is asked first; asked anew at each pick."""
+
+
+class SimpleShuffle:
+    """By chance, in proportion to ``weight`` (1 where it is missing; 0 is asked last)."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        pass
+
+    def rank(self, line: Line) -> float:
+        weight = 1.0 if line.deployment.weight is None else line.deployment.weight
+        # Exponential variates with these rates: the least of them falls on each in proportion to its weight.
+        return random.expovariate(weight) if weight > 0 else float("inf")
+
+
+class LeastBusy:
+    """The fewest calls under way."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def rank(self, line: Line) -> float:
+        return self._fleet[line.deployment.id].in_flight
+
+
+class LatencyBased:
+    """Speech: the shortest time to the first byte. Transcription: the most audio in a second. Unknown ones go first."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def rank(self, line: Line) -> float:
+        standing = self._fleet[line.deployment.id]
+        if line.deployment.mode == Mode.SPEECH or standing.speed is None:
+            return -1.0 if standing.first_byte is None else standing.first_byte
+        return 1.0 / standing.speed
+
+
+class UsageBased:
+    """The largest part of ``rpm`` unused; without ``rpm`` there is nothing to use up."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def rank(self, line: Line) -> float:
+        rpm = line.deployment.rpm
+        return 0.0 if rpm is None else self._fleet.asked_last_minute(line.deployment.id) / rpm
+
+
+class CostBased:
+    """The cheapest by its configured price; those without a price go last."""
+
+    PRICES: Mapping[Mode, tuple[str, ...]] = {
+        Mode.SPEECH: ("input_cost_per_character", "output_cost_per_second", "output_cost_per_audio_token"),
+        Mode.TRANSCRIPTION: ("input_cost_per_second", "input_cost_per_audio_token", "input_cost_per_token"),
+        Mode.TRANSLATION: ("input_cost_per_second", "input_cost_per_audio_token", "input_cost_per_token"),
+    }
+
+    def __init__(self, fleet: Fleet) -> None:
+        pass
+
+    def rank(self, line: Line) -> float:
+        costs: Mapping[str, Decimal] = line.deployment.costs
+        prices = self.PRICES[line.deployment.mode or Mode.SPEECH]
+        return next((float(costs[name]) for name in prices if name in costs), float("inf"))
+
+
+STRATEGIES: Mapping[str, type[SimpleShuffle | LeastBusy | LatencyBased | UsageBased | CostBased]] = {
+    "simple-shuffle": SimpleShuffle,
+    "least-busy": LeastBusy,
+    "latency-based-routing": LatencyBased,
+    "usage-based-routing": UsageBased,
+    "cost-based-routing": CostBased,
+}

@@ -1,0 +1,305 @@
+"""Speech as it comes back: whole, or in two kinds of stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from proxy.calls import Answer
+from proxy.errors import BadRequest
+from proxy.records import Attempt
+from proxy.sdk.documents import Document
+
+StrPath = str | os.PathLike[str]
+
+
+class Speech:
+    """Speech that is here as a whole: all of its methods work in and outside of an event loop.
+
+    With ``stream=True`` it comes bit by bit instead: to be read once, by the methods of the function's own kind (``a…``
+    after ``aspeech``), and closed, best by ``with`` or ``async with``. ``content`` is there after `read` or `aread`.
+    """
+
+    def __init__(self, content_type: str, headers: httpx.Headers, content: bytes | None = None) -> None:
+        self.content_type = content_type
+        #: What the vendor says of the call: its request id, its rate limits.
+        self.headers = headers
+        self._content = content
+        self._usage = Document(usage) if content and (usage := _usage(content_type, content)) else None
+        self._taken = False
+        self._closed = False
+
+    @property
+    def content(self) -> bytes:
+        if self._content is None:
+            raise BadRequest(
+                "The speech was streamed and read already."
+                if self._taken
+                else "The speech has not been read: it comes as a stream.",
+                code="stream_consumed" if self._taken else "stream_not_read",
+            )
+        return self._content
+
+    @property
+    def usage(self) -> Document | None:
+        """What the vendor tells of it, which OpenAI does with ``stream_format="sse"`` only, at the end."""
+        return self._usage
+
+    def read(self) -> bytes:
+        return self.content
+
+    async def aread(self) -> bytes:
+        return self.content
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        """Pieces of ``chunk_size`` bytes, the last one excepted; None: as they come."""
+        cutter = _Cutter(chunk_size)
+        yield from cutter.feed(self.content)
+        yield from cutter.end()
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        for piece in Speech.iter_bytes(self, chunk_size):
+            yield piece
+
+    def stream_to_file(self, path: StrPath) -> None:
+        """The file appears, or is replaced, once all of it is there. Raises OSError as ``open`` does."""
+        with _saved(path) as file:
+            for piece in self.iter_bytes():
+                file.write(piece)
+
+    async def astream_to_file(self, path: StrPath) -> None:
+        """As `stream_to_file`; the disk is written in a thread."""
+        with _saved(path) as file:
+            async for piece in self.aiter_bytes():
+                await asyncio.to_thread(file.write, piece)
+
+    def close(self) -> None:
+        """End the call, read or not. What has been read stays."""
+
+    async def aclose(self) -> None:
+        """As `close`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        size = "stream" if self._content is None else f"{len(self._content)} bytes"
+        return f"<Speech {self.content_type}, {size}>"
+
+    def _take(self) -> None:
+        """A stream can be read once, and only while it is open."""
+        if self._taken:
+            raise BadRequest("The speech was streamed and read already.", code="stream_consumed")
+        self._check_open()
+        self._taken = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BadRequest("The speech was closed before it was read to its end.", code="stream_closed")
+
+    def _warn_if_open(self) -> None:
+        if not self._closed:
+            warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
+
+
+class AsyncStream(Speech):
+    """Speech as it arrives, in the event loop that asked for it."""
+
+    def __init__(self, answer: Answer, attempt: Attempt, stack: AsyncExitStack) -> None:
+        super().__init__(answer.content_type, headers_of(answer, attempt))
+        self._answer = answer
+        self._stack = stack
+
+    async def aread(self) -> bytes:
+        if self._content is None:
+            self._content = b"".join([chunk async for chunk in self.aiter_bytes()])
+        return self._content
+
+    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+        if self._content is not None:
+            async for piece in super().aiter_bytes(chunk_size):
+                yield piece
+            return
+        self._take()
+        cutter = _Cutter(chunk_size)
+        try:
+            async for chunk in chunks_of(self._answer):
+                if found := _usage(self.content_type, chunk):
+                    self._usage = Document(found)
+                for piece in cutter.feed(chunk):
+                    yield piece
+                    self._check_open()
+            for piece in cutter.end():
+                yield piece
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        if not self._closed:
+            self._closed = True
+            await self._stack.aclose()
+
+    def __del__(self) -> None:
+        self._warn_if_open()
+
+
+class BlockingStream(Speech):
+    """Speech as it arrives, for callers without an event loop: one runs in a thread until the answer is closed."""
+
+    def __init__(self, inner: Speech, portal: BlockingPortal, stack: ExitStack) -> None:
+        super().__init__(inner.content_type, inner.headers)
+        self._inner = inner
+        self._portal = portal
+        self._stack = stack
+
+    @classmethod
+    def open(cls, ask: Callable[[], Awaitable[Speech]]) -> BlockingStream:
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal(name="proxy-speech"))
+            inner = portal.call(ask)
+            stack.callback(portal.call, inner.aclose)
+            return cls(inner, portal, stack.pop_all())
+
+    @property
+    def usage(self) -> Document | None:
+        return self._inner.usage
+
+    def read(self) -> bytes:
+        if self._content is None:
+            self._content = b"".join(self.iter_bytes())
+        return self._content
+
+    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        if self._content is not None:
+            yield from super().iter_bytes(chunk_size)
+            return
+        self._take()
+        pieces = self._inner.aiter_bytes(chunk_size)
+        try:
+            while (piece := self._portal.call(_next, pieces)) is not None:
+                yield piece
+                self._check_open()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._stack.close()
+
+    def __del__(self) -> None:
+        self._warn_if_open()
+
+
+async def read_whole(answer: Answer, attempt: Attempt) -> Speech:
+    """The answer is closed, however it ended."""
+    try:
+        content = b"".join([chunk async for chunk in chunks_of(answer)])
+        return Speech(answer.content_type, headers_of(answer, attempt), content)
+    finally:
+        await close(answer)
+
+
+async def chunks_of(answer: Answer) -> AsyncIterator[bytes]:
+    if answer.first:
+        yield answer.first
+    if answer.rest is not None:
+        async for chunk in answer.rest:
+            yield chunk
+
+
+async def close(answer: Answer) -> None:
+    """Also what changes its format on the way."""
+    try:
+        if isinstance(answer.rest, AsyncGenerator):
+            await answer.rest.aclose()
+    finally:
+        await answer.aclose()
+
+
+def headers_of(answer: Answer, attempt: Attempt) -> httpx.Headers:
+    headers = httpx.Headers([(b"content-type", answer.content_type.encode("latin-1")), *answer.headers])
+    if attempt.upstream_id:
+        headers["x-request-id"] = attempt.upstream_id
+    return headers
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(pieces, None)
+
+
+def _usage(content_type: str, data: bytes) -> dict[str, Any] | None:
+    """Of whole events, where the speech comes as such."""
+    if not content_type.startswith("text/event-stream") or b'"speech.audio.done"' not in data:
+        return None
+    for line in data.splitlines():
+        if line.startswith(b"data:") and b'"speech.audio.done"' in line:
+            event = json.loads(line[5:])
+            return event.get("usage") if isinstance(event, dict) else None
+    return None
+
+
+class _Cutter:
+    """Pieces of one size, whatever comes."""
+
+    def __init__(self, size: int | None) -> None:
+        if size is not None and size < 1:
+            raise BadRequest("'chunk_size' must be 1 or more.", param="chunk_size")
+        self._size = size
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._size is None:
+            yield data
+            return
+        data = self._rest + data
+        whole = len(data) - len(data) % self._size
+        for start in range(0, whole, self._size):
+            yield data[start : start + self._size]
+        self._rest = data[whole:]
+
+    def end(self) -> Iterator[bytes]:
+        if self._rest:
+            yield self._rest
+
+
+@contextmanager
+def _saved(path: StrPath) -> Iterator[IO[bytes]]:
+    """A file that gets its name when it is whole; a device or pipe is written as it is."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with target.open("wb") as file:
+            yield file
+        return
+    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,190 @@
+"""What is to be transcribed: paths, bytes and open files as uploads that can be sent more than once.
+
+Every upload ends up as bytes in memory or as a descriptor of a regular file, which is read a block at a time. Files are
+sent from their beginning, wherever their position is; the position of a file on disk does not move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+import os
+import re
+import stat
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import IO, Any, Final, TypeAlias
+
+from proxy.audio import formats
+from proxy.errors import BadRequest
+
+Content: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
+#: A path, the bytes themselves, an open binary file, or one of these with a name and perhaps a content type.
+File: TypeAlias = Content | tuple[str | None, Content] | tuple[str | None, Content, str]
+
+BLOCK: Final = 1 << 20
+HEAD: Final = 1 << 16
+LONGEST_NAME: Final = 255
+
+#: Content types by the ending of the name.
+_TYPES: Final = {
+    "aac": "audio/aac", "aif": "audio/aiff", "aiff": "audio/aiff", "amr": "audio/amr", "caf": "audio/x-caf",
+    "flac": "audio/flac", "m4a": "audio/mp4", "mp3": "audio/mpeg", "mp4": "audio/mp4", "mpeg": "audio/mpeg",
+    "mpga": "audio/mpeg", "oga": "audio/ogg", "ogg": "audio/ogg", "opus": "audio/ogg", "wav": "audio/wav",
+    "webm": "audio/webm",
+}  # fmt: skip
+#: Endings that vendors know, where `formats.sniff` has another name.
+_ENDINGS: Final = {"mp4": "m4a", "opus": "ogg"}
+_CONTENT_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?", re.ASCII)
+
+
+class Upload:
+    """The `proxy.records.Upload` of the Python functions; ``descriptor`` is None where ``content`` is all of it."""
+
+    def __init__(
+        self, content: bytes, name: str | None, content_type: str | None, *, descriptor: int | None = None
+    ) -> None:
+        self.size = len(content) if descriptor is None else os.fstat(descriptor).st_size
+        if self.size == 0:
+            raise BadRequest("The file is empty.", param="file", code="invalid_value")
+        self._content = content
+        self._descriptor = descriptor
+        self._head = content[:HEAD] if descriptor is None else os.pread(descriptor, HEAD, 0)
+        found = formats.sniff(self._head)
+        ending = _ENDINGS.get(found, found) if found else None
+        self.filename = _clean(name) if name else f"audio.{ending}" if ending in _TYPES else "upload"
+        self.content_type = content_type or _TYPES.get(
+            self.filename.rpartition(".")[2].lower(), _TYPES.get(ending or "", "application/octet-stream")
+        )
+
+    def head(self, count: int) -> bytes:
+        return self._head[:count]
+
+    def fileno(self) -> int | None:
+        return self._descriptor
+
+    def getbuffer(self) -> bytes:
+        """All of it, where `fileno` is None."""
+        return self._content
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """BadRequest where the file on disk turns out to be shorter than it was, or cannot be read."""
+        for offset in range(0, self.size, BLOCK):
+            size = min(BLOCK, self.size - offset)
+            if self._descriptor is None:
+                yield self._content[offset : offset + size]
+            else:
+                yield await asyncio.to_thread(_block, self._descriptor, size, offset)
+
+
+@asynccontextmanager
+async def opened(file: File) -> AsyncIterator[Upload]:
+    """Raises BadRequest for what is no binary file or is empty, and OSError as ``open`` does."""
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(_upload, file, stack)
+
+
+def _upload(file: File, stack: ExitStack) -> Upload:
+    name, content, content_type = _parts(file)
+    if content_type is not None and not _CONTENT_TYPE.fullmatch(content_type):
+        raise BadRequest("The content type of 'file' must be such as 'audio/wav'.", param="file", code="invalid_value")
+    if isinstance(content, str | os.PathLike):
+        path = os.fspath(content)
+        content = stack.enter_context(open(path, "rb"))  # noqa: SIM115
+        name = name or os.path.basename(path)
+    elif isinstance(content, bytes | bytearray | memoryview):
+        return Upload(bytes(content), name, content_type)
+    else:
+        _check_open_binary(content)
+        name = name or _name_of(content)
+    if isinstance(content, io.BytesIO):
+        return Upload(content.getvalue(), name, content_type)
+    if not _is_regular(content):
+        content = _copied(content, stack)
+    if isinstance(content, bytes):
+        return Upload(content, name, content_type)
+    # A descriptor of our own: the caller may close his file while we read it.
+    descriptor = os.dup(content.fileno())
+    stack.callback(os.close, descriptor)
+    return Upload(b"", name, content_type, descriptor=descriptor)
+
+
+def _parts(file: File) -> tuple[str | None, Content, str | None]:
+    if not isinstance(file, tuple):
+        return None, file, None
+    match file:
+        case (str() | None as name, content):
+            return name, content, None
+        case (str() | None as name, content, str() as content_type):
+            return name, content, content_type
+    raise _no_file("A tuple must be (name, file) or (name, file, content type).")
+
+
+def _check_open_binary(file: Any) -> None:
+    if isinstance(file, io.TextIOBase):
+        raise _no_file("This file is open as text; open it with mode 'rb'.")
+    if inspect.iscoroutinefunction(getattr(file, "read", None)):
+        raise _no_file(f"{type(file).__name__} is read asynchronously; pass the file behind it (such as its .file).")
+    if not callable(getattr(file, "read", None)):
+        raise _no_file(f"It must be a path, bytes, a file open for reading or a tuple, not {type(file).__name__}.")
+    if getattr(file, "closed", False):
+        raise _no_file("This file is closed.")
+    if isinstance(file, io.IOBase) and not file.readable():
+        raise _no_file("This file is not open for reading.")
+
+
+def _is_regular(file: IO[bytes]) -> bool:
+    """Whether the descriptor holds what the object reads, which is not so for a GzipFile or a pipe."""
+    raw = getattr(file, "raw", file)
+    if not isinstance(file, io.BufferedReader | io.BufferedRandom | io.FileIO) or not isinstance(raw, io.FileIO):
+        return False
+    if file.writable():
+        file.flush()
+    return stat.S_ISREG(os.fstat(raw.fileno()).st_mode)
+
+
+def _copied(file: IO[bytes], stack: ExitStack) -> IO[bytes] | bytes:
+    """What any other object reads: as bytes where that is little, else in an unlinked temporary file."""
+    if not isinstance(file, io.IOBase) or file.seekable():
+        seek = getattr(file, "seek", None)
+        if seek is not None:
+            seek(0)
+    spool = stack.enter_context(tempfile.SpooledTemporaryFile(BLOCK))  # noqa: SIM115
+    while chunk := file.read(BLOCK):
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            raise _no_file("Reading from it gives no bytes; open it with mode 'rb'.")
+        spool.write(chunk)
+    if spool.tell() > BLOCK:
+        spool.flush()
+        return spool
+    spool.seek(0)
+    return spool.read()
+
+
+def _block(descriptor: int, size: int, offset: int) -> bytes:
+    block = bytearray()
+    try:
+        while len(block) < size and (read := os.pread(descriptor, size - len(block), offset + len(block))):
+            block += read
+    except OSError as error:
+        raise BadRequest("The file cannot be read.", param="file", detail=str(error)) from error
+    if len(block) < size:
+        raise BadRequest("The file became shorter while it was sent.", param="file")
+    return bytes(block)
+
+
+def _name_of(file: Any) -> str | None:
+    """A temporary file's name is a number."""
+    name = getattr(file, "name", None)
+    return os.path.basename(name) if isinstance(name, str) else None
+
+
+def _clean(name: str) -> str:
+    """Without folders, and without what UTF-8 cannot carry."""
+    return name.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode()[-LONGEST_NAME:] or "upload"
+
+
+def _no_file(why: str) -> BadRequest:
+    return BadRequest(f"'file' cannot be sent. {why}", param="file", code="invalid_type")

@@ -1,0 +1,71 @@
+"""What one call opens, and how often it is tried."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from itertools import count
+from typing import Final, TypeVar
+
+import httpx
+
+from proxy.audio.pool import Pool
+from proxy.calls import Calls, Line
+from proxy.errors import ProxyError, UpstreamCredentials
+from proxy.sdk.clients import Client, transport_of
+from proxy.upstream.client import Upstream
+from proxy.upstream.transport import HTTPTransport
+
+T = TypeVar("T")
+
+#: Seconds. A vendor that asks for a longer rest gets it from the caller: the error is raised at once.
+LONGEST_PAUSE: Final = 60.0
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_OWN_PAUSE: Final = 8.0
+
+
+async def open_calls(stack: AsyncExitStack, line: Line, client: Client | None) -> Calls:
+    """What makes calls on this line; ``stack`` closes it, but not the caller's client."""
+    encoders = Pool(size=1)
+    stack.push_async_callback(encoders.aclose)
+    upstream = Upstream(_transports(stack, line, client))
+    stack.push_async_callback(upstream.aclose)
+    return Calls(upstream, encoders)
+
+
+def _transports(stack: AsyncExitStack, line: Line, client: Client | None) -> Mapping[str, httpx.AsyncBaseTransport]:
+    if line.deployment.vendor == "local":
+        from proxy.engines.transport import LocalTransport  # the engines are loaded for those who use them
+
+        readers = Pool(size=1)
+        stack.push_async_callback(readers.aclose)
+        return {"local": LocalTransport(readers)}
+    transport = HTTPTransport() if client is None else transport_of(client)
+    return {"http": transport, "https": transport}
+
+
+async def repeated(attempt: Callable[[], Awaitable[T]], max_retries: int) -> T:
+    """The first success, or the last error. Only errors that another attempt may not meet lead to one."""
+    for retries in count():
+        try:
+            return await attempt()
+        except ProxyError as error:
+            seconds = pause(error, retries)
+            if seconds is None or retries >= max_retries:
+                raise
+        await asyncio.sleep(seconds)
+    raise AssertionError("count() does not end")
+
+
+def pause(error: ProxyError, retries: int) -> float | None:
+    """Seconds before the next attempt, with jitter; None where there is no point in one."""
+    hopeless = isinstance(error, UpstreamCredentials) or error.code == "insufficient_quota"
+    if not error.retryable or hopeless:
+        return None
+    if error.retry_after is None:
+        return min(_FIRST_PAUSE * 2.0**retries, _LONGEST_OWN_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
+    if error.retry_after > LONGEST_PAUSE:
+        return None
+    return error.retry_after + random.uniform(0.0, 0.1 * error.retry_after)  # noqa: S311

@@ -1,0 +1,99 @@
+"""From a model's name and the caller's settings to the vendor's adapter, with every complaint before any request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from proxy.calls import Line
+from proxy.config import Deployment, Environment
+from proxy.config.litellm import OPENAI_COMPATIBLE, PROVIDERS
+from proxy.errors import BadRequest, ModelNotFound, Unauthorized
+from proxy.providers.registry import VENDORS
+from proxy.records import Mode
+from proxy.sdk.clients import Client
+
+MAX_RETRIES: Final = 2
+TIMEOUT: Final = 600.0
+#: Where a vendor's own SDK reads the address of its server from.
+BASE_VARIABLES: Final[Mapping[str, str]] = {"openai": "OPENAI_BASE_URL"}
+_LONGEST_TIMEOUT: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is reached; the names are those of the functions' arguments."""
+
+    api_base: str | None = None
+    api_key: str | None = None
+    organization: str | None = None
+    project: str | None = None
+    max_retries: int = MAX_RETRIES
+    #: Seconds for one attempt; None: a day.
+    timeout: float | None = TIMEOUT
+    client: Client | None = None
+
+
+def line(model: str, mode: Mode, settings: Settings) -> Line:
+    """Raises BadRequest or ModelNotFound for what cannot be called, Unauthorized where the vendor's key is missing."""
+    vendor_name, name = _vendor_and_model(model, settings.api_base)
+    vendor = VENDORS[vendor_name]
+    environment = Environment(os.environ)
+    base, key = settings.api_base or None, settings.api_key or None
+    variable = vendor.key_variable
+    if base is None and BASE_VARIABLES.get(vendor_name, "") in environment:
+        base = environment[BASE_VARIABLES[vendor_name]]
+        key = key or environment.get(variable or "")
+    if vendor.closed and name not in vendor.models:
+        raise ModelNotFound(f"{vendor_name} has no model '{name}'; it has: {', '.join(vendor.models)}.")
+    if variable is not None and base is None and key is None and variable not in environment:
+        raise Unauthorized(
+            f"There is no key for {vendor_name}: set the variable {variable} or pass api_key.", param="api_key"
+        )
+    deployment = _deployment(
+        group=model,
+        vendor=vendor_name,
+        model=name,
+        mode=mode,
+        api_base=base,
+        api_key=key,
+        organization=settings.organization,
+        project=settings.project,
+        max_retries=settings.max_retries,
+        timeout=_LONGEST_TIMEOUT if settings.timeout is None else settings.timeout,
+    )
+    bound = Line(deployment, vendor.bind(deployment, environment))
+    if mode not in bound.adapter.capabilities.modes:
+        can = ", ".join(sorted(bound.adapter.capabilities.modes))
+        raise BadRequest(f"The model '{model}' cannot serve {mode}; it can: {can}.", param="model")
+    return bound
+
+
+def _vendor_and_model(model: str, api_base: str | None) -> tuple[str, str]:
+    """As a configuration's ``model`` is read: a name without a vendor's prefix is openai's."""
+    prefix, _, rest = model.partition("/")
+    if rest and prefix in VENDORS:
+        return prefix, rest
+    if rest and prefix in OPENAI_COMPATIBLE and api_base:
+        return "openai", rest
+    if rest and prefix in PROVIDERS:
+        raise ModelNotFound(
+            f"There is no vendor '{prefix}' here; there are: {', '.join(VENDORS)}. If its server speaks OpenAI's API, "
+            f"write openai/{rest} and api_base."
+        )
+    return "openai", model
+
+
+def _deployment(**fields: Any) -> Deployment:
+    try:
+        return Deployment(id="sdk", **fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        name = "model" if name == "group" else name
+        why = first["msg"].removeprefix("Value error, ")
+        raise BadRequest(f"'{name}' cannot be used: {why}.", param=name, code="invalid_value") from None
