@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from proxy.config import Config, describe, load
@@ -82,7 +83,7 @@ def _version() -> str:
 
 
 def _load(options: argparse.Namespace) -> Config:
-    """The configuration with everything known that is wrong with it; its warnings go to stderr."""
+    """The configuration; raises ConfigError with everything known that is wrong with it."""
     path = options.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
     if not Path(path).exists():
         hint = "" if options.config else f" Name one with --config, or in ${CONFIG_VARIABLE}."
@@ -91,19 +92,23 @@ def _load(options: argparse.Namespace) -> Config:
     problems = registry.problems(config)
     if problems:
         raise ConfigError(problems)
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     return config
 
 
-def _serve(options: argparse.Namespace) -> int:
-    config = _load(options)
-    from proxy import server
+def _warn(config: Config) -> None:
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
+
+def _serve(options: argparse.Namespace) -> int:
+    from proxy import serving
+
+    file = serving.ConfigFile(partial(_load, options))
+    _warn(file.config)
     try:
-        return server.serve(
-            config,
-            server.Options(
+        return serving.serve(
+            file,
+            serving.Options(
                 host=options.host,
                 port=options.port,
                 workers=options.workers,
@@ -131,6 +136,8 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    config = _load(options)
+    _warn(config)
     rows = [
         (
             row.group,
@@ -140,7 +147,7 @@ def _check(options: argparse.Namespace) -> int:
             "yes" if row.key else "no",
             "" if row.max_file_size_mb is None else f"{row.max_file_size_mb:g}",
         )
-        for row in describe(_load(options), registry.KEY_VARIABLES)
+        for row in describe(config, registry.KEY_VARIABLES)
     ]
     rows.insert(0, ("model_name", "mode", "deployment", "server", "key", "max_file_size_mb"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -76,6 +76,16 @@ class Telemetry:
         )
         self.bytes_in = Counter("audio_proxy_received_bytes", "Bytes of requests.", labels, registry=self.registry)
         self.bytes_out = Counter("audio_proxy_sent_bytes", "Bytes of answers.", labels, registry=self.registry)
+        self._attempts = Counter(
+            "audio_proxy_attempts", "Deployments asked.", ("deployment", "error"), registry=self.registry
+        )
+        self._fallbacks = Counter(
+            "audio_proxy_fallbacks", "Calls served by another group.", ("model",), registry=self.registry
+        )
+        self._hedges = Counter("audio_proxy_hedges", "Calls that asked a second deployment.", registry=self.registry)
+        self._rests = Counter(
+            "audio_proxy_rests", "Times that a deployment was taken out.", ("deployment", "why"), registry=self.registry
+        )
         self._in_flight = Gauge("audio_proxy_in_flight", "Calls under way.", registry=self.registry)
         self._series: dict[tuple[str, str], Series] = {}
         upstream = Gauge("audio_proxy_upstream_streams", "Upstream requests under way.", registry=self.registry)
@@ -85,6 +95,11 @@ class Telemetry:
         self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = SECONDS
     ) -> Histogram:
         return Histogram(f"audio_proxy_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def rests(self, deployment: str, why: str, seconds: float) -> None:
+        """A deployment was taken out for a while."""
+        self._rests.labels(deployment, why).inc()
+        self.log.warning("deployment rests", deployment=deployment, why=why, seconds=round(seconds, 1))
 
     def begin(self) -> None:
         self._in_flight.inc()
@@ -107,6 +122,12 @@ class Telemetry:
             series.first_byte.observe(call.sent - call.started)
         if call.overhead is not None:
             series.overhead.observe(call.overhead)
+        for attempt in call.attempts:
+            self._attempts.labels(attempt.deployment, attempt.error).inc()
+        if call.fallback:
+            self._fallbacks.labels(call.fallback).inc()
+        if call.hedged:
+            self._hedges.inc()
         self._line(call, ended)
 
     def _line(self, call: Call, ended: float) -> None:

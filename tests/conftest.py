@@ -76,6 +76,10 @@ class Server:
     log_path: Path
 
     @property
+    def config_path(self) -> Path:
+        return self.log_path.with_name("config.yaml")
+
+    @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -28,6 +28,7 @@ from proxy.engines.transport import LocalTransport
 from proxy.gateway import Gateway
 from proxy.providers import registry
 from proxy.routing.fleet import Fleet
+from proxy.routing.probes import Probes
 from proxy.routing.router import Router
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
@@ -39,40 +40,41 @@ MEGABYTE = 1_048_576
 ENCODERS = 16
 EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests",
+    "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry", "x-proxy-attempts",
+    "x-proxy-deployment", "x-proxy-fallback", "x-proxy-upstream-ms", "x-proxy-overhead-ms",
 )  # fmt: skip
 
 
-def build(config: Config) -> App:
-    general = config.general
-    transport = HTTPTransport(max_connections=general.max_concurrent_streams)
-    readers, encoders = Pool(), Pool(size=ENCODERS)
-    upstream = Upstream({"http": transport, "https": transport, "local": LocalTransport(readers)})
-    fleet = Fleet()
-    gateway = Gateway(
-        lines(config), Router(config.router, fleet), Calls(upstream, encoders), config.router.model_group_alias
-    )
-    telemetry = Telemetry()
-    room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
+class Resources:
+    """What a process has once, whatever configuration is in force: pools, counters, the standing of deployments."""
+
+    def __init__(self, general: GeneralSettings) -> None:
+        self._transport = HTTPTransport(max_connections=general.max_concurrent_streams)
+        self._readers, self._encoders = Pool(), Pool(size=ENCODERS)
+        mounts = {"http": self._transport, "https": self._transport, "local": LocalTransport(self._readers)}
+        self._upstream = Upstream(mounts)
+        self.calls = Calls(self._upstream, self._encoders)
+        self.telemetry = Telemetry(lambda: self._transport.in_flight)
+        self.fleet = Fleet(alarm=self.telemetry.rests)
+        self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
+        #: The process was told to stop.
+        self.draining = False
+
+    async def aclose(self) -> None:
+        await self._upstream.aclose()
+        await self._encoders.aclose()
+        await self._readers.aclose()
+        self.room.close()
+
+
+def build(config: Config, resources: Resources) -> App:
+    """The application for one configuration; a reload builds another one on the same resources."""
+    general, telemetry = config.general, resources.telemetry
+    groups = lines(config)
+    gateway = Gateway(groups, Router(config.router, resources.fleet), resources.calls, config.router.model_group_alias)
     bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await upstream.aclose()
-        await encoders.aclose()
-        await readers.aclose()
-        room.close()
-
-    app = App(
-        title="audio-proxy",
-        redirect_slashes=False,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        lifespan=lifespan,
-    )
-    app.state.draining = False
+    app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.probes = Probes(groups, resources.calls, resources.fleet)
     app.state.keys = Keys(
         master=general.master_key.get_secret_value() if general.master_key else None,
         metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
@@ -80,6 +82,7 @@ def build(config: Config) -> App:
     common = (gateway, app.state.keys, telemetry, bounds)
     shown = general.expose_deployment
     speech = SpeechEndpoint(*common, expose_deployment=shown)
+    room = resources.room
     transcriptions = TranscriptionEndpoint(*common, expose_deployment=shown, room=room, task="transcribe")
     translations = TranscriptionEndpoint(*common, expose_deployment=shown, room=room, task="translate")
     endpoints = {"/audio/speech": speech, "/audio/transcriptions": transcriptions, "/audio/translations": translations}
@@ -87,7 +90,7 @@ def build(config: Config) -> App:
         for prefix in ("/v1", ""):
             app.add_hot_route(prefix + path, _with_cors(endpoint, general))
     app.include_router(catalog.router(gateway, created=int(time.time()), public=general.public_catalog))
-    app.include_router(health.router(gateway, telemetry))
+    app.include_router(health.router(gateway, resources.fleet, telemetry, app.state.probes, lambda: resources.draining))
     if general.docs_enabled:
         _serve_docs(app)
     failures.install(app, telemetry)
@@ -147,11 +150,11 @@ def lines(config: Config) -> Mapping[str, Sequence[Line]]:
 
 
 def _serve_docs(app: FastAPI) -> None:
-    document = openapi.document(app)
+    document = cache(lambda: openapi.document(app))
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(operator)])
     async def schema(request: Request) -> dict[str, object]:
-        return {**document, "servers": [{"url": request.scope.get("root_path") or "/"}]}
+        return {**document(), "servers": [{"url": request.scope.get("root_path") or "/"}]}
 
     @app.get("/docs", include_in_schema=False, dependencies=[Depends(operator)])
     async def docs() -> HTMLResponse:

@@ -1,17 +1,22 @@
-"""Whether the server lives, whether it takes new calls, and what it serves. None of these asks a vendor."""
+"""Whether the server lives, whether it takes new calls, and how its deployments do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 
-from proxy.api.access import operator
+from proxy.api.access import caller, operator
 from proxy.gateway import Gateway
+from proxy.routing.fleet import Fleet
+from proxy.routing.probes import Outcome, Probes
 from proxy.telemetry import Telemetry
 
 
-def router(gateway: Gateway, telemetry: Telemetry) -> APIRouter:
+def router(
+    gateway: Gateway, fleet: Fleet, telemetry: Telemetry, probes: Probes, draining: Callable[[], bool]
+) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/health/liveliness")
@@ -20,16 +25,16 @@ def router(gateway: Gateway, telemetry: Telemetry) -> APIRouter:
         return {"status": "alive"}
 
     @routes.get("/health/readiness")
-    async def readiness(request: Request, response: Response) -> dict[str, str]:
+    async def readiness(response: Response) -> dict[str, str]:
         """503 from the moment that the server was told to stop, so that load balancers look elsewhere."""
-        if request.app.state.draining:
+        if draining():
             response.status_code = 503
             return {"status": "draining"}
         return {"status": "ready"}
 
     @routes.get("/health", dependencies=[Depends(operator)])
     async def health() -> dict[str, Any]:
-        """The deployments that are served."""
+        """The deployments that are served, and whether they rest. Asks no vendor."""
         return {
             "deployments": [
                 {
@@ -38,10 +43,21 @@ def router(gateway: Gateway, telemetry: Telemetry) -> APIRouter:
                     "model": f"{line.deployment.vendor}/{line.deployment.model}",
                     "mode": line.deployment.mode,
                     "shutdown_date": line.adapter.capabilities.shutdown_date,
+                    "in_flight": fleet[line.deployment.id].in_flight,
+                    "resting": fleet[line.deployment.id].why if fleet.rests(line.deployment.id) else None,
                 }
                 for name, lines in gateway.groups.items()
                 for line in lines
             ]
+        }
+
+    @routes.post("/health/probe", dependencies=[Depends(caller)])
+    async def probe() -> dict[str, Any]:
+        """Asks every deployment a real, tiny question, which its vendor may bill."""
+        outcomes = await probes.run()
+        return {
+            "healthy": all(outcome.error is None for outcome in outcomes),
+            "deployments": list(map(_told, outcomes)),
         }
 
     @routes.get("/metrics", dependencies=[Depends(operator)])
@@ -49,3 +65,13 @@ def router(gateway: Gateway, telemetry: Telemetry) -> APIRouter:
         return Response(telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "id": outcome.deployment,
+        "model_name": outcome.group,
+        "healthy": outcome.error is None,
+        "ms": round(outcome.seconds * 1000, 1),
+        "error": None if outcome.error is None else outcome.error.body()["error"],
+    }

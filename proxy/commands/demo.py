@@ -6,11 +6,12 @@ import secrets
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
-from proxy import server
+from proxy import serving
 from proxy.config import Config, Deployment, GeneralSettings
 from proxy.records import Mode
 
@@ -30,22 +31,23 @@ def run(*, once: bool) -> int:
         deployments=(SPEECH, TRANSCRIPTION),
         general=GeneralSettings.model_validate({"master_key": key, "log_level": "warning"}),
     )
-    listeners = server.listen("127.0.0.1", _free_port())
+    listeners = serving.listen("127.0.0.1", _free_port())
     url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}/v1"
     outcome: list[int] = []
 
-    def show(stop: server.Stop) -> None:
+    def show(stop: Callable[[], object]) -> None:
         try:
             outcome.append(_show(url, key))
         finally:
             if once or not outcome or outcome[0]:
                 stop()
 
-    server.run_worker(
-        config,
-        server.Options(host="127.0.0.1"),
+    serving.run_worker(
+        serving.ConfigFile(lambda: config),
+        serving.Options(host="127.0.0.1"),
         listeners,
         lambda stop: threading.Thread(target=show, args=(stop,), daemon=True).start(),
+        watch=False,
     )
     return outcome[0] if outcome else 1
 

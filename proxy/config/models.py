@@ -249,6 +249,9 @@ class GeneralSettings(Frozen):
     drain_delay: SecondsOrZero = Field(default=0, description="Seconds between SIGTERM and the last new connection.")
     shutdown_timeout: SecondsOrZero = Field(default=25, description="Seconds that running streams get to finish.")
     max_concurrent_streams: Count = Field(default=1000, description="Upstream calls at a time.")
+    health_check_interval: Seconds | None = Field(
+        default=None, description="Seconds between two rounds of real, tiny calls to every deployment; off if missing."
+    )
     expose_deployment: bool = Field(default=True, description="Name the deployment in `x-proxy-deployment`.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, else json."

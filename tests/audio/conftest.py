@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,15 @@ def with_pool() -> WithPool:
         return asyncio.run(main())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def warm_pool() -> Iterator[WithPool]:
+    """`warm_pool(test)` runs `test(pool)` with the one pool of all such tests, whose workers are up already."""
+    with asyncio.Runner() as runner:
+        pool = Pool()
+        yield lambda test: runner.run(test(pool))
+        runner.run(pool.aclose())
 
 
 def proc_file(pid: int, name: str) -> bytes:

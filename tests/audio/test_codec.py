@@ -37,7 +37,7 @@ def loudness(samples: bytes) -> float:
 
 
 @pytest.mark.parametrize("rate", [24_000, 44_100])
-def test_every_format_holds_the_whole_sound(with_pool: WithPool, rate: int) -> None:
+def test_every_format_holds_the_whole_sound(warm_pool: WithPool, rate: int) -> None:
     samples = sounds.pcm(4, rate)
 
     async def test(pool: Pool) -> None:
@@ -53,10 +53,10 @@ def test_every_format_holds_the_whole_sound(with_pool: WithPool, rate: int) -> N
         pcm = await whole(codec.encode(pool, sounds.arriving(samples), source=PcmFormat(rate), target="pcm"))
         assert len(pcm) == pytest.approx(len(SPEECH), rel=0.01)
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_stereo_and_samples_cut_in_two(with_pool: WithPool) -> None:
+def test_stereo_and_samples_cut_in_two(warm_pool: WithPool) -> None:
     stereo = b"".join(SPEECH[i : i + 2] * 2 for i in range(0, len(SPEECH), 2))
 
     async def test(pool: Pool) -> None:
@@ -65,7 +65,7 @@ def test_stereo_and_samples_cut_in_two(with_pool: WithPool) -> None:
         )
         assert heard(data, "flac") == (4, 24_000, 1)
 
-    with_pool(test)
+    warm_pool(test)
 
 
 def test_pcm_and_wav_at_their_own_rate_need_no_worker(with_pool: WithPool) -> None:
@@ -81,7 +81,7 @@ def test_pcm_and_wav_at_their_own_rate_need_no_worker(with_pool: WithPool) -> No
 
 
 @pytest.mark.parametrize("target", [*ENCODED, "pcm"])
-def test_first_bytes_leave_before_the_input_ends(with_pool: WithPool, target: str) -> None:
+def test_first_bytes_leave_before_the_input_ends(warm_pool: WithPool, target: str) -> None:
     async def test(pool: Pool) -> None:
         heard_something = asyncio.Event()
 
@@ -96,12 +96,12 @@ def test_first_bytes_leave_before_the_input_ends(with_pool: WithPool, target: st
                 heard_something.set()
         assert heard_something.is_set()
 
-    with_pool(test)
+    warm_pool(test)
 
 
 @pytest.mark.parametrize("source", [*ENCODED, "webm without a duration", "mp4 in fragments"])
 @pytest.mark.parametrize("target", ["mp3", "wav"])
-def test_transcoding_is_a_stream_too(with_pool: WithPool, source: str, target: str) -> None:
+def test_transcoding_is_a_stream_too(warm_pool: WithPool, source: str, target: str) -> None:
     async def test(pool: Pool) -> None:
         if source in formats.SPEECH_FORMATS:
             given = await whole(codec.encode(pool, sounds.arriving(SPEECH), source=PcmFormat(), target=source))
@@ -124,10 +124,10 @@ def test_transcoding_is_a_stream_too(with_pool: WithPool, source: str, target: s
         if source != "mp4 in fragments":
             assert first_after < len(given) * 0.6
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_wav_trailers_are_not_sound(with_pool: WithPool) -> None:
+def test_wav_trailers_are_not_sound(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         given = sounds.wav(SPEECH) + b"LIST\x04\0\0\0INFO"
         output = codec.transcode(pool, sounds.arriving(given), source_format="wav", target="pcm")
@@ -136,48 +136,48 @@ def test_wav_trailers_are_not_sound(with_pool: WithPool) -> None:
         data = await whole(codec.transcode(pool, sounds.arriving(floats), source_format="wav", target="flac"))
         assert heard(data, "flac")[0] == pytest.approx(4, rel=0.01)
 
-    with_pool(test)
+    warm_pool(test)
 
 
 @pytest.mark.parametrize(
     "answer", [b"", b'{"error": {"message": "quota"}}', b"<html><body>502</body></html>", b"\x12" * 5000]
 )
-def test_an_answer_that_is_no_audio_is_the_vendors_fault(with_pool: WithPool, answer: bytes) -> None:
+def test_an_answer_that_is_no_audio_is_the_vendors_fault(warm_pool: WithPool, answer: bytes) -> None:
     async def test(pool: Pool) -> None:
         with pytest.raises(UpstreamInvalid):
             await whole(codec.transcode(pool, sounds.arriving(answer, 10), source_format="mp3", target="wav"))
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_loud_pcm_is_not_taken_for_mp3(with_pool: WithPool) -> None:
+def test_loud_pcm_is_not_taken_for_mp3(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         loud = b"\xff\xf3\x84\x44" + SPEECH
         assert formats.sniff(loud) == "mp3"
         assert await whole(codec.transcode(pool, sounds.arriving(loud), source_format="pcm", target="pcm")) == loud
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_unknown_target(with_pool: WithPool) -> None:
+def test_unknown_target(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         with pytest.raises(UnsupportedValue, match="mp3, opus"):
             await whole(codec.encode(pool, sounds.arriving(b""), source=PcmFormat(), target="ogg"))
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_decode_is_bounded(with_pool: WithPool) -> None:
+def test_decode_is_bounded(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         data = sounds.wav(SPEECH)
         assert len(await whole(codec.decode(pool, data, max_seconds=4.01))) == 4 * 32_000
         with pytest.raises(InvalidAudio, match="longer than 3 seconds"):
             await whole(codec.decode(pool, data, max_seconds=3))
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_a_slow_reader_slows_the_source_down(with_pool: WithPool) -> None:
+def test_a_slow_reader_slows_the_source_down(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         pulled = 0
 
@@ -193,7 +193,7 @@ def test_a_slow_reader_slows_the_source_down(with_pool: WithPool) -> None:
             await asyncio.sleep(0.2)
             assert pulled == before
 
-    with_pool(test)
+    warm_pool(test)
 
 
 def test_wav_header_parser() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import random
@@ -51,7 +52,7 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def test_playlists_are_refused_whatever_they_are_called(with_pool: WithPool, secret: Path) -> None:
+def test_playlists_are_refused_whatever_they_are_called(warm_pool: WithPool, secret: Path) -> None:
     with av.open(io.BytesIO(playlists(secret)["ffconcat"]), "r", options={"safe": "0"}) as attack:
         assert sum(frame.samples for frame in attack.decode(audio=0)) == 48_000  # it would read the secret
 
@@ -64,22 +65,24 @@ def test_playlists_are_refused_whatever_they_are_called(with_pool: WithPool, sec
                     await probe(pool, file.fileno())
             assert "not audio" in await refused(pool, text)
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_the_workers_do_not_rely_on_the_magic_bytes(with_pool: WithPool, secret: Path) -> None:
+def test_the_workers_do_not_rely_on_the_magic_bytes(warm_pool: WithPool, secret: Path) -> None:
     async def test(pool: Pool) -> None:
-        for text in playlists(secret).values():
+        async def every_container(text: bytes) -> None:
             for container in (*READABLE, "concat", "hls", "sdp"):
                 job = {"op": "decode", "container": container, "rate": 16_000}
                 output = pool.run(job, fault=InvalidAudio, source=text + bytes(5000))
                 with pytest.raises(InvalidAudio):
                     await anext(output)
 
-    with_pool(test)
+        await asyncio.gather(*map(every_container, playlists(secret).values()))
+
+    warm_pool(test)
 
 
-def test_a_movie_cannot_name_other_files(with_pool: WithPool, tmp_path: Path) -> None:
+def test_a_movie_cannot_name_other_files(warm_pool: WithPool, tmp_path: Path) -> None:
     secret = tmp_path / "secret.raw"
     secret.write_bytes(SPEECH)
     movie = sounds.mov_that_names(str(secret).encode(), len(SPEECH) // 2)
@@ -92,7 +95,7 @@ def test_a_movie_cannot_name_other_files(with_pool: WithPool, tmp_path: Path) ->
         with pytest.raises(InvalidAudio):
             await probe(pool, movie)
 
-    with_pool(test)
+    warm_pool(test)
 
 
 def test_an_upload_may_not_be_written(with_pool: WithPool) -> None:
@@ -142,7 +145,7 @@ def test_cpu_time_is_bounded(with_pool: WithPool) -> None:
     with_pool(test, limits=Limits(cpu_seconds=1, decoded_seconds=1e9))
 
 
-def test_too_many_channels_and_too_high_a_rate(with_pool: WithPool) -> None:
+def test_too_many_channels_and_too_high_a_rate(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         for data in (sounds.wav(bytes(128_000), channels=64), sounds.wav(bytes(1800), channels=9)):
             assert "channels" in await refused(pool, data)
@@ -150,10 +153,10 @@ def test_too_many_channels_and_too_high_a_rate(with_pool: WithPool) -> None:
         eight = await probe(pool, sounds.wav(bytes(16_000), channels=8, rate=1000))
         assert (eight.channels, eight.duration) == (8, 1)
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_empty_files_and_bare_headers(with_pool: WithPool) -> None:
+def test_empty_files_and_bare_headers(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         assert await refused(pool, b"") == "The file is empty."
         with tempfile.TemporaryFile() as file, pytest.raises(InvalidAudio, match="empty"):
@@ -170,16 +173,16 @@ def test_empty_files_and_bare_headers(with_pool: WithPool) -> None:
         ):
             await refused(pool, begin)
             await refused(pool, begin + bytes(3000))
-            await refused(pool, begin + random.Random(1).randbytes(70_000))  # noqa: S311
+            await refused(pool, begin + random.Random(1).randbytes(70_000))
         with pytest.raises(InvalidAudio, match="no audio"):
             await probe(pool, sounds.wav(b""))
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_truncated_and_damaged_files(with_pool: WithPool) -> None:
+def test_truncated_and_damaged_files(warm_pool: WithPool) -> None:
     """Each ends in audio or in InvalidAudio, never in a stuck or a broken pool."""
-    chance = random.Random(7)  # noqa: S311
+    chance = random.Random(7)
 
     async def outcome(pool: Pool, data: bytes) -> None:
         with contextlib.suppress(InvalidAudio):
@@ -201,4 +204,4 @@ def test_truncated_and_damaged_files(with_pool: WithPool) -> None:
         assert half.duration == pytest.approx(1, rel=0.1)
         assert (await probe(pool, sounds.wav(SPEECH))).duration == 2
 
-    with_pool(test)
+    warm_pool(test)

@@ -8,13 +8,14 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.audio import codec
 from proxy.audio.codec import PcmFormat
 from proxy.audio.limits import Limits
-from proxy.audio.pool import Pool, Worker
+from proxy.audio.pool import AUDIO, Pool, Worker
 from proxy.audio.probe import probe
 from proxy.errors import InvalidAudio, Overloaded
 from tests.audio import sounds
@@ -133,12 +134,12 @@ def test_a_hung_worker_is_killed(with_pool: WithPool) -> None:
 def test_waiting_for_the_source_is_not_hanging(with_pool: WithPool) -> None:
     async def slow() -> AsyncIterator[bytes]:
         yield SPEECH
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.9)
         yield SPEECH
 
     async def test(pool: Pool) -> None:
         await probe(pool, UPLOAD)
-        pool._idle[0]._stall_seconds = 1.0
+        pool._idle[0]._stall_seconds = 0.6
         data = b"".join([piece async for piece in encoding(pool, slow())])
         assert round((await probe(pool, data)).duration or 0) == 2
 
@@ -172,17 +173,28 @@ def test_a_worker_that_dies_at_work_is_reported(with_pool: WithPool) -> None:
 
 
 def test_cancellation_ends_the_worker_and_leaks_nothing(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    def at_once(pool: Pool) -> bool:
+        return True
+
+    def starting(pool: Pool) -> bool:
+        return bool(pool._starting)
+
+    def at_work(pool: Pool) -> bool:
+        return bool(pool._busy)
+
+    async def test(pool: Pool, moments: tuple[Callable[[Pool], bool], ...]) -> None:
         async def consume(chunks: AsyncIterator[bytes]) -> None:
             async with contextlib.aclosing(encoding(pool, chunks)) as output:
                 async for _ in output:
                     pass
 
         for chunks in (endless(), silent()):
-            for delay in (0.0, 0.05, 0.4):
+            for moment in moments:
                 task = asyncio.create_task(consume(chunks))
-                await asyncio.sleep(delay)
-                pids = [worker.process.pid for worker in pool._busy]
+                await asyncio.sleep(0)
+                await until(partial(moment, pool))
+                await asyncio.sleep(0.05 if moment is at_work else 0)
+                pids = [worker.process.pid for worker in (*pool._starting, *pool._busy)]
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
@@ -192,10 +204,10 @@ def test_cancellation_ends_the_worker_and_leaks_nothing(with_pool: WithPool) -> 
 
     if not Path("/proc/self/fd").exists():
         pytest.skip("no /proc here")
-    with_pool(test)
+    with_pool(lambda pool: test(pool, (at_work,)))  # what Python itself keeps open from the first time on
     gc.collect()
     before = len(os.listdir("/proc/self/fd"))
-    with_pool(test)
+    with_pool(lambda pool: test(pool, (at_once, starting, at_work)))
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before
 
@@ -217,9 +229,21 @@ def test_a_source_that_breaks_breaks_the_answer(with_pool: WithPool) -> None:
 
 def test_idle_workers_end(with_pool: WithPool) -> None:
     async def test(pool: Pool, left: int) -> None:
-        await asyncio.gather(probe(pool, UPLOAD), probe(pool, UPLOAD))
-        workers = [worker.process for worker in pool._idle]
-        assert len(workers) == 2
+        both = asyncio.Event()
+
+        async def until_both_are_busy() -> AsyncIterator[bytes]:
+            yield SPEECH
+            await both.wait()
+
+        async def job() -> None:
+            async for _ in encoding(pool, until_both_are_busy()):
+                pass
+
+        jobs = [asyncio.create_task(job()) for _ in range(2)]
+        await until(lambda: len(pool._busy) == 2)
+        workers = [worker.process for worker in pool._busy]
+        both.set()
+        await asyncio.gather(*jobs)
         await until(lambda: pool.workers == left)
         await until(lambda: sum(process.returncode is None for process in workers) == left)
 
@@ -244,6 +268,76 @@ def test_closing_ends_busy_and_idle_workers() -> None:
     asyncio.run(main())
 
 
+def test_closing_wakes_the_queue_though_the_source_of_the_job_before_is_silent() -> None:
+    async def main() -> None:
+        pool = Pool(size=1)
+        async with contextlib.aclosing(encoding(pool, silent())) as busy:
+            await anext(busy)
+            waiting = asyncio.create_task(probe(pool, UPLOAD))
+            await until(lambda: pool._waiting == 1)
+            await pool.aclose()
+            async with asyncio.timeout(5):
+                with pytest.raises(Overloaded, match="shutting down"):
+                    await waiting
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_closing_wakes_who_waits_for_a_worker(loop: str) -> None:
+    factory = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+
+    async def main() -> None:
+        complaints: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        pool = Pool(size=1)
+        await probe(pool, UPLOAD)
+        process = pool._idle[0].process
+        os.kill(process.pid, signal.SIGSTOP)
+        at_work = asyncio.create_task(probe(pool, UPLOAD))
+        in_the_queue = asyncio.create_task(probe(pool, UPLOAD))
+        await until(lambda: bool(pool._busy) and pool._waiting == 1)
+        await asyncio.sleep(0.05)
+        await pool.aclose()
+        async with asyncio.timeout(5):
+            for waiting in (at_work, in_the_queue):
+                with pytest.raises(Overloaded, match="shutting down"):
+                    await waiting
+        assert process.returncode == -signal.SIGKILL
+        assert pool.workers == 0
+        assert not complaints
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02])
+def test_closing_while_a_worker_starts_leaves_none(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        processes.append(await start(*command, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+
+    async def main() -> None:
+        pool = Pool(size=2)
+        waiting = [asyncio.create_task(probe(pool, UPLOAD)) for _ in range(2)]
+        await asyncio.sleep(delay)
+        await pool.aclose()
+        assert all(process.returncode is not None for process in processes)
+        started = len(processes)
+        for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(outcome, Overloaded)
+            assert "shutting down" in str(outcome)
+        assert len(processes) == started
+        assert pool.workers == 0
+
+    asyncio.run(main())
+
+
 def test_a_worker_that_cannot_start_says_why_in_the_log(with_pool: WithPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.audio.pool._environment", dict)
     monkeypatch.setattr("sys.executable", "/bin/ls")
@@ -259,10 +353,11 @@ def test_a_worker_that_cannot_start_says_why_in_the_log(with_pool: WithPool, mon
 
 def test_a_worker_outlives_its_parent_not_for_long(with_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
-        worker = await Worker.start(Limits())
+        worker = await Worker.start(AUDIO, Limits())
+        await worker.ready()
         worker._sock.close()
         assert await asyncio.wait_for(worker.process.wait(), 20) == 0
-        worker.kill()
+        worker.close()
 
     with_pool(test)
 

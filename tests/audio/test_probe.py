@@ -15,7 +15,7 @@ from tests.audio.conftest import WithPool
 SPEECH = sounds.pcm(4)
 
 
-def test_every_upload_format_tells_its_length(with_pool: WithPool) -> None:
+def test_every_upload_format_tells_its_length(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         for name, (_, encoder, rate, _, _) in sounds.FILES.items():
             info = await probe(pool, sounds.file(name, SPEECH))
@@ -24,19 +24,19 @@ def test_every_upload_format_tells_its_length(with_pool: WithPool) -> None:
             assert info.codec.startswith(encoder.removeprefix("lib").removesuffix("mp3lame")), name
             assert info.container in name.replace("m4a", "mp4"), name
 
-    with_pool(test)
+    warm_pool(test)
 
 
 @pytest.mark.parametrize("size", [None, 0xFFFFFFFF, 0x7FFFFFFF, 0, 10**6])
-def test_wav_whose_header_lies(with_pool: WithPool, size: int | None) -> None:
+def test_wav_whose_header_lies(warm_pool: WithPool, size: int | None) -> None:
     async def test(pool: Pool) -> None:
         info = await probe(pool, sounds.wav(SPEECH, size=size))
         assert info == AudioInfo(4.0, 1, 24_000, "pcm_s16le", "wav")
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_a_file_is_read_by_its_descriptor_and_its_offset_stays(with_pool: WithPool) -> None:
+def test_a_file_is_read_by_its_descriptor_and_its_offset_stays(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         with tempfile.TemporaryFile() as file:
             file.write(sounds.file("m4a", SPEECH))
@@ -48,10 +48,10 @@ def test_a_file_is_read_by_its_descriptor_and_its_offset_stays(with_pool: WithPo
             assert len(samples) / 32_000 == pytest.approx(4, rel=0.05)
             assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 7
 
-    with_pool(test)
+    warm_pool(test)
 
 
-def test_video_is_read_for_its_sound_alone(with_pool: WithPool) -> None:
+def test_video_is_read_for_its_sound_alone(warm_pool: WithPool) -> None:
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
         with av.open(file.name, "w") as container:
             video = container.add_stream("mpeg4", rate=10)
@@ -74,4 +74,4 @@ def test_video_is_read_for_its_sound_alone(with_pool: WithPool) -> None:
             assert (info.codec, info.channels) == ("aac", 1)
             assert info.duration == pytest.approx(40 * 1024 / 24_000, rel=0.05)
 
-        with_pool(test)
+        warm_pool(test)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import io
 import wave
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -32,6 +32,20 @@ async def engines(espeak: Espeak | None = None, **sphinx: Any) -> AsyncIterator[
             yield client
     finally:
         await audio.aclose()
+
+
+Test = Callable[[httpx.AsyncClient], Awaitable[Any]]
+Warm = Callable[[Test], Any]
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """`warm(test)` runs `test(client)`; all such tests share their processes, which load what they need once."""
+    with asyncio.Runner() as runner:
+        context = engines()
+        client = runner.run(context.__aenter__())
+        yield lambda test: runner.run(test(client))
+        runner.run(context.__aexit__(None, None, None))
 
 
 async def until(condition: Callable[[], object]) -> None:

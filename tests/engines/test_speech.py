@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ import httpx
 import pytest
 
 from proxy.audio.limits import Limits
+from proxy.audio.pool import Pool
 from proxy.engines import voices
 from proxy.engines.espeak import Espeak
 from proxy.engines.processes import EnginePool
-from tests.engines.conftest import SENTENCE, SPEECH, engines, seconds, until
+from proxy.engines.transport import LocalTransport
+from tests.engines.conftest import SENTENCE, SPEECH, Warm, engines, seconds, until
 
 loader = pytest.importorskip("espeakng_loader", reason="espeak-ng is not installed: pip install '.[local]'")
 
@@ -40,6 +44,12 @@ def environment(pid: int) -> bytes:
     return Path(f"/proc/{pid}/environ").read_bytes()
 
 
+def kept_limits(pid: int) -> dict[str, list[str]]:
+    """Soft and hard limit by name."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return {line[:25].strip(): line[25:].split()[:2] for line in lines}
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -48,37 +58,34 @@ def alive(pid: int) -> bool:
     return True
 
 
-def test_a_sentence_becomes_pcm_whose_rate_is_in_the_content_type() -> None:
-    async def main() -> None:
-        async with engines() as client:
-            answer = await client.post(SPEECH, json={"input": SENTENCE, "voice": "alloy"})
-            assert answer.headers["content-type"] == "audio/pcm;rate=22050;channels=1"
-            assert 1 < seconds(answer.content) < 6
-            assert any(answer.content)
+def test_a_sentence_becomes_pcm_whose_rate_is_in_the_content_type(warm: Warm) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        answer = await client.post(SPEECH, json={"input": SENTENCE, "voice": "alloy"})
+        assert answer.headers["content-type"] == "audio/pcm;rate=22050;channels=1"
+        assert 1 < seconds(answer.content) < 6
+        assert any(answer.content)
 
-    asyncio.run(main())
-
-
-def test_the_thirteen_voices_sound_different() -> None:
-    async def main() -> None:
-        async with engines() as client:
-            heard = [await spoken(client, "hello there", voice=name) for name in voices.OPENAI]
-            assert len(set(heard)) == len(voices.OPENAI)
-            assert len({len(pcm) for pcm in heard}) > 1
-
-    asyncio.run(main())
+    warm(test)
 
 
-def test_every_openai_voice_names_a_language_and_a_variant_of_espeak() -> None:
-    async def main() -> None:
-        async with engines() as client:
-            listed = (await client.get("local://espeak-ng/voices")).json()["voices"]
-            assert {"id": "de", "name": "German", "language": "de", "gender": "male"} in listed
-            assert [voice["id"] for voice in listed[:13]] == list(voices.OPENAI)
-            for voice in ("de", "en-gb+f2", "en-us", "cmn", "de+whisper", "en-us+Andrea"):
-                assert await spoken(client, "hello", voice=voice)
+def test_the_thirteen_voices_sound_different(warm: Warm) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        heard = [await spoken(client, "hello there", voice=name) for name in voices.OPENAI]
+        assert len(set(heard)) == len(voices.OPENAI)
+        assert len({len(pcm) for pcm in heard}) > 1
 
-    asyncio.run(main())
+    warm(test)
+
+
+def test_every_openai_voice_names_a_language_and_a_variant_of_espeak(warm: Warm) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        listed = (await client.get("local://espeak-ng/voices")).json()["voices"]
+        assert {"id": "de", "name": "German", "language": "de", "gender": "male"} in listed
+        assert [voice["id"] for voice in listed[:13]] == list(voices.OPENAI)
+        for voice in ("de", "en-gb+f2", "en-us", "cmn", "de+whisper", "en-us+Andrea"):
+            assert await spoken(client, "hello", voice=voice)
+
+    warm(test)
 
 
 @pytest.mark.parametrize(
@@ -99,50 +106,46 @@ def test_every_openai_voice_names_a_language_and_a_variant_of_espeak() -> None:
         ({"speed": float("nan")}, "speed"),
     ],
 )
-def test_what_cannot_be_spoken_is_a_400_in_openais_shape(fields: dict[str, Any], param: str) -> None:
-    async def main() -> None:
-        async with engines() as client:
-            answer = await client.post(SPEECH, content=json.dumps({"input": "hello", **fields}))
-            assert answer.status_code == 400
-            error = answer.json()["error"]
-            assert error["param"] == param
-            assert sorted(error) == ["code", "message", "param", "type"]
-            assert await spoken(client, "still there")
+def test_what_cannot_be_spoken_is_a_400_in_openais_shape(warm: Warm, fields: dict[str, Any], param: str) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        answer = await client.post(SPEECH, content=json.dumps({"input": "hello", **fields}))
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert error["param"] == param
+        assert sorted(error) == ["code", "message", "param", "type"]
+        assert await spoken(client, "still there")
 
-    asyncio.run(main())
+    warm(test)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
-def test_a_body_that_is_no_object_is_a_400(body: bytes) -> None:
-    async def main() -> None:
-        async with engines() as client:
-            assert (await client.post(SPEECH, content=body)).status_code == 400
-            assert (await client.get(SPEECH)).status_code == 404
+def test_a_body_that_is_no_object_is_a_400(warm: Warm, body: bytes) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        assert (await client.post(SPEECH, content=body)).status_code == 400
+        assert (await client.get(SPEECH)).status_code == 404
 
-    asyncio.run(main())
-
-
-def test_speed_changes_the_duration_in_proportion() -> None:
-    async def main() -> None:
-        async with engines() as client:
-            normal = seconds(await spoken(client))
-            for speed in (0.25, 0.4, 0.5, 2, 3, 4):
-                assert seconds(await spoken(client, speed=speed)) * speed == pytest.approx(normal, rel=0.25)
-
-    asyncio.run(main())
+    warm(test)
 
 
-def test_text_is_plain_text() -> None:
-    async def main() -> None:
-        async with engines() as client:
-            plain = seconds(await spoken(client))
-            assert seconds(await spoken(client, f"<break time='60s'/> {SENTENCE}")) < plain + 10
-            # A control character would begin a command, here one that speaks faster.
-            assert seconds(await spoken(client, f"\x01450S {SENTENCE}")) > plain
-            odd = await client.post(SPEECH, content=json.dumps({"input": "lone \ud800 surrogates, \0 and NUL"}))
-            assert seconds(odd.content) > 1
+def test_speed_changes_the_duration_in_proportion(warm: Warm) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        normal = seconds(await spoken(client))
+        for speed in (0.25, 0.4, 0.5, 2, 3, 4):
+            assert seconds(await spoken(client, speed=speed)) * speed == pytest.approx(normal, rel=0.25)
 
-    asyncio.run(main())
+    warm(test)
+
+
+def test_text_is_plain_text(warm: Warm) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        plain = seconds(await spoken(client))
+        assert seconds(await spoken(client, f"<break time='60s'/> {SENTENCE}")) < plain + 10
+        # A control character would begin a command, here one that speaks faster.
+        assert seconds(await spoken(client, f"\x01450S {SENTENCE}")) > plain
+        odd = await client.post(SPEECH, content=json.dumps({"input": "lone \ud800 surrogates, \0 and NUL"}))
+        assert seconds(odd.content) > 1
+
+    warm(test)
 
 
 def test_the_first_bytes_leave_while_synthesis_goes_on() -> None:
@@ -277,6 +280,21 @@ def test_a_process_holds_no_key_and_nothing_is_left_behind(canary: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="needs /proc to look into a process")
+def test_a_process_is_confined(warm: Warm) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        await spoken(client)
+        pool = client._transport.espeak.pool  # type: ignore[attr-defined]
+        shown = kept_limits(pids(pool)[0])
+        assert shown["Max file size"] == ["0", "0"]
+        assert shown["Max core file size"] == ["0", "0"]
+        assert shown["Max open files"] == ["64", "64"]
+        assert shown["Max address space"] == [str(pool.limits.memory_bytes)] * 2
+        assert shown["Max cpu time"][0] != "unlimited"
+
+    warm(test)
+
+
 def test_closing_while_a_process_is_busy_ends_both() -> None:
     async def main() -> None:
         espeak = Espeak(processes=1)
@@ -333,6 +351,27 @@ def test_the_proxy_itself_loads_no_engine() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_mounting_costs_nothing_and_needs_no_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("asyncio.create_subprocess_exec", None)
+
+    def cost() -> tuple[int, int, list[Path]]:
+        descriptors = os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else ()
+        return threading.active_count(), len(descriptors), list(tmp_path.iterdir())
+
+    def mount() -> None:
+        with pytest.raises(RuntimeError):
+            asyncio.get_event_loop()
+        before = cost()
+        transport = LocalTransport(Pool())
+        assert cost() == before
+        asyncio.run(transport.aclose())
+        assert cost() == before
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(mount).result()
 
 
 def test_the_package_may_lie_in_a_very_deep_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

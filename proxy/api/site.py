@@ -1,0 +1,56 @@
+"""The ASGI application of a process: whatever configuration is in force serves; another can take its place at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Receive, Scope, Send
+
+from proxy.api.app import App, Resources, build
+from proxy.config import Config
+
+
+class Site:
+    """Calls that run when the configuration changes finish on the one that they began with."""
+
+    def __init__(self, config: Config) -> None:
+        self.resources = Resources(config.general)
+        self._app = build(config, self.resources)
+        self._interval = config.general.health_check_interval
+        self._checks: asyncio.Task[None] | None = None
+
+    def replace(self, config: Config) -> None:
+        """Serve by ``config`` from the next call on. Pools, logs and the upload quota stay as at the start."""
+        self._app = build(config, self.resources)
+        self._interval = config.general.health_check_interval
+        self._check_health()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._check_health()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._checks is not None:
+            self._checks.cancel()
+        await self.resources.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _check_health(self) -> None:
+        """In the background, as often as the configuration says."""
+        if self._checks is not None:
+            self._checks.cancel()
+            self._checks = None
+        if self._interval is not None:
+            self._checks = asyncio.get_running_loop().create_task(_check(self._app, self._interval))
+
+
+async def _check(app: App, interval: float) -> None:
+    while True:
+        await app.state.probes.run(rest=interval * 2)
+        await asyncio.sleep(interval)

@@ -1,0 +1,1 @@
+"""Audio: formats by their bytes, transcripts, and the confined processes that read, write and change sound."""

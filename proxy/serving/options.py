@@ -1,0 +1,16 @@
+"""What the command line says of serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    host: str = "0.0.0.0"  # noqa: S104
+    port: int = 4000
+    workers: int = 1
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    root_path: str = ""
+    forwarded_allow_ips: str | None = None

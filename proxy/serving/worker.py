@@ -1,0 +1,134 @@
+"""One process that serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import uvicorn
+
+from proxy.api.site import Site
+from proxy.serving.options import Options
+from proxy.serving.protocol import BoundedProtocol
+from proxy.serving.reload import INTERVAL, ConfigFile
+from proxy.serving.sockets import BACKLOG
+from proxy.telemetry import configure_logging
+
+#: Longer than the idle time of common load balancers (60 s), so that they close first.
+KEEP_ALIVE_SECONDS = 75
+
+Stop = Callable[[], object]
+"""Ends a server in good order; may be called from any thread."""
+
+
+def run_worker(
+    file: ConfigFile,
+    options: Options,
+    sockets: list[socket.socket],
+    ready: Callable[[Stop], None],
+    *,
+    watch: bool,
+) -> None:
+    """Serve in this process until told to stop. ``ready`` is called once calls are answered, with a way to stop.
+
+    SIGHUP loads the configuration anew; with ``watch`` a changed file does so, too.
+    """
+    general = file.config.general
+    configure_logging(general.log_format, general.log_level)
+    site = Site(file.config)
+    server = Server(_uvicorn_config(site, options, int(general.shutdown_timeout)), site, file, ready, watch=watch)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets))
+
+
+def _uvicorn_config(site: Site, options: Options, shutdown_timeout: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        site,
+        http=BoundedProtocol,
+        ws="none",
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=options.forwarded_allow_ips is not None,
+        forwarded_allow_ips=options.forwarded_allow_ips,
+        root_path=options.root_path,
+        ssl_certfile=options.ssl_certfile,
+        ssl_keyfile=options.ssl_keyfile,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=shutdown_timeout,
+        backlog=BACKLOG,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; SIGTERM first turns readiness to 503, and a stop in good order exits with 0."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        site: Site,
+        file: ConfigFile,
+        ready: Callable[[Stop], None],
+        *,
+        watch: bool,
+    ) -> None:
+        super().__init__(config)
+        self._site = site
+        self._file = file
+        self._ready = ready
+        self._watch = watch
+        self._told_to_reload = asyncio.Event()
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        self._reloading = loop.create_task(self._reload())
+        self._ready(partial(loop.call_soon_threadsafe, self._stop, loop))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._reloading is not None:
+            self._reloading.cancel()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, loop)
+        loop.add_signal_handler(signal.SIGHUP, self._told_to_reload.set)
+        yield
+
+    def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The first signal drains, a second one ends at once."""
+        resources = self._site.resources
+        if resources.draining:
+            self.force_exit = self.should_exit = True
+            return
+        resources.draining = True
+        loop.call_later(self._file.config.general.drain_delay, setattr, self, "should_exit", True)
+
+    async def _reload(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INTERVAL if self._watch else None):
+                    await self._told_to_reload.wait()
+            if self._told_to_reload.is_set() or self._file.changed():
+                self._told_to_reload.clear()
+                if await asyncio.to_thread(self._file.reload):
+                    self._site.replace(self._file.config)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """A stream that is cut on purpose after its upstream died is no news: its call's own line tells."""
+    return record.msg != "ASGI callable returned without completing response."

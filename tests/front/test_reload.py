@@ -1,0 +1,130 @@
+"""A changed configuration takes over while calls run: atomically, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.conftest import MASTER_KEY, Server, group
+from tests.fakes.upstream import Upstream
+
+ASKS = {"Authorization": f"Bearer {MASTER_KEY}"}
+SPEAK = "/v1/audio/speech"
+
+
+def config(upstream: Upstream, *names: str, **general: Any) -> dict[str, Any]:
+    return {
+        "model_list": [group(name, "openai/tts-1", upstream.url) for name in names],
+        "general_settings": {"master_key": MASTER_KEY, **general},
+    }
+
+
+def replace(path: Path, text: str) -> None:
+    """As editors and Kubernetes do it: another file takes the name."""
+    other = path.with_suffix(".new")
+    other.write_text(text)
+    other.rename(path)
+
+
+def models(server: Server) -> set[str]:
+    rows = httpx.get(server.url + "/v1/models", headers=ASKS).json()["data"]
+    return {row["id"] for row in rows}
+
+
+def until(true: Callable[[], bool], *, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("by_signal", [True, False], ids=["SIGHUP", "changed file"])
+def test_a_new_configuration_takes_over(
+    upstream: Upstream, serve: Callable[..., Server], workers: int, by_signal: bool
+) -> None:
+    server = serve(config(upstream, "first"), workers=workers)
+    assert models(server) == {"first"}
+    replace(server.config_path, yaml.safe_dump(config(upstream, "first", "second")))
+    if by_signal:
+        server.process.send_signal(signal.SIGHUP)
+    until(lambda: all(models(server) == {"first", "second"} for _ in range(8)))
+
+
+def test_a_file_with_errors_is_refused_whole_and_its_errors_are_logged(
+    upstream: Upstream, serve: Callable[..., Server]
+) -> None:
+    server = serve(config(upstream, "first"))
+    broken = config(upstream, "first", "second") | {"router_settings": {"routing_strategi": "least-busy"}}
+    replace(server.config_path, yaml.safe_dump(broken))
+    until(lambda: "routing_strategi" in server.log())
+    assert "refused" in server.log()
+    assert models(server) == {"first"}
+    replace(server.config_path, yaml.safe_dump(config(upstream, "second")))
+    until(lambda: models(server) == {"second"})
+
+
+def test_a_running_call_finishes_on_the_old_configuration(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(config(upstream, "first"))
+    gate = upstream.gate()
+    upstream.behave("tts-1", gate=gate, chunk_size=64)
+    gate.release()
+    body = {"model": "first", "input": "Hello", "voice": "alloy"}
+    with httpx.stream("POST", server.url + SPEAK, json=body, headers=ASKS) as response:
+        chunks = response.iter_raw()
+        begun = next(chunks)
+        replace(server.config_path, yaml.safe_dump(config(upstream, "second")))
+        until(lambda: models(server) == {"second"})
+        gate.open()
+        whole = begun + b"".join(chunks)
+    upstream.behave("tts-1", gate=None)
+    again = httpx.post(server.url + SPEAK, json=body | {"model": "second"}, headers=ASKS)
+    assert whole == again.content
+
+
+def test_reload_under_load_fails_no_call_and_counters_survive(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(config(upstream, "first", metrics_token="metrics-7f3a9c21d4e8b605"))
+    done = threading.Event()
+    statuses: list[int] = []
+    body = json.dumps({"model": "first", "input": "Hello", "voice": "alloy"})
+
+    def caller() -> None:
+        with httpx.Client(headers=ASKS | {"Content-Type": "application/json"}, timeout=30) as client:
+            while not done.is_set():
+                statuses.append(client.post(server.url + SPEAK, content=body).status_code)
+
+    callers = [threading.Thread(target=caller) for _ in range(8)]
+    for thread in callers:
+        thread.start()
+    try:
+        for turn in range(5):
+            names = ["first", f"turn-{turn}"]
+            replace(server.config_path, yaml.safe_dump(config(upstream, *names, metrics_token="metrics-7f3a9c21d4e8b605")))
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda wanted=set(names): models(server) == wanted)  # type: ignore[misc]
+    finally:
+        done.set()
+        for thread in callers:
+            thread.join()
+    assert set(statuses) == {200}
+    text = httpx.get(server.url + "/metrics", headers=ASKS).text
+    counted = [line for line in text.splitlines() if line.startswith('audio_proxy_requests_total{endpoint="speech"')]
+    assert sum(float(line.rpartition(" ")[2]) for line in counted) == len(statuses)
+
+
+def test_a_missing_file_changes_nothing(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(config(upstream, "first"))
+    os.unlink(server.config_path)
+    server.process.send_signal(signal.SIGHUP)
+    until(lambda: "no such file" in server.log())
+    assert models(server) == {"first"}
