@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from proxy.api.identity import request_id
 from proxy.errors import BadRequest
 
 HEADER_BYTES = 64 * 1024
@@ -52,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         body = error.json()
         reason = "Request Header Fields Too Large" if large else "Bad Request"
         head = f"HTTP/1.1 {error.status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        head += f"x-request-id: {request_id(None).decode('ascii')}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
         self.transport.close()
 

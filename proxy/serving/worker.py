@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -22,6 +23,8 @@ from proxy.telemetry import configure_logging
 
 #: Longer than the idle time of common load balancers (60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
+#: New container objects between two looks for garbage; Python's 700 costs a twelfth of the throughput.
+GARBAGE_THRESHOLD = 20_000
 
 Stop = Callable[[], object]
 """Ends a server in good order; may be called from any thread."""
@@ -43,6 +46,7 @@ def run_worker(
     configure_logging(general.log_format, general.log_level)
     site = Site(file.config)
     server = Server(_uvicorn_config(site, options, int(general.shutdown_timeout)), site, file, ready, watch=watch)
+    _tune_garbage_collection()
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -127,6 +131,13 @@ class Server(uvicorn.Server):
                 self._told_to_reload.clear()
                 if await asyncio.to_thread(self._file.reload):
                     self._site.replace(self._file.config)
+
+
+def _tune_garbage_collection() -> None:
+    """What was made at the start stays; what calls leave behind has few cycles, so looking for them can be rarer."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

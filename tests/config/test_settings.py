@@ -92,6 +92,8 @@ def test_defaults_of_the_server(general: Callable[..., Config]) -> None:
         "drain_delay": 0,
         "shutdown_timeout": 25,
         "max_concurrent_streams": 1000,
+        "health_check_interval": None,
+        "expose_deployment": True,
         "log_format": "auto",
         "log_level": "info",
     }

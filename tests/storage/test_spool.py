@@ -1,0 +1,141 @@
+"""Uploads on their way: small ones in memory, large ones in an unlinked file, all under one quota."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.errors import Overloaded
+from proxy.storage.spool import BLOCK, Spool, SpoolRoom
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[SpoolRoom]:
+    room = SpoolRoom(limit=16 * BLOCK, directory=str(tmp_path))
+    yield room
+    room.close()
+
+
+async def fill(spool: Spool, *pieces: bytes) -> None:
+    for piece in pieces:
+        spool.write(memoryview(piece))
+        await spool.settle()
+    await spool.finish()
+
+
+async def read(spool: Spool) -> bytes:
+    return b"".join([bytes(chunk) async for chunk in spool.chunks()])
+
+
+def test_a_small_upload_touches_no_disk(room: SpoolRoom, tmp_path: Path) -> None:
+    async def main() -> None:
+        spool = room.open("a.wav", "audio/wav")
+        await fill(spool, b"ab", b"cd")
+        assert (spool.fileno(), await read(spool), spool.head(3)) == (None, b"abcd", b"abc")
+        spool.close()
+
+    asyncio.run(main())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_large_upload_lies_in_an_unlinked_file_of_mode_0600(room: SpoolRoom, tmp_path: Path) -> None:
+    async def main() -> None:
+        spool = room.open("a.wav", "audio/wav")
+        content = os.urandom(3 * BLOCK + 17)
+        await fill(spool, *(content[at : at + 70_000] for at in range(0, len(content), 70_000)))
+        descriptor = spool.fileno()
+        assert descriptor is not None
+        found = os.fstat(descriptor)
+        assert (found.st_nlink, stat.S_IMODE(found.st_mode), found.st_size) == (0, 0o600, len(content))
+        assert not list(tmp_path.iterdir())
+        assert spool.head(9) == content[:9]
+        assert await read(spool) == content
+        assert await read(spool) == content, "it can be read again from the beginning"
+        spool.close()
+
+    asyncio.run(main())
+
+
+def test_the_quota_counts_all_spools_and_is_given_back(room: SpoolRoom) -> None:
+    async def main() -> None:
+        first, second = room.open("a", "x"), room.open("b", "x")
+        await fill(first, bytes(15 * BLOCK))
+        with pytest.raises(Overloaded) as caught:
+            await fill(second, bytes(2 * BLOCK))
+        assert (caught.value.status, caught.value.retry_after) == (503, 5)
+        first.close()
+        first.close()
+        await fill(second, bytes(2 * BLOCK))
+        assert room.used == 2 * BLOCK
+        second.close()
+        assert room.used == 0
+
+    asyncio.run(main())
+
+
+def test_a_full_disk_is_503(room: SpoolRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("proxy.storage.spool._write_all", full)
+
+    async def main() -> None:
+        spool = room.open("a", "x")
+        with pytest.raises(Overloaded, match="cannot store"):
+            await fill(spool, bytes(2 * BLOCK))
+        spool.close()
+
+    asyncio.run(main())
+
+
+def test_a_missing_folder_is_503() -> None:
+    async def main() -> None:
+        room = SpoolRoom(limit=16 * BLOCK, directory="/does/not/exist")
+        spool = room.open("a", "x")
+        with pytest.raises(Overloaded):
+            await fill(spool, bytes(2 * BLOCK))
+        spool.close()
+        room.close()
+
+    asyncio.run(main())
+
+
+def test_closing_while_a_thread_writes_closes_the_file_after_it(room: SpoolRoom) -> None:
+    async def main() -> None:
+        spool = room.open("a", "x")
+        await fill(spool, bytes(2 * BLOCK))
+        descriptor = spool.fileno()
+        assert descriptor is not None
+        spool.write(memoryview(bytes(8 * BLOCK)))
+        writing = asyncio.create_task(spool.settle())
+        await asyncio.sleep(0)
+        writing.cancel()
+        spool.close()
+        await asyncio.gather(writing, return_exceptions=True)
+        await asyncio.to_thread(room.close)
+
+    asyncio.run(main())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, BLOCK), max_size=8), st.randoms())
+def test_any_pieces_come_back_as_they_were(sizes: list[int], random: object) -> None:
+    async def main() -> None:
+        room = SpoolRoom(limit=64 * BLOCK)
+        spool = room.open("a", "x")
+        pieces = [bytes([index]) * size for index, size in enumerate(sizes)]
+        await fill(spool, *pieces)
+        assert await read(spool) == b"".join(pieces)
+        assert spool.size == sum(sizes)
+        spool.close()
+        room.close()
+
+    asyncio.run(main())
