@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -52,12 +52,19 @@ class Answer:
     Whoever holds an answer closes it, on every path.
     """
 
-    __slots__ = ("_response", "attempt", "content_type", "first", "on_end", "rest")
+    __slots__ = ("_encoder", "_response", "attempt", "content_type", "first", "on_end", "rest")
 
     def __init__(
-        self, response: httpx.Response, content_type: str, first: bytes, rest: AsyncIterator[bytes] | None = None
+        self,
+        response: httpx.Response,
+        content_type: str,
+        first: bytes,
+        rest: AsyncIterator[bytes] | None = None,
+        encoder: AsyncGenerator[bytes] | None = None,
     ) -> None:
         self._response = response
+        #: What changes the format on the way; it holds a process until it is closed.
+        self._encoder = encoder
         self.content_type = content_type
         self.first = first
         self.rest = rest
@@ -81,9 +88,15 @@ class Answer:
     async def aclose(self, error: BaseException | None = None) -> None:
         on_end, self.on_end = self.on_end, _nobody_listens
         try:
-            await self._response.aclose()
+            if self._encoder is not None:
+                if isinstance(self.rest, AsyncGenerator):
+                    await self.rest.aclose()
+                await self._encoder.aclose()
         finally:
-            on_end(error)
+            try:
+                await self._response.aclose()
+            finally:
+                on_end(error)
 
 
 def _nobody_listens(_: BaseException | None) -> None:
@@ -111,14 +124,14 @@ class Calls:
             if described.events:
                 return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
             came = _audio_format(described, first, response)
-            wanted = request.response_format
+            wanted, encoder = request.response_format, None
             if wanted in SPEECH_FORMATS and came in SPEECH_FORMATS and (came, described.rate) != (wanted, SPEECH_RATE):
-                chunks = self._changed(came, wanted, described.rate, _joined(first, chunks))
+                chunks = encoder = self._changed(came, wanted, described.rate, _joined(first, chunks))
                 first = await _first(chunks)
                 came = wanted
             if request.stream_format == "sse":
-                return Answer(response, sse.CONTENT_TYPE, sse.audio_delta(first), _as_events(chunks))
-            return Answer(response, _content_type(came, response), first, chunks)
+                return Answer(response, sse.CONTENT_TYPE, sse.audio_delta(first), _as_events(chunks), encoder)
+            return Answer(response, _content_type(came, response), first, chunks, encoder)
         except BaseException:
             await response.aclose()
             raise
@@ -149,7 +162,7 @@ class Calls:
             await response.aclose()
             raise
 
-    def _changed(self, came: str, wanted: str, rate: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def _changed(self, came: str, wanted: str, rate: int, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The audio in the format that the caller wants; ``rate`` matters where it comes as pcm."""
         if came == "pcm":
             return codec.encode(self._encoders, chunks, source=codec.PcmFormat(rate), target=wanted)

@@ -9,8 +9,8 @@ from typing import Literal, cast
 
 from starlette.types import Receive, Scope, Send
 
+from proxy import parse
 from proxy.accounting.keys import Keys
-from proxy.api import parse
 from proxy.api.exchange import Bounds, Exchange, Header
 from proxy.api.forms import FormReader
 from proxy.calls import Answer

@@ -24,6 +24,8 @@ SAMPLES, ENOUGH_SAMPLES = 200, 20
 #: Seconds that a deployment rests whose key is refused or whose quota is used up.
 LONG_REST = 600.0
 LONGEST_REST = 3600.0
+#: Why a deployment is out: no call to it can go well before somebody mends something.
+OUT = frozenset({UpstreamCredentials.kind, "insufficient_quota"})
 
 
 @dataclass(slots=True)
@@ -73,6 +75,10 @@ class Fleet:
         standing = self[deployment]
         return self.clock() < standing.rests_until or standing.trial is not None
 
+    def out(self, deployment: str) -> bool:
+        """Whether it rests because its key is refused or its quota is used up."""
+        return self[deployment].why in OUT and self.rests(deployment)
+
     def asked_last_minute(self, deployment: str) -> int:
         asked, since = self[deployment].asked, self.clock() - MINUTE
         while asked and asked[0] <= since:
@@ -114,8 +120,10 @@ class Fleet:
         if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
             return
         standing = self[deployment]
-        if isinstance(error, UpstreamCredentials) or error.code == "insufficient_quota":
-            self.rest(deployment, max(LONG_REST, cooldown), str(error.code))
+        if isinstance(error, UpstreamCredentials):
+            self.rest(deployment, max(LONG_REST, cooldown), error.kind)
+        elif error.code == "insufficient_quota":
+            self.rest(deployment, max(LONG_REST, cooldown), "insufficient_quota")
         elif isinstance(error, UpstreamRateLimited):
             self.rest(deployment, cooldown if error.retry_after is None else error.retry_after, str(error.code))
         elif standing.trial is attempt:
@@ -129,17 +137,22 @@ class Fleet:
                 self.rest(deployment, cooldown, error.kind)
 
     def rest(self, deployment: str, seconds: float, why: str) -> None:
-        standing = self[deployment]
+        """A longer rest goes on; the alarm is raised once for each reason."""
+        standing, now = self[deployment], self.clock()
         seconds = min(seconds, LONGEST_REST)
-        standing.rests_until = self.clock() + seconds
-        standing.on_trial, standing.trial, standing.why = True, None, why
+        standing.on_trial, standing.trial = True, None
         standing.fails.clear()
-        self._alarm(deployment, why, seconds)
+        if now + seconds <= standing.rests_until:
+            return
+        known = now < standing.rests_until and standing.why == why
+        standing.rests_until, standing.why = now + seconds, why
+        if not known:
+            self._alarm(deployment, why, seconds)
 
     def recovered(self, deployment: str) -> None:
         """A probe succeeded: the deployment is fully back."""
         standing = self[deployment]
-        standing.rests_until, standing.on_trial, standing.trial = 0.0, False, None
+        standing.rests_until, standing.on_trial, standing.trial, standing.why = 0.0, False, None, ""
         standing.fails.clear()
 
 

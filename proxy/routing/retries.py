@@ -36,9 +36,14 @@ def may_fall_back(error: ProxyError) -> bool:
     return error.retryable or (isinstance(error, UpstreamRejected) and error.code in CONTENT_POLICY)
 
 
-def pause(settings: RouterSettings, error: ProxyError, attempt: int) -> float:
-    """Seconds before attempt ``attempt`` (1 is the second one): jittered and growing; none for a refused key."""
-    if isinstance(error, UpstreamCredentials | UpstreamRateLimited):
+def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, again: bool) -> float:
+    """Seconds after attempt ``attempt``, counted from 1: jittered and growing; none for a refused key.
+
+    ``again``: only deployments are left that were asked already. Else the next one need not wait for a rate limit.
+    """
+    if isinstance(error, UpstreamCredentials):
+        return 0.0
+    if isinstance(error, UpstreamRateLimited) and not again:
         return settings.retry_after
     backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
     return max(settings.retry_after, backoff * random.uniform(0.5, 1.0))  # noqa: S311

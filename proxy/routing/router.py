@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from time import perf_counter
+from typing import Any
 
 from proxy.calls import Answer, Line
 from proxy.config import RouterSettings
@@ -62,7 +64,8 @@ class Router:
             try:
                 answer = await self._in_group(able[name], ask, call, wishes, deadline)
             except ProxyError as error:
-                failure = error
+                # A limit of our own must not hide what a vendor said.
+                failure = error if failure is None or not isinstance(error, RateLimited) else failure
                 if not retries.may_fall_back(error) or _over(deadline):
                     break
             else:
@@ -76,39 +79,46 @@ class Router:
     async def _in_group(
         self, lines: Sequence[Line], ask: Ask, call: Call, wishes: Wishes, deadline: float | None
     ) -> Answer:
+        """Raises RateLimited where every deployment is at a limit of the configuration, else the last error."""
         tries: Counter[str] = Counter()
-        for attempt in range(1, 1_000):
-            line = self._pick(lines, tries)
+        failure: ProxyError = RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
+        attempt = 0
+        while candidates := self._candidates(lines, tries):
+            attempt += 1
             try:
-                return await self._asked(line, lines, tries, ask, call, deadline)
+                return await self._asked(self._best(candidates, tries), lines, tries, ask, call, deadline)
             except UpstreamError as error:
-                if attempt > retries.allowed(self._settings, error, wishes.num_retries) or _over(deadline):
-                    raise
-                if not self._candidates(lines, tries):
-                    raise
-                await self._sleep(retries.pause(self._settings, error, attempt))
-        raise AssertionError("unreachable")
+                failure = error
+            if attempt > retries.allowed(self._settings, failure, wishes.num_retries):
+                break
+            left = self._candidates(lines, tries)
+            again = all(tries[line.deployment.id] for line in left)
+            pause = retries.pause(self._settings, failure, attempt, again=again)
+            if not left or (deadline is not None and perf_counter() + pause >= deadline):
+                break
+            await self._sleep(pause)
+        raise failure
 
     # -- which one -----------------------------------------------------------------------------------------------------
 
-    def _pick(self, lines: Sequence[Line], tries: Counter[str]) -> Line:
-        """The next deployment to ask; raises RateLimited where every one is at a limit of the configuration."""
-        candidates = self._candidates(lines, tries)
-        if not candidates:
-            raise RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
-        if len(candidates) == 1:
-            return candidates[0]
-        return min(candidates, key=lambda line: self._position(line, tries))
+    def _best(self, candidates: Sequence[Line], tries: Counter[str]) -> Line:
+        return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda line: self._position(line, tries))
 
     def _candidates(self, lines: Sequence[Line], tries: Counter[str]) -> list[Line]:
-        return [line for line in lines if self._has_room(line) and not _worn_out(line, tries)]
+        return [line for line in lines if self._has_room(line) and not self._worn_out(line, tries)]
 
-    def _position(self, line: Line, tries: Counter[str]) -> tuple[bool, int, float, float]:
-        """Rested ones first, then those not yet tried, then by ``order``, then by the strategy."""
+    def _position(self, line: Line, tries: Counter[str]) -> tuple[bool, int, bool, float, float, float]:
+        """By ``order``, then by the strategy, then by chance; but what this call has tried comes after what rests, for
+        the others may have been unlucky, and before what is out for good."""
         deployment = line.deployment
-        rests = self._fleet.rests(deployment.id)
+        out, rests = self._fleet.out(deployment.id), self._fleet.rests(deployment.id)
         order = float("inf") if deployment.order is None else deployment.order
-        return rests, tries[deployment.id], order, self._strategy.rank(line)
+        return out, tries[deployment.id], rests, order, self._strategy.rank(line), random.random()  # noqa: S311
+
+    def _worn_out(self, line: Line, tries: Counter[str]) -> bool:
+        """It has had its retries in this call, or nothing can come of another one."""
+        most, tried = line.deployment.max_retries, tries[line.deployment.id]
+        return tried > 0 and ((most is not None and tried > most) or self._fleet.out(line.deployment.id))
 
     def _has_room(self, line: Line) -> bool:
         deployment = line.deployment
@@ -135,18 +145,24 @@ class Router:
         after = self._settings.hedge_after
         return self._fleet[line.deployment.id].percentile_95() if after == "p95" else after
 
-    async def _attempt(self, line: Line, tries: Counter[str], ask: Ask, call: Call, deadline: float | None) -> Answer:
+    def _attempt(
+        self, line: Line, tries: Counter[str], ask: Ask, call: Call, deadline: float | None
+    ) -> Coroutine[Any, Any, Answer]:
+        """Counted from here on, and not from the first step of a task: limits and trials hold in between, too."""
         deployment = line.deployment
         attempt = Attempt(deployment.id, deployment.vendor, asked=perf_counter())
         call.attempts.append(attempt)
         tries[deployment.id] += 1
         self._fleet.began(deployment.id, attempt, counted=deployment.rpm is not None)
+        return self._outcome(line, attempt, ask, deadline)
+
+    async def _outcome(self, line: Line, attempt: Attempt, ask: Ask, deadline: float | None) -> Answer:
         try:
             answer = await ask(line, attempt, None if deadline is None else deadline - attempt.asked)
         except BaseException as error:
             self._over(line, attempt, error)
             raise
-        self._fleet.answered(deployment.id, attempt)
+        self._fleet.answered(line.deployment.id, attempt)
         answer.attempt = attempt
         answer.on_end = lambda error: self._over(line, attempt, error)
         return answer
@@ -175,6 +191,7 @@ class Router:
         deadline: float | None,
     ) -> Answer:
         """The first of two that answers; the other one is cancelled, and an answer that came too late is closed."""
+        won: Answer | None = None
         running = {asyncio.ensure_future(self._attempt(first, tries, ask, call, deadline))}
         try:
             done, _ = await asyncio.wait(running, timeout=patience)
@@ -190,29 +207,36 @@ class Router:
                     failure = task.exception()
                     if failure is None:
                         running |= done - {task}
-                        return task.result()
+                        won = task.result()
+                        return won
             assert failure is not None  # noqa: S101
             raise failure
         finally:
-            await _let_go(running)
+            if running:
+                await _let_go(running, won)
 
     def _second(self, first: Line, lines: Sequence[Line], tries: Counter[str]) -> Line | None:
         others = [line for line in self._candidates(lines, tries) if line is not first]
         others = [line for line in others if not self._fleet.rests(line.deployment.id)]
-        return min(others, key=lambda line: self._position(line, tries)) if others else None
+        return self._best(others, tries) if others else None
 
 
-async def _let_go(tasks: Collection[asyncio.Future[Answer]]) -> None:
+async def _let_go(tasks: Collection[asyncio.Future[Answer]], won: Answer | None) -> None:
+    """End the attempts that are not wanted any more; if this call is ended meanwhile, ``won`` is not, either."""
+    try:
+        await asyncio.shield(_ended(tasks))
+    except asyncio.CancelledError:
+        if won is not None:
+            await won.aclose()
+        raise
+
+
+async def _ended(tasks: Collection[asyncio.Future[Answer]]) -> None:
     for task in tasks:
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Answer):
             await outcome.aclose()
-
-
-def _worn_out(line: Line, tries: Counter[str]) -> bool:
-    most = line.deployment.max_retries
-    return most is not None and tries[line.deployment.id] > most
 
 
 def _over(deadline: float | None) -> bool:

@@ -7,8 +7,8 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -122,7 +122,7 @@ class Speech:
             raise BadRequest("The speech was closed before it was read to its end.", code="stream_closed")
 
     def _warn_if_open(self) -> None:
-        if not self._closed:
+        if not getattr(self, "_closed", True):
             warnings.warn(f"{self!r} was not closed", ResourceWarning, stacklevel=2, source=self)
 
 
@@ -221,7 +221,7 @@ async def read_whole(answer: Answer, attempt: Attempt) -> Speech:
         content = b"".join([chunk async for chunk in chunks_of(answer)])
         return Speech(answer.content_type, headers_of(answer, attempt), content)
     finally:
-        await close(answer)
+        await answer.aclose()
 
 
 async def chunks_of(answer: Answer) -> AsyncIterator[bytes]:
@@ -230,15 +230,6 @@ async def chunks_of(answer: Answer) -> AsyncIterator[bytes]:
     if answer.rest is not None:
         async for chunk in answer.rest:
             yield chunk
-
-
-async def close(answer: Answer) -> None:
-    """Also what changes its format on the way."""
-    try:
-        if isinstance(answer.rest, AsyncGenerator):
-            await answer.rest.aclose()
-    finally:
-        await answer.aclose()
 
 
 def headers_of(answer: Answer, attempt: Attempt) -> httpx.Headers:
@@ -258,8 +249,9 @@ def _usage(content_type: str, data: bytes) -> dict[str, Any] | None:
         return None
     for line in data.splitlines():
         if line.startswith(b"data:") and b'"speech.audio.done"' in line:
-            event = json.loads(line[5:])
-            return event.get("usage") if isinstance(event, dict) else None
+            with suppress(ValueError):
+                usage = json.loads(line[5:]).get("usage")
+                return usage if isinstance(usage, dict) else None
     return None
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+_NONE: Final[Mapping[str, Any]] = {}
 
 
 class Document(SimpleNamespace):
     """A JSON object. ``model_dump()`` gives it back as dicts and lists."""
 
-    def __init__(self, members: Mapping[str, Any]) -> None:
+    def __init__(self, members: Mapping[str, Any] = _NONE) -> None:
         super().__init__(**{name: _wrapped(value) for name, value in members.items()})
 
     def model_dump(self) -> dict[str, Any]:

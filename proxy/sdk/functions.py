@@ -25,13 +25,13 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 import httpx
 from anyio.from_thread import start_blocking_portal
 
-from proxy.api import parse
+from proxy import parse
 from proxy.calls import Answer, Calls, Line
 from proxy.errors import BadRequest, ProxyError, UpstreamInvalid
 from proxy.records import Attempt, Mode, SpeechRequest, TranscriptionRequest
 from proxy.routing import fitness
 from proxy.sdk import target
-from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, close, read_whole
+from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, read_whole
 from proxy.sdk.clients import Client
 from proxy.sdk.documents import Transcription
 from proxy.sdk.files import File, opened
@@ -53,7 +53,7 @@ class Options(TypedDict, total=False):
     api_key: str | None
     organization: str | None
     project: str | None
-    max_retries: int
+    max_retries: int | None
     timeout: float | None
     client: Client | None
     optional_params: Mapping[str, Any] | None
@@ -108,8 +108,8 @@ async def aspeech(
     async with AsyncExitStack() as stack:
         calls = await open_calls(stack, line, settings.client)
         if not stream:
-            return await repeated(partial(_spoken, calls, line, request), settings.max_retries)
-        answer, attempt = await repeated(partial(_speaking, calls, line, request), settings.max_retries)
+            return await repeated(partial(_spoken, calls, line, request), _retries(line))
+        answer, attempt = await repeated(partial(_speaking, calls, line, request), _retries(line))
         stack.push_async_callback(close, answer)
         return AsyncStream(answer, attempt, stack.pop_all())
 
@@ -139,11 +139,15 @@ async def _spoken(calls: Calls, line: Line, request: SpeechRequest) -> Speech:
 
 def _speech_request(document: Mapping[str, Any]) -> SpeechRequest:
     """Checked as the HTTP entrance checks it."""
+    members = [_member(name, value) for name, value in document.items() if value is not None]
+    return parse.speech_request(b"{" + b",".join(members) + b"}")
+
+
+def _member(name: str, value: Any) -> bytes:
     try:
-        body = json.dumps({name: value for name, value in document.items() if value is not None}, ensure_ascii=False)
-        return parse.speech_request(body.encode())
+        return json.dumps(name).encode() + b":" + json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise BadRequest(f"The arguments cannot be sent as JSON: {error}.", code="invalid_type") from error
+        raise BadRequest(f"'{name}' cannot be sent as JSON: {error}.", param=name, code="invalid_type") from error
 
 
 # -- transcription and translation -------------------------------------------------------------------------------------
@@ -235,7 +239,7 @@ async def _transcript(model: str, file: File, task: Task, options: Mapping[str, 
         line = target.line(model, _MODES[task], settings)
         _raise(fitness.transcription(line, request))
         calls = await open_calls(stack, line, settings.client)
-        return await repeated(partial(_written, calls, line, request), settings.max_retries)
+        return await repeated(partial(_written, calls, line, request), _retries(line))
 
 
 async def _written(calls: Calls, line: Line, request: TranscriptionRequest) -> Transcription | str:
@@ -247,7 +251,7 @@ async def _written(calls: Calls, line: Line, request: TranscriptionRequest) -> T
             return Transcription(json.loads(answer.first))
         return answer.first.decode("utf-8", "replace")
     finally:
-        await close(answer)
+        await answer.aclose()
 
 
 def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -303,6 +307,10 @@ def _blocking(ask: Callable[[], Awaitable[R]]) -> R:
 
 def _attempt(line: Line) -> Attempt:
     return Attempt(line.deployment.id, line.deployment.vendor, perf_counter())
+
+
+def _retries(line: Line) -> int:
+    return line.deployment.max_retries or 0
 
 
 def _raise(objection: ProxyError | None) -> None:

@@ -32,7 +32,8 @@ class Settings:
     api_key: str | None = None
     organization: str | None = None
     project: str | None = None
-    max_retries: int = MAX_RETRIES
+    #: None: the usual number.
+    max_retries: int | None = None
     #: Seconds for one attempt; None: a day.
     timeout: float | None = TIMEOUT
     client: Client | None = None
@@ -42,18 +43,13 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
     """Raises BadRequest or ModelNotFound for what cannot be called, Unauthorized where the vendor's key is missing."""
     vendor_name, name = _vendor_and_model(model, settings.api_base)
     vendor = VENDORS[vendor_name]
-    environment = Environment(os.environ)
-    base, key = settings.api_base or None, settings.api_key or None
-    variable = vendor.key_variable
-    if base is None and BASE_VARIABLES.get(vendor_name, "") in environment:
-        base = environment[BASE_VARIABLES[vendor_name]]
-        key = key or environment.get(variable or "")
     if vendor.closed and name not in vendor.models:
         raise ModelNotFound(f"{vendor_name} has no model '{name}'; it has: {', '.join(vendor.models)}.")
-    if variable is not None and base is None and key is None and variable not in environment:
-        raise Unauthorized(
-            f"There is no key for {vendor_name}: set the variable {variable} or pass api_key.", param="api_key"
-        )
+    environment = Environment(os.environ)
+    base, key = settings.api_base or None, settings.api_key or None
+    if base is None:
+        base = environment.get(BASE_VARIABLES.get(vendor_name, ""))
+        key = key or _usual_key(vendor_name, vendor.key_variable, environment, needed=base is None)
     deployment = _deployment(
         group=model,
         vendor=vendor_name,
@@ -63,7 +59,7 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
         api_key=key,
         organization=settings.organization,
         project=settings.project,
-        max_retries=settings.max_retries,
+        max_retries=MAX_RETRIES if settings.max_retries is None else settings.max_retries,
         timeout=_LONGEST_TIMEOUT if settings.timeout is None else settings.timeout,
     )
     bound = Line(deployment, vendor.bind(deployment, environment))
@@ -71,6 +67,16 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
         can = ", ".join(sorted(bound.adapter.capabilities.modes))
         raise BadRequest(f"The model '{model}' cannot serve {mode}; it can: {can}.", param="model")
     return bound
+
+
+def _usual_key(vendor: str, variable: str | None, environment: Environment, *, needed: bool) -> str | None:
+    """It goes to the vendor's own server, or to the one that the environment names beside it."""
+    key = environment.get(variable) if variable is not None else None
+    if key is None and variable is not None and needed:
+        raise Unauthorized(
+            f"There is no key for {vendor}: set the variable {variable} or pass api_key.", param="api_key"
+        )
+    return key
 
 
 def _vendor_and_model(model: str, api_base: str | None) -> tuple[str, str]:
