@@ -110,7 +110,7 @@ async def aspeech(
         if not stream:
             return await repeated(partial(_spoken, calls, line, request), _retries(line))
         answer, attempt = await repeated(partial(_speaking, calls, line, request), _retries(line))
-        stack.push_async_callback(close, answer)
+        stack.push_async_callback(answer.aclose)
         return AsyncStream(answer, attempt, stack.pop_all())
 
 
