@@ -93,7 +93,7 @@ def test_a_running_call_finishes_on_the_old_configuration(upstream: Upstream, se
 
 
 def test_reload_under_load_fails_no_call_and_counters_survive(upstream: Upstream, serve: Callable[..., Server]) -> None:
-    server = serve(config(upstream, "first", metrics_token="metrics-7f3a9c21d4e8b605"))
+    server = serve(config(upstream, "first"))
     done = threading.Event()
     statuses: list[int] = []
     body = json.dumps({"model": "first", "input": "Hello", "voice": "alloy"})
@@ -109,7 +109,7 @@ def test_reload_under_load_fails_no_call_and_counters_survive(upstream: Upstream
     try:
         for turn in range(5):
             names = ["first", f"turn-{turn}"]
-            replace(server.config_path, yaml.safe_dump(config(upstream, *names, metrics_token="metrics-7f3a9c21d4e8b605")))
+            replace(server.config_path, yaml.safe_dump(config(upstream, *names)))
             server.process.send_signal(signal.SIGHUP)
             until(lambda wanted=set(names): models(server) == wanted)  # type: ignore[misc]
     finally:
