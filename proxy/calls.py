@@ -14,8 +14,9 @@ from proxy.audio import codec, formats, transcript
 from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.audio.pool import Pool
+from proxy.audio.probe import probe
 from proxy.config import Deployment
-from proxy.errors import UpstreamInvalid
+from proxy.errors import InvalidAudio, UpstreamInvalid
 from proxy.providers import sse
 from proxy.providers.base import (
     Adapter,
@@ -24,7 +25,7 @@ from proxy.providers.base import (
     TranscriptDecoder,
     WholeTranscript,
 )
-from proxy.records import Attempt, SpeechRequest, TranscriptionRequest
+from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
@@ -104,11 +105,12 @@ def _nobody_listens(_: BaseException | None) -> None:
 
 
 class Calls:
-    """Makes attempts. ``encoders`` are the workers that change audio from one format to another."""
+    """Makes attempts. ``encoders`` are the workers that change the audio of answers, ``readers`` read uploads."""
 
-    def __init__(self, upstream: Upstream, encoders: Pool) -> None:
+    def __init__(self, upstream: Upstream, encoders: Pool, readers: Pool) -> None:
         self._upstream = upstream
         self._encoders = encoders
+        self._readers = readers
 
     async def speech(self, line: Line, request: SpeechRequest, attempt: Attempt, left: float | None = None) -> Answer:
         """Raises a ProxyError where no first byte of audio came; later ``rest`` raises where the stream breaks."""
@@ -161,6 +163,15 @@ class Calls:
         except BaseException:
             await response.aclose()
             raise
+
+    async def seconds_of(self, file: Upload) -> float | None:
+        """How long the audio is; None where it cannot be read, which is for the upstream to say."""
+        descriptor = file.fileno()
+        try:
+            found = await probe(self._readers, file.getbuffer() if descriptor is None else descriptor)
+        except InvalidAudio:
+            return None
+        return found.duration
 
     def _changed(self, came: str, wanted: str, rate: int, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The audio in the format that the caller wants; ``rate`` matters where it comes as pcm."""

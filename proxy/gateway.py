@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 
 from proxy.calls import Answer, Calls, Line
@@ -40,6 +41,8 @@ class Gateway:
 
     async def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
         chain = self._chain(request.model, request.mode, call, wishes)
+        if fitness.length_matters(chain, request):
+            request = replace(request, seconds=await self._calls.seconds_of(request.file))
 
         async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
             return await self._calls.transcription(line, request, attempt, left)

@@ -84,8 +84,13 @@ def transcription_request(
         temperature=_number("temperature", single.get("temperature") or None),
         stream=_boolean("stream", single.get("stream", "")),
         chunking_strategy=strategy or single.get("chunking_strategy") or None,
+        languages=tuple(arrays["languages"]),
+        keywords=tuple(arrays["keywords"]),
+        include=tuple(arrays["include"]),
+        timestamp_granularities=tuple(arrays["timestamp_granularities"]),
+        known_speaker_names=tuple(arrays["known_speaker_names"]),
+        known_speaker_references=tuple(arrays["known_speaker_references"]),
         extra=tuple(extra),
-        **{name: tuple(values) for name, values in arrays.items()},
     )
 
 

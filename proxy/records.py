@@ -44,8 +44,11 @@ class Upload(Protocol):
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes from the beginning, as often as asked for."""
 
-    def head(self, count: int) -> bytes:
-        """The first ``count`` bytes (at most 64 KiB), without touching the disk."""
+    def fileno(self) -> int | None:
+        """The descriptor of the file; None where the upload is in memory."""
+
+    def getbuffer(self) -> bytes | bytearray | memoryview:
+        """The whole upload, where ``fileno`` is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class TranscriptionRequest:
     chunking_strategy: str | Mapping[str, str] | None = None
     known_speaker_names: tuple[str, ...] = ()
     known_speaker_references: tuple[str, ...] = ()
+    #: How long the audio is, where somebody had to know.
+    seconds: float | None = None
     #: Form fields that OpenAI's API does not have, in the caller's order.
     extra: tuple[tuple[str, str], ...] = ()
 

@@ -53,7 +53,7 @@ class Resources:
         self._readers, self._encoders = Pool(), Pool(size=ENCODERS)
         mounts = {"http": self._transport, "https": self._transport, "local": LocalTransport(self._readers)}
         self._upstream = Upstream(mounts)
-        self.calls = Calls(self._upstream, self._encoders)
+        self.calls = Calls(self._upstream, self._encoders, self._readers)
         self.telemetry = Telemetry(lambda: self._transport.in_flight)
         self.fleet = Fleet(alarm=self.telemetry.rests)
         self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)

@@ -44,6 +44,8 @@ _ENCODERS: Final[dict[str, tuple[str, dict[str, str], str, dict[str, str], int |
     "aac": ("adts", {}, "aac", {}, 96_000),
     "flac": ("flac", {}, "flac", {"frame_size": "1152"}, None),
 }
+#: Before version 19, PyAV refuses files whose tags are not UTF-8 unless told so here; since then it reads them always.
+_ANY_TAGS: Final[dict[str, Any]] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 _OPUS_RATE: Final = 48_000
 _LONGEST_PACKET_SECONDS: Final = 30
 _WARM_UP_RATE: Final = 24_000
@@ -81,8 +83,8 @@ def open_input(
             format=DEMUXERS[container],
             options=options,
             io_open=_refuse_to_open,
-            metadata_errors="ignore",
             buffer_size=4096 if live else 65536,
+            **_ANY_TAGS,
         )
     except (av.error.FFmpegError, ValueError) as error:
         raise Refused("The file cannot be read as audio; it may be damaged or incomplete.") from error

@@ -91,6 +91,10 @@ class Capabilities:
     #: Whether ``stream=true`` is answered with server-sent events.
     streams: bool = True
     max_file_mb: float | None = None
+    #: Seconds of audio in one upload.
+    max_seconds: float | None = None
+    #: ISO-639-1 codes of the languages that are transcribed.
+    languages: tuple[str, ...] | None = None
     voices: tuple[str, ...] | None = None
     #: ISO date on which the vendor ends the model.
     shutdown_date: str | None = None

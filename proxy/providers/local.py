@@ -34,7 +34,9 @@ MODELS: Mapping[str, Capabilities] = {
         modes=frozenset({Mode.SPEECH}), speed=(0.25, 4.0), formats=("pcm",), sse=False, voices=VOICES
     ),
     "pocketsphinx": Capabilities(
-        modes=frozenset({Mode.TRANSCRIPTION}), response_formats=("json", "text", "srt", "verbose_json", "vtt")
+        modes=frozenset({Mode.TRANSCRIPTION}),
+        response_formats=("json", "text", "srt", "verbose_json", "vtt"),
+        languages=("en",),
     ),
 }
 

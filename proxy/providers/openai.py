@@ -46,6 +46,7 @@ TRANSCRIPTION = Capabilities(
     max_file_mb=25,
     shutdown_date="2027-02-26",
 )
+GPT_4O = replace(TRANSCRIPTION, max_seconds=1400)
 WHISPER = replace(
     TRANSCRIPTION,
     modes=frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION}),
@@ -58,11 +59,11 @@ MODELS: Mapping[str, Capabilities] = {
     "gpt-4o-mini-tts": SPEECH,
     "gpt-4o-mini-tts-2025-12-15": SPEECH,
     "whisper-1": WHISPER,
-    "gpt-4o-transcribe": TRANSCRIPTION,
-    "gpt-4o-mini-transcribe": TRANSCRIPTION,
-    "gpt-4o-mini-transcribe-2025-12-15": TRANSCRIPTION,
-    "gpt-4o-mini-transcribe-2025-03-20": replace(TRANSCRIPTION, shutdown_date="2027-01-20"),
-    "gpt-4o-transcribe-diarize": replace(TRANSCRIPTION, response_formats=("json", "text", "diarized_json")),
+    "gpt-4o-transcribe": GPT_4O,
+    "gpt-4o-mini-transcribe": GPT_4O,
+    "gpt-4o-mini-transcribe-2025-12-15": GPT_4O,
+    "gpt-4o-mini-transcribe-2025-03-20": replace(GPT_4O, shutdown_date="2027-01-20"),
+    "gpt-4o-transcribe-diarize": replace(GPT_4O, response_formats=("json", "text", "diarized_json")),
     "gpt-transcribe": replace(TRANSCRIPTION, shutdown_date=None),
 }
 

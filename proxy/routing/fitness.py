@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from proxy.audio.formats import SPEECH_FORMATS
+from proxy.audio.languages import language_code
 from proxy.calls import Line, with_voice
 from proxy.errors import BadRequest, FileTooLarge, ProxyError, UnsupportedValue
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
@@ -60,6 +62,14 @@ def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | Non
     limit = file_limit(line)
     if limit is not None and request.file.size > limit * MEGABYTE:
         return file_too_large(limit, passed=request.file.size)
+    if can.max_seconds is not None and request.seconds is not None and request.seconds > can.max_seconds:
+        return BadRequest(
+            f"The audio has {request.seconds:.0f} seconds; '{request.model}' takes at most {can.max_seconds:g}.",
+            param="file",
+            code="audio_too_long",
+        )
+    if can.languages is not None and request.language and language_code(request.language) not in can.languages:
+        return _one_of("language", request.language, can.languages, request.model)
     if request.temperature is not None and can.response_formats is not None and not 0 <= request.temperature <= 1:
         return UnsupportedValue(
             f"temperature {request.temperature:g} is out of range: '{request.model}' takes 0 to 1.", param="temperature"
@@ -68,6 +78,13 @@ def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | Non
         if granularity not in GRANULARITIES:
             return _one_of("timestamp_granularities", granularity, GRANULARITIES, request.model)
     return _one_of("response_format", request.response_format, can.response_formats, request.model)
+
+
+def length_matters(chain: Mapping[str, Sequence[Line]], request: TranscriptionRequest) -> bool:
+    """Whether the length of the audio may decide who serves it; a small upload is not worth the measuring."""
+    lines = [line for lines in chain.values() for line in lines]
+    bounded = any(line.adapter.capabilities.max_seconds is not None for line in lines)
+    return bounded and len(lines) > 1 and request.file.size > MEGABYTE
 
 
 def file_limit(line: Line) -> float | None:

@@ -42,9 +42,6 @@ class Clip:
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._audio
 
-    def head(self, count: int) -> bytes:
-        return self._audio[:count]
-
     def fileno(self) -> int | None:
         return None
 

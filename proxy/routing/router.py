@@ -108,8 +108,10 @@ class Router:
         return [line for line in lines if self._has_room(line) and not self._worn_out(line, tries)]
 
     def _position(self, line: Line, tries: Counter[str]) -> tuple[bool, int, bool, float, float, float]:
-        """By ``order``, then by the strategy, then by chance; but what this call has tried comes after what rests, for
-        the others may have been unlucky, and before what is out for good."""
+        """What is out comes last. Then: not yet tried by this call, not resting, ``order``, the strategy, chance.
+
+        One that rests is tried before one that has just failed this call: it may have been unlucky with others.
+        """
         deployment = line.deployment
         out, rests = self._fleet.out(deployment.id), self._fleet.rests(deployment.id)
         order = float("inf") if deployment.order is None else deployment.order

@@ -51,16 +51,12 @@ class Upload:
             raise BadRequest("The file is empty.", param="file", code="invalid_value")
         self._content = content
         self._descriptor = descriptor
-        self._head = content[:HEAD] if descriptor is None else os.pread(descriptor, HEAD, 0)
-        found = formats.sniff(self._head)
+        found = formats.sniff(content[:HEAD] if descriptor is None else os.pread(descriptor, HEAD, 0))
         ending = _ENDINGS.get(found, found) if found else None
         self.filename = _clean(name) if name else f"audio.{ending}" if ending in _TYPES else "upload"
         self.content_type = content_type or _TYPES.get(
             self.filename.rpartition(".")[2].lower(), _TYPES.get(ending or "", "application/octet-stream")
         )
-
-    def head(self, count: int) -> bytes:
-        return self._head[:count]
 
     def fileno(self) -> int | None:
         return self._descriptor

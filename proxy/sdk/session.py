@@ -32,7 +32,7 @@ async def open_calls(stack: AsyncExitStack, line: Line, client: Client | None) -
     stack.push_async_callback(encoders.aclose)
     upstream = Upstream(_transports(stack, line, client))
     stack.push_async_callback(upstream.aclose)
-    return Calls(upstream, encoders)
+    return Calls(upstream, encoders, readers=encoders)
 
 
 def _transports(stack: AsyncExitStack, line: Line, client: Client | None) -> Mapping[str, httpx.AsyncBaseTransport]:

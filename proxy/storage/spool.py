@@ -18,8 +18,6 @@ from proxy.errors import Overloaded
 BLOCK = 1 << 20
 """Bytes that stay in memory, and the size of a disk read or write."""
 
-HEAD = 1 << 16
-
 T = TypeVar("T")
 
 
@@ -62,7 +60,6 @@ class Spool:
         self.size = 0
         self._room = room
         self._block = bytearray()
-        self._head = b""
         self._file: IO[bytes] | None = None
         self._job: Future[Any] | None = None
         self._closed = False
@@ -82,9 +79,6 @@ class Spool:
         """No more writes come; a spool that has begun a file is on disk as a whole."""
         if self._file is not None and self._block:
             await self._flush()
-
-    def head(self, count: int) -> bytes:
-        return self._head[:count] if self._file is not None else bytes(self._block[:count])
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._file is None:
@@ -127,7 +121,6 @@ class Spool:
         block, self._block = self._block, bytearray()
         try:
             if self._file is None:
-                self._head = bytes(block[:HEAD])
                 self._file = await self._in_thread(self._open_file)
             file = self._file
             await self._in_thread(partial(_write_all, file, block))

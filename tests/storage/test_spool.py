@@ -39,7 +39,7 @@ def test_a_small_upload_touches_no_disk(room: SpoolRoom, tmp_path: Path) -> None
     async def main() -> None:
         spool = room.open("a.wav", "audio/wav")
         await fill(spool, b"ab", b"cd")
-        assert (spool.fileno(), await read(spool), spool.head(3)) == (None, b"abcd", b"abc")
+        assert (spool.fileno(), await read(spool), spool.getbuffer()) == (None, b"abcd", b"abcd")
         spool.close()
 
     asyncio.run(main())
@@ -56,7 +56,6 @@ def test_a_large_upload_lies_in_an_unlinked_file_of_mode_0600(room: SpoolRoom, t
         found = os.fstat(descriptor)
         assert (found.st_nlink, stat.S_IMODE(found.st_mode), found.st_size) == (0, 0o600, len(content))
         assert not os.listdir(tmp_path)
-        assert spool.head(9) == content[:9]
         assert await read(spool) == content
         assert await read(spool) == content, "it can be read again from the beginning"
         spool.close()
