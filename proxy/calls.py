@@ -29,6 +29,8 @@ from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
+#: Of speech as people upload it (128 kbit/s), where a speed is to be told and nobody knows the length.
+TYPICAL_BYTES_A_SECOND = 16_000
 PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
 PASSED_PREFIX = b"x-ratelimit-"
 
@@ -39,6 +41,11 @@ class Line:
 
     deployment: Deployment
     adapter: Adapter
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """What the vendor declares to know."""
+        return self.adapter.capabilities.voices or ()
 
     def waits(self, left: float | None) -> Waits:
         """``left``: seconds that the call may still take, where that is less than the deployment's own limit."""
@@ -114,7 +121,7 @@ class Calls:
 
     async def speech(self, line: Line, request: SpeechRequest, attempt: Attempt, left: float | None = None) -> Answer:
         """Raises a ProxyError where no first byte of audio came; later ``rest`` raises where the stream breaks."""
-        request = with_voice(line.deployment, request)
+        request = with_voice(line, request)
         waits = line.waits(left)
         described, response = await self._upstream.run(line.adapter, line.adapter.speech(request), waits)
         try:
@@ -148,6 +155,7 @@ class Calls:
             attempt.upstream_id = response.headers.get("x-request-id", "")
             if isinstance(described, WholeTranscript):
                 attempt.first_byte = perf_counter()
+                attempt.audio_seconds = described.transcript.duration
                 return _rendered(request, described.transcript, response)
             if isinstance(described, StreamedTranscript) or described.events:
                 chunks = stream(response)
@@ -159,6 +167,7 @@ class Calls:
                 return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
             body = await read_whole(response)
             attempt.first_byte = perf_counter()
+            attempt.audio_seconds = request.seconds or request.file.size / TYPICAL_BYTES_A_SECOND
             return _whole_document(request, response, body)
         except BaseException:
             await response.aclose()
@@ -180,9 +189,16 @@ class Calls:
         return codec.transcode(self._encoders, chunks, source_format=came, target=wanted)
 
 
-def with_voice(deployment: Deployment, request: SpeechRequest) -> SpeechRequest:
-    """The request with the voice that the deployment wants: mapped by ``voices``, or its default if none is named."""
-    asked = deployment.voice if request.voice is None else request.voice
+def with_voice(line: Line, request: SpeechRequest) -> SpeechRequest:
+    """The request with the voice that the deployment wants.
+
+    That is the caller's voice, mapped by ``voices``; or the deployment's own, where the caller names none or where the
+    call has fallen back to a group whose vendor does not know the caller's voice.
+    """
+    deployment, asked = line.deployment, request.voice
+    strange = deployment.group != request.model and asked not in deployment.voices and asked not in line.voices
+    if asked is None or (strange and deployment.voice is not None):
+        asked = deployment.voice
     voice = deployment.voices.get(asked, asked) if asked is not None else None
     if voice == request.voice:
         return request

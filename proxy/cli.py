@@ -12,6 +12,7 @@ from pathlib import Path
 from proxy.config import Config, describe, load
 from proxy.errors import ConfigError
 from proxy.providers import registry
+from proxy.routing import checks
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
@@ -89,7 +90,7 @@ def _load(options: argparse.Namespace) -> Config:
         hint = "" if options.config else f" Name one with --config, or in ${CONFIG_VARIABLE}."
         raise ConfigError([f"{path}: no such file.{hint}"])
     config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=os.environ)
-    problems = registry.problems(config)
+    problems = [*registry.problems(config), *checks.problems(config)]
     if problems:
         raise ConfigError(problems)
     return config

@@ -231,6 +231,15 @@ class UpstreamRejected(UpstreamError):
     retryable = False
 
 
+class UpstreamNotFound(UpstreamError):
+    """The vendor does not know the model, the voice or the path (404, 410); another deployment may."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+    kind = "upstream_not_found"
+
+
 class UpstreamRateLimited(UpstreamError):
     """The vendor's rate limit or quota (429)."""
 

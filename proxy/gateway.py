@@ -33,6 +33,7 @@ class Gateway:
 
     async def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
         chain = self._chain(request.model, Mode.SPEECH, call, wishes)
+        request = request if request.model == call.group else replace(request, model=call.group)
 
         async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
             return await self._calls.speech(line, request, attempt, left)
@@ -49,10 +50,14 @@ class Gateway:
 
         return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, wishes)
 
-    def file_limit(self, model: str | None) -> float | None:
-        """MB that an upload for this model may have; if it is unknown, the most that any takes. None: no limit."""
-        group = self.groups.get(self._aliases.get(model, model)) if model is not None else None
-        groups = list(self.groups.values()) if group is None else [group]
+    def file_limit(self, model: str | None, wishes: Wishes = NO_WISHES) -> float | None:
+        """MB that an upload for this model, or its fallbacks, may have. None: no limit.
+
+        While the model is not known, it is the most that any model takes.
+        """
+        name = self._aliases.get(model, model) if model is not None else None
+        names = list(self.groups) if name is None or name not in self.groups else self._names(name, wishes)
+        groups = [self.groups[name] for name in names if name in self.groups]
         limits = [fitness.file_limit(line) for group in groups for line in group if line.deployment.mode != Mode.SPEECH]
         known = [limit for limit in limits if limit is not None]
         return max(known) if len(known) == len(limits) and known else None
@@ -68,7 +73,11 @@ class Gateway:
             raise BadRequest(
                 f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
             )
-        return {group: self._serving(group, mode) for group in self._router.chain(name, wishes)}
+        return {group: self._serving(group, mode) for group in self._names(name, wishes)}
+
+    def _names(self, name: str, wishes: Wishes) -> list[str]:
+        """The group and its fallbacks, which may be named by aliases."""
+        return [self._aliases.get(group, group) for group in self._router.chain(name, wishes)]
 
     def _serving(self, model: str, mode: Mode) -> list[Line]:
         return [line for line in self.groups.get(model, ()) if fitness.serves(line, mode)]

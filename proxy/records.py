@@ -150,8 +150,12 @@ class Call:
 
     @property
     def overhead(self) -> float | None:
-        """Seconds that this proxy added before the first byte of a call that went well at once; else None."""
-        upstream = self.upstream_seconds
-        if self.received is None or self.sent is None or upstream is None or len(self.attempts) != 1:
+        """Seconds before the first byte in which no upstream was waited for; None where none was sent."""
+        if self.received is None or self.sent is None:
             return None
-        return self.sent - self.received - upstream
+        waited, until = 0.0, self.received
+        for attempt in self.attempts:
+            ended = attempt.first_byte or attempt.ended or self.sent
+            waited += max(0.0, ended - max(attempt.asked, until))
+            until = max(until, ended)
+        return self.sent - self.received - waited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import perf_counter
 from typing import Literal, cast
 
@@ -157,7 +158,8 @@ class TranscriptionEndpoint(AudioEndpoint):
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"multipart/form-data")
         wishes = parse.wishes(exchange.headers)
-        form = FormReader(exchange.headers[b"content-type"], self._room, self._gateway.file_limit)
+        file_limit = partial(self._gateway.file_limit, wishes=wishes)
+        form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
         try:
             async for chunk in exchange.chunks():
                 await form.feed(chunk)

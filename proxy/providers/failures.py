@@ -12,6 +12,7 @@ from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
     UpstreamInvalid,
+    UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamRejected,
     UpstreamTimeout,
@@ -43,7 +44,8 @@ def from_response(response: httpx.Response, body: bytes, *, secrets: Iterable[st
             detail=detail,
         )
     if status < 500:
-        return UpstreamRejected(
+        refusal = UpstreamNotFound if status in (404, 410) else UpstreamRejected
+        return refusal(
             message or f"The upstream vendor refused the request with status {status}.",
             status=400 if status == 422 else status,
             type=stated["type"],

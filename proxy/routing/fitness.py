@@ -28,7 +28,7 @@ def serves(line: Line, mode: Mode) -> bool:
 
 def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
     can = line.adapter.capabilities
-    if with_voice(line.deployment, request).voice is None:
+    if with_voice(line, request).voice is None:
         voices = f" The voices are: {', '.join(can.voices)}." if can.voices else ""
         return BadRequest(
             f"Missing required parameter: 'voice'.{voices}", param="voice", code="missing_required_parameter"

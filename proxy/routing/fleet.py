@@ -11,6 +11,7 @@ from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
     UpstreamError,
+    UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamRejected,
 )
@@ -21,11 +22,11 @@ MINUTE = 60.0
 NEWEST = 0.2
 #: First-byte times that are kept for percentiles, and how many of them make one.
 SAMPLES, ENOUGH_SAMPLES = 200, 20
-#: Seconds that a deployment rests whose key is refused or whose quota is used up.
+#: Seconds that a deployment rests which is out.
 LONG_REST = 600.0
 LONGEST_REST = 3600.0
-#: Why a deployment is out: no call to it can go well before somebody mends something.
-OUT = frozenset({UpstreamCredentials.kind, "insufficient_quota"})
+#: Why a deployment is out, by the vendor's code: no call can go well before somebody mends something.
+OUT = frozenset({UpstreamCredentials.code, "insufficient_quota", "model_not_found"})
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class Fleet:
         return self.clock() < standing.rests_until or standing.trial is not None
 
     def out(self, deployment: str) -> bool:
-        """Whether it rests because its key is refused or its quota is used up."""
+        """Whether it rests because its key is refused, its quota used up or its model gone."""
         return self[deployment].why in OUT and self.rests(deployment)
 
     def asked_last_minute(self, deployment: str) -> int:
@@ -120,12 +121,12 @@ class Fleet:
         if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
             return
         standing = self[deployment]
-        if isinstance(error, UpstreamCredentials):
-            self.rest(deployment, max(LONG_REST, cooldown), error.kind)
-        elif error.code == "insufficient_quota":
-            self.rest(deployment, max(LONG_REST, cooldown), "insufficient_quota")
+        if error.code in OUT:
+            self.rest(deployment, max(LONG_REST, cooldown), str(error.code))
+        elif isinstance(error, UpstreamNotFound):
+            return
         elif isinstance(error, UpstreamRateLimited):
-            self.rest(deployment, cooldown if error.retry_after is None else error.retry_after, str(error.code))
+            self.rest(deployment, cooldown if error.retry_after is None else error.retry_after, error.kind)
         elif standing.trial is attempt:
             self.rest(deployment, cooldown, error.kind)
         else:

@@ -9,6 +9,7 @@ from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
     UpstreamError,
+    UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamRejected,
     UpstreamTimeout,
@@ -37,11 +38,11 @@ def may_fall_back(error: ProxyError) -> bool:
 
 
 def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, again: bool) -> float:
-    """Seconds after attempt ``attempt``, counted from 1: jittered and growing; none for a refused key.
+    """Seconds after attempt ``attempt``, counted from 1: jittered and growing; none where waiting mends nothing.
 
     ``again``: only deployments are left that were asked already. Else the next one need not wait for a rate limit.
     """
-    if isinstance(error, UpstreamCredentials):
+    if isinstance(error, UpstreamCredentials | UpstreamNotFound):
         return 0.0
     if isinstance(error, UpstreamRateLimited) and not again:
         return settings.retry_after
@@ -53,8 +54,10 @@ def _by_kind(policy: RetryPolicy, error: UpstreamError) -> int | None:
     if isinstance(error, UpstreamRejected):
         if error.code in CONTENT_POLICY:
             return policy.ContentPolicyViolationErrorRetries
-        return policy.NotFoundErrorRetries if error.status == 404 else policy.BadRequestErrorRetries
-    if isinstance(error, UpstreamCredentials):
+        return policy.BadRequestErrorRetries
+    if isinstance(error, UpstreamNotFound):
+        found = policy.NotFoundErrorRetries
+    elif isinstance(error, UpstreamCredentials):
         found = policy.AuthenticationErrorRetries
     elif isinstance(error, UpstreamRateLimited):
         found = policy.RateLimitErrorRetries

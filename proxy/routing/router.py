@@ -36,7 +36,10 @@ class Router:
         self._fleet = fleet
         self._sleep = sleep
         self._strategy = STRATEGIES[settings.routing_strategy](fleet)
-        self._fallbacks = {name: groups for row in settings.fallbacks for name, groups in row.items()}
+        aliases = settings.model_group_alias
+        self._fallbacks = {
+            aliases.get(name, name): groups for row in settings.fallbacks for name, groups in row.items()
+        }
 
     def chain(self, model: str, wishes: Wishes) -> list[str]:
         """The groups that may serve a call for ``model``, itself first."""

@@ -36,6 +36,21 @@ def test_wav_whose_header_lies(warm_pool: WithPool, size: int | None) -> None:
     warm_pool(test)
 
 
+@pytest.mark.parametrize("name", ["mp3 with ID3 and Xing", "flac", "m4a", "webm without a duration", "wav of mulaw"])
+def test_tags_in_any_encoding_are_passed_over(warm_pool: WithPool, name: str) -> None:
+    file = sounds.file(name, SPEECH)
+    latin = file.replace(b"Ein Ton", b"T\xf6ne \xff!")
+    assert len(latin) == len(file)
+    assert latin != file
+
+    async def test(pool: Pool) -> None:
+        assert await probe(pool, latin) == await probe(pool, file)
+        samples = b"".join([data async for data in decode(pool, latin)])
+        assert len(samples) / 32_000 == pytest.approx(4, rel=0.05)
+
+    warm_pool(test)
+
+
 def test_a_file_is_read_by_its_descriptor_and_its_offset_stays(warm_pool: WithPool) -> None:
     async def test(pool: Pool) -> None:
         with tempfile.TemporaryFile() as file:

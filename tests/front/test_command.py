@@ -437,3 +437,22 @@ def test_many_calls_at_once(upstream: Upstream, proxy: Server) -> None:
     assert wrong == []
     assert len(upstream.requests) == 160
     assert upstream.connections <= 32  # upstream connections are kept and used again
+
+
+def test_check_names_fallbacks_and_aliases_that_lead_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "model_list:\n"
+        "  - {model_name: tts, litellm_params: {model: openai/tts-1, api_key: sk-x}}\n"
+        "  - {model_name: chat, litellm_params: {model: openai/gpt-4o, api_key: sk-x}}\n"
+        "general_settings: {master_key: sk-test-7f3a9c21d4e8b605c0ffee}\n"
+        "router_settings:\n"
+        "  fallbacks: [{tts: [tts-backup]}, {chat: [chat]}]\n"
+        "  default_fallbacks: [ttss]\n"
+    )
+    done = command("check", "--config", str(path), folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"{path}:6: fallbacks names 'tts-backup', which is no model_name",
+        f"{path}:7: default_fallbacks names 'ttss', which is no model_name; did you mean 'tts'?",
+    ]

@@ -1,0 +1,34 @@
+"""What is wrong with ``router_settings`` beyond their shape: names of groups that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from proxy.config import Config
+
+
+def problems(config: Config) -> list[str]:
+    """One line each, with file and line number. Groups that were skipped as no audio count as existing."""
+    aliases = config.router.model_group_alias
+    known = {*config.groups, *config.skipped, *aliases}
+    return [
+        f"{config.places.get(f'router_settings.{key}', config.path)}: {key} names '{name}', which is no model_name"
+        f"{_nearest(name, known)}"
+        for key, name in _named(config)
+        if name not in known
+    ]
+
+
+def _named(config: Config) -> Iterator[tuple[str, str]]:
+    router = config.router
+    for row in router.fallbacks:
+        for group, others in row.items():
+            yield from (("fallbacks", name) for name in (group, *others))
+    yield from (("default_fallbacks", name) for name in router.default_fallbacks)
+    yield from (("model_group_alias", name) for name in router.model_group_alias.values())
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    found = get_close_matches(name, known, n=1)
+    return f"; did you mean '{found[0]}'?" if found else ""

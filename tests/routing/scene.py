@@ -1,0 +1,180 @@
+"""A router with scripted deployments: a clock that only pauses move, and answers that know whether they were closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
+
+import httpx
+
+from proxy.calls import Answer, Line
+from proxy.config import Deployment, RouterSettings
+from proxy.errors import (
+    ProxyError,
+    UpstreamCredentials,
+    UpstreamInvalid,
+    UpstreamNotFound,
+    UpstreamRateLimited,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    UpstreamUnreachable,
+)
+from proxy.providers.base import Adapter, Capabilities
+from proxy.records import Attempt, Call, Mode, Wishes
+from proxy.routing.fleet import Fleet
+from proxy.routing.router import Ask, Objection, Router
+
+Failure = Callable[[], ProxyError]
+#: What a deployment does: None answers; an event is waited for, then it answers.
+Outcome = Failure | asyncio.Event | None
+
+
+def rejected(code: str | None = None, status: int = 400) -> Failure:
+    return lambda: UpstreamRejected("The vendor says no.", status=status, code=code)
+
+
+def unknown(code: str | None = None) -> Failure:
+    return lambda: UpstreamNotFound("The vendor knows no such model.", code=code)
+
+
+def limited(retry_after: float | None = None) -> Failure:
+    return lambda: UpstreamRateLimited("Too many requests.", retry_after=retry_after)
+
+
+def quota() -> ProxyError:
+    return UpstreamRateLimited("You exceeded your quota.", code="insufficient_quota")
+
+
+def key() -> ProxyError:
+    return UpstreamCredentials("The vendor refuses the key.")
+
+
+def server() -> ProxyError:
+    return UpstreamUnavailable("The vendor is ill.", status=500)
+
+
+def overloaded() -> ProxyError:
+    return UpstreamUnavailable("The vendor is overloaded.", status=503)
+
+
+def unreachable() -> ProxyError:
+    return UpstreamUnreachable("Nobody there.")
+
+
+def timeout() -> ProxyError:
+    return UpstreamTimeout("Too slow.")
+
+
+def invalid() -> ProxyError:
+    return UpstreamInvalid("Nonsense.")
+
+
+#: The failures after which the next deployment is asked, after a growing pause.
+TRANSIENT: tuple[Failure, ...] = (server, overloaded, unreachable, timeout, invalid)
+
+
+class _Adapter:
+    """Declares what a vendor can do; it is never asked to translate."""
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+
+
+def line(
+    name: str, group: str = "tts", mode: Mode = Mode.SPEECH, *, can: Capabilities | None = None, **params: Any
+) -> Line:
+    deployment = Deployment(id=name, group=group, vendor="fake", model="m", mode=mode, **params)
+    return Line(deployment, cast(Adapter, _Adapter(can or Capabilities(modes=frozenset(Mode)))))
+
+
+class _Response:
+    headers = httpx.Headers()
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Scene:
+    """Groups of deployments by name; ``script`` what they do, ``call`` the router, and look at what happened."""
+
+    def __init__(self, *lines: Line, **settings: Any) -> None:
+        self.groups: dict[str, list[Line]] = {}
+        for one in lines:
+            self.groups.setdefault(one.deployment.group, []).append(one)
+        self.now = 1_000.0
+        self.pauses: list[float] = []
+        self.alarms: list[tuple[str, str, float]] = []
+        self.asked: list[str] = []
+        #: Seconds that each attempt was given.
+        self.given: list[float | None] = []
+        self.responses: list[_Response] = []
+        self._scripts: dict[str, list[Outcome]] = {}
+        self.fleet = Fleet(lambda: self.now, lambda *alarm: self.alarms.append(alarm))
+        #: How a deployment is asked, and how the router pauses: a test may put itself in between.
+        self.ask: Ask = self.scripted
+        self.sleep: Callable[[float], Awaitable[None]] = self.pause
+        self.router = Router(RouterSettings(**settings), self.fleet, sleep=lambda seconds: self.sleep(seconds))
+        self.last = Call("req-1", "speech", 0.0)
+
+    def script(self, name: str, *outcomes: Outcome) -> None:
+        """One after the other; the last one stays."""
+        self._scripts[name] = list(outcomes)
+
+    async def call(
+        self, model: str = "tts", wishes: Wishes | None = None, objection: Objection = lambda line: None
+    ) -> Answer:
+        call = self.last = Call("req-1", "speech", 0.0)
+        wishes = wishes or Wishes()
+        chain: Mapping[str, Sequence[Line]] = {name: self.groups[name] for name in self.router.chain(model, wishes)}
+        return await self.router.run(chain, objection, self.ask, call, wishes)
+
+    async def served(self, model: str = "tts", wishes: Wishes | None = None) -> str:
+        """The deployment that answered; its answer is read to the end."""
+        answer = await self.call(model, wishes)
+        await answer.aclose()
+        return answer.first.decode()
+
+    async def failed(self, model: str = "tts", wishes: Wishes | None = None) -> ProxyError:
+        try:
+            answer = await self.call(model, wishes)
+        except ProxyError as error:
+            return error
+        raise AssertionError(f"{answer.first!r} answered")
+
+    def idle(self) -> bool:
+        """No call is on its way, nobody tries anything, and every answer was closed."""
+        standings = [self.fleet[one.deployment.id] for lines in self.groups.values() for one in lines]
+        return (
+            all(standing.in_flight == 0 and standing.trial is None for standing in standings)
+            and all(response.closed for response in self.responses)
+            and all(attempt.ended is not None for attempt in self.last.attempts)
+        )
+
+    def counts(self) -> Counter[str]:
+        return Counter(self.asked)
+
+    async def scripted(self, line: Line, attempt: Attempt, left: float | None) -> Answer:
+        name = line.deployment.id
+        self.asked.append(name)
+        self.given.append(left)
+        script = self._scripts.get(name, [None])
+        outcome = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(outcome, asyncio.Event):
+            await outcome.wait()
+        elif outcome is not None:
+            raise outcome()
+        attempt.first_byte = attempt.asked
+        response = _Response()
+        self.responses.append(response)
+        return Answer(cast(httpx.Response, response), "audio/mpeg", name.encode())
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)

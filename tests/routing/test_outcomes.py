@@ -1,0 +1,355 @@
+"""Whatever the vendors do and whenever a client leaves: one complete answer or one error, and nothing left behind.
+
+The speech endpoint with everything below it, but for the sockets: a scripted transport stands for the vendors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, cast
+from unittest import mock
+
+import httpx
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from proxy.accounting.keys import Keys
+from proxy.api.audio import SpeechEndpoint
+from proxy.api.exchange import Bounds
+from proxy.audio.pool import Pool
+from proxy.calls import Calls, Line
+from proxy.config import Deployment, RouterSettings
+from proxy.gateway import Gateway
+from proxy.providers.openai import OPENAI
+from proxy.records import Call, Mode
+from proxy.routing.fleet import Fleet
+from proxy.routing.router import Router
+from proxy.routing.strategies import STRATEGIES
+from proxy.telemetry import Telemetry
+from proxy.upstream.client import Upstream
+from tests.fakes import answers
+from tests.routing.virtual import VirtualLoop
+
+CLOCKS = [f"proxy.{module}.perf_counter" for module in ("routing.router", "upstream.client", "calls", "api.audio")]
+#: What an upstream may answer instead of audio.
+REFUSALS: dict[str, answers.Answer] = {
+    "400": answers.ERRORS[400],
+    "content policy": answers.error(400, "Not this.", code="content_policy_violation"),
+    "401": answers.ERRORS[401],
+    "429": answers.ERRORS[429],
+    "quota": answers.error(429, "No money left.", "insufficient_quota", code="insufficient_quota"),
+    "500": answers.ERRORS[500],
+    "502": answers.ERRORS[502],
+    "503": answers.ERRORS[503],
+    "document": answers.Answer("application/json", [b'{"error": "ill"}']),
+    "nothing": answers.Answer("audio/mpeg", []),
+}
+BREAKS: dict[str, type[httpx.TransportError]] = {
+    "closed": httpx.RemoteProtocolError,
+    "reset": httpx.ReadError,
+    "stalled": httpx.ReadTimeout,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one attempt meets: a refusal after ``delay`` seconds, or ``chunks`` of audio, ``gap`` seconds apart."""
+
+    refusal: str | None
+    delay: float
+    gap: float
+    chunks: int
+    #: How the answer ends after its chunks; None: well.
+    end: str | None
+
+
+OUTCOMES = st.builds(
+    Outcome,
+    refusal=st.sampled_from([None, None, None, "unreachable", *REFUSALS]),
+    delay=st.sampled_from([0.0, 0.01, 0.3, 0.5, 0.9, 10_000.0]),
+    gap=st.sampled_from([0.0, 0.1, 10_000.0]),
+    chunks=st.integers(0, 4),
+    end=st.sampled_from([None, None, *BREAKS]),
+).filter(lambda outcome: outcome.chunks > 0 or outcome.end is not None)
+WELL = Outcome(None, 0.0, 0.0, 2, None)
+
+
+@dataclass(eq=False)
+class Client:
+    """One caller: what came back, and what the vendors were told to do to it."""
+
+    number: int
+    outcomes: Iterator[Outcome]
+    pace: float
+    headers: dict[str, str]
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[Attempted] = field(default_factory=list)
+    #: What must not be and yet was.
+    wrong: list[str] = field(default_factory=list)
+    asked: bool = False
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        headers = {"content-type": "application/json"} | self.headers
+        return {"type": "http", "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+
+    async def receive(self) -> dict[str, Any]:
+        if not self.asked:
+            self.asked = True
+            body = {"model": "group-0", "input": str(self.number), "voice": "alloy"}
+            return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        if self.pace:
+            await asyncio.sleep(self.pace)
+
+    @property
+    def status(self) -> int | None:
+        return self.events[0]["status"] if self.events else None
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(event["body"] for event in self.events[1:])
+
+    @property
+    def complete(self) -> bool:
+        return len(self.events) > 1 and not self.events[-1]["more_body"]
+
+
+class Attempted(httpx.AsyncByteStream):
+    """One attempt of a call as the vendor sees it, and the body of its answer."""
+
+    def __init__(self, client: Client, outcome: Outcome, waits: dict[str, float]) -> None:
+        self.outcome = outcome
+        self.open = True
+        self._waits = waits
+        name = b"%04d/%02d" % (client.number, len(client.attempts))
+        self.chunks = [b"\xff\xf3D\xc4" + name + b"/%02d" % number for number in range(outcome.chunks)]
+
+    async def head(self, request: httpx.Request) -> httpx.Response:
+        outcome = self.outcome
+        await self._pass(outcome.delay)
+        if outcome.refusal == "unreachable":
+            raise httpx.ConnectError("refused")
+        answer = REFUSALS[outcome.refusal] if outcome.refusal else answers.Answer("audio/mpeg", self.chunks)
+        if outcome.refusal:
+            self.chunks = list(answer.chunks)
+        headers = {"content-type": answer.content_type, **answer.headers}
+        return httpx.Response(answer.status, headers=headers, stream=self, request=request)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for number, chunk in enumerate(self.chunks):
+            if number:
+                await self._pass(self.outcome.gap)
+            assert self.open, "a closed answer is read"
+            yield chunk
+        if self.outcome.end and not self.outcome.refusal:
+            raise BREAKS[self.outcome.end]("as told")
+
+    async def aclose(self) -> None:
+        self.open = False
+
+    async def _pass(self, seconds: float) -> None:
+        """Let time pass, as far as the caller's patience goes."""
+        patience = self._waits["read"]
+        await asyncio.sleep(min(seconds, patience))
+        if seconds > patience:
+            raise httpx.ReadTimeout("out of patience")
+
+
+class Vendors(httpx.AsyncBaseTransport):
+    def __init__(self, clients: list[Client]) -> None:
+        self._clients = clients
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        client = self._clients[int(json.loads(await request.aread())["input"])]
+        if client.events:
+            client.wrong.append("asked again after the answer had begun")
+        attempt = Attempted(client, next(client.outcomes, WELL), request.extensions["timeout"])
+        client.attempts.append(attempt)
+        if sum(other.open for other in client.attempts) > 2:
+            client.wrong.append("more than two at once")
+        try:
+            return await attempt.head(request)
+        except BaseException:
+            await attempt.aclose()
+            raise
+
+
+class Books:
+    """Stands for the telemetry."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.unexpected: list[str] = []
+        self.log = self
+        self.under_way = 0
+
+    def begin(self) -> None:
+        self.under_way += 1
+
+    def end(self, call: Call) -> None:
+        self.under_way -= 1
+        self.calls.append(call)
+
+    def exception(self, event: str, **_: object) -> None:
+        self.unexpected.append(traceback.format_exc())
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = VirtualLoop()
+        self.patches = ExitStack()
+        for clock in CLOCKS:
+            self.patches.enter_context(mock.patch(clock, self.loop.time))
+        self.clients: list[Client] = []
+        self.tasks: list[asyncio.Task[None]] = []
+        self.books = Books()
+        self.fleet = Fleet(self.loop.time)
+        self.deployments: list[str] = []
+
+    @initialize(
+        sizes=st.sampled_from([(1,), (2,), (4,), (1, 1), (2, 2), (1, 2), (1, 1, 1), (2, 1, 1)]),
+        hedge_after=st.sampled_from([None, 0.4, "p95"]),
+        strategy=st.sampled_from(sorted(STRATEGIES)),
+        num_retries=st.integers(0, 3),
+        allowed_fails=st.integers(0, 3),
+        cooldown=st.sampled_from([0, 5, 60]),
+        parallel=st.sampled_from([None, None, 2]),
+    )
+    def configure(
+        self,
+        sizes: tuple[int, ...],
+        hedge_after: float | str | None,
+        strategy: str,
+        num_retries: int,
+        allowed_fails: int,
+        cooldown: float,
+        parallel: int | None,
+    ) -> None:
+        groups: dict[str, list[Line]] = {}
+        for group, size in enumerate(sizes):
+            for number in range(size):
+                deployment = Deployment(
+                    id=f"d-{group}-{number}",
+                    group=f"group-{group}",
+                    vendor="openai",
+                    model="tts-1",
+                    mode=Mode.SPEECH,
+                    api_base="http://vendor.test/v1",
+                    max_parallel_requests=parallel,
+                )
+                groups.setdefault(deployment.group, []).append(Line(deployment, OPENAI.bind(deployment, {})))
+                self.deployments.append(deployment.id)
+                self.fleet[deployment.id].samples.extend([0.3] * 20)
+        router_settings = RouterSettings(
+            routing_strategy=cast(Any, strategy),
+            num_retries=num_retries,
+            allowed_fails=allowed_fails,
+            cooldown_time=cooldown,
+            hedge_after=cast(Any, hedge_after),
+            default_fallbacks=tuple(groups)[1:],
+        )
+        upstream = Upstream({"http": Vendors(self.clients)})
+        self.endpoint = SpeechEndpoint(
+            Gateway(groups, Router(router_settings, self.fleet), Calls(upstream, Pool(), Pool()), {}),
+            Keys(master=None),
+            cast(Telemetry, self.books),
+            Bounds(body=10_000, stall=30),
+            expose_deployment=True,
+        )
+
+    @rule(
+        outcomes=st.lists(OUTCOMES, max_size=8),
+        pace=st.sampled_from([0.0, 0.0, 0.05]),
+        headers=st.sampled_from([{}, {}, {"x-proxy-timeout": "1.2"}, {"x-proxy-no-fallback": "1"}]),
+    )
+    def call(self, outcomes: list[Outcome], pace: float, headers: dict[str, str]) -> None:
+        client = Client(len(self.clients), iter(outcomes), pace, headers)
+        self.clients.append(client)
+        self.tasks.append(self.loop.create_task(self.endpoint(client.scope, client.receive, cast(Any, client.send))))
+        self.pass_time(0.0)
+
+    @rule(seconds=st.sampled_from([0.0, 0.011, 0.2, 0.405, 1.0, 30.0, 100.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    @rule(data=st.data(), after=st.integers(0, 3), shutdown=st.booleans())
+    def leave(self, data: st.DataObject, after: int, shutdown: bool) -> None:
+        """A client goes away, or the server ends its call, some steps of the loop from now."""
+        alive = [number for number, task in enumerate(self.tasks) if not task.done()]
+        if not alive:
+            return
+        number = data.draw(st.sampled_from(alive))
+
+        async def steps() -> None:
+            for _ in range(after):
+                await asyncio.sleep(0)
+            self.clients[number].gone.set()
+            if shutdown:
+                self.tasks[number].cancel()
+
+        self.loop.run_until_complete(steps())
+
+    def teardown(self) -> None:
+        try:
+            if self.tasks:
+                self.loop.run_until_complete(asyncio.wait(self.tasks))
+                self.pass_time(1.0)
+            assert self.books.unexpected == []
+            for client, task in zip(self.clients, self.tasks, strict=True):
+                assert task.cancelled() or task.exception() is None
+                check(client)
+            for call in self.books.calls:
+                assert all(attempt.ended is not None for attempt in call.attempts), call
+            assert len(self.books.calls) == len(self.clients)
+            for name in self.deployments:
+                assert (self.fleet[name].in_flight, self.fleet[name].trial) == (0, None), name
+        finally:
+            self.patches.close()
+            self.loop.close()
+
+
+def check(client: Client) -> None:
+    """What came back is the whole of one answer, or one error, or visibly cut."""
+    assert client.wrong == []
+    assert [attempt.outcome for attempt in client.attempts if attempt.open] == [], "an answer was left open"
+    kinds = [event["type"] for event in client.events]
+    assert kinds == ["http.response.start"] * bool(kinds) + ["http.response.body"] * (len(kinds) - 1)
+    assert all(event["more_body"] for event in client.events[1:-1]), "more came after the end"
+    if client.status is None:
+        assert client.gone.is_set(), "neither an answer nor an error"
+    elif client.status == 200:
+        _check_audio(client)
+    else:
+        if not client.complete:
+            assert client.gone.is_set(), "an error was cut"
+            return
+        assert list(json.loads(client.body)["error"]) == ["message", "type", "param", "code"]
+
+
+def _check_audio(client: Client) -> None:
+    sources = [attempt for attempt in client.attempts if not attempt.outcome.refusal and attempt.chunks]
+    wholes = {b"".join(attempt.chunks): attempt for attempt in sources}
+    if client.complete:
+        assert client.body in wholes, "not the answer of one vendor"
+        assert wholes[client.body].outcome.end is None, "a truncated answer looks complete"
+    else:
+        assert any(whole.startswith(client.body) for whole in wholes), "not the beginning of one vendor's answer"
+
+
+TestOutcomes = Machine.TestCase
+TestOutcomes.settings = settings(
+    max_examples=150, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+)
