@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from proxy.audio import codec, formats, transcript
 from proxy.audio.codec import SPEECH_RATE
@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def is_sse(self) -> bool:
-        return self.content_type is sse.CONTENT_TYPE
+        return self.content_type == sse.CONTENT_TYPE
 
     async def aclose(self, error: BaseException | None = None) -> None:
         on_end, self.on_end = self.on_end, _nobody_listens
@@ -131,7 +131,7 @@ class Calls:
             attempt.first_byte = perf_counter()
             waits.answering()
             if described.events:
-                return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
+                return await _relayed(line, response, first, chunks)
             came = _audio_format(described, first, response)
             wanted, encoder = request.response_format, None
             if wanted in SPEECH_FORMATS and came in SPEECH_FORMATS and (came, described.rate) != (wanted, SPEECH_RATE):
@@ -164,7 +164,7 @@ class Calls:
                 waits.answering()
                 if isinstance(described, StreamedTranscript):
                     return Answer(response, sse.CONTENT_TYPE, b"", _decoded(described.decoder, first, chunks))
-                return Answer(response, sse.CONTENT_TYPE, b"", _whole_events(first, chunks))
+                return await _relayed(line, response, first, chunks)
             body = await read_whole(response)
             attempt.first_byte = perf_counter()
             attempt.audio_seconds = request.seconds or request.file.size / TYPICAL_BYTES_A_SECOND
@@ -226,13 +226,11 @@ def _audio_format(described: SpeechAnswer, first: bytes, response: httpx.Respons
     found = formats.sniff(first)
     stated: str = response.headers.get("content-type", "")
     document = stated.startswith(("application/json", "text/", "application/problem+json"))
-    if found in ("json", "html") and (document or described.format != "pcm"):
+    # Headerless PCM may begin with any bytes, but hardly with a document.
+    if found in ("json", "html") or (found is None and (document or _is_text(first)) and described.format != "pcm"):
         raise UpstreamInvalid(
-            "The upstream vendor sent a document where audio was due.",
-            detail=f"{stated}: {first[:500].decode('latin-1')}",
+            "The upstream vendor sent a document where audio was due.", detail=f"{stated}, {len(first)} bytes"
         )
-    if found is None and document and described.format != "pcm":
-        raise UpstreamInvalid("The upstream vendor sent text where audio was due.", detail=stated)
     if described.format == "pcm" and found != "wav":
         return "pcm"
     return found or described.format
@@ -253,8 +251,20 @@ async def _as_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield sse.DONE
 
 
-async def _whole_events(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    relay = sse.Relay()
+def _is_text(data: bytes) -> bool:
+    """Whether the bytes are enough to tell, and ASCII without control characters, as no audio format begins."""
+    return (
+        len(data) >= formats.SNIFF_BYTES and data.isascii() and data.translate(None, b"\t\r\n").decode().isprintable()
+    )
+
+
+async def _relayed(line: Line, response: httpx.Response, first: bytes, chunks: AsyncIterator[bytes]) -> Answer:
+    """A stream of OpenAI's events; raises where its first event is an error or never comes."""
+    events = _whole_events(sse.Relay(line.adapter.event_error), first, chunks)
+    return Answer(response, sse.CONTENT_TYPE, await _first(events), events)
+
+
+async def _whole_events(relay: sse.Relay, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     for block in relay.feed(first):
         yield block
     async for chunk in chunks:
@@ -288,26 +298,34 @@ async def _decoded(decoder: TranscriptDecoder, first: bytes, chunks: AsyncIterat
 
 def _whole_document(request: TranscriptionRequest, response: httpx.Response, body: bytes) -> Answer:
     """OpenAI's own document as it came, or what can be made of it where the server answered json all the same."""
-    if request.response_format not in JSON_FORMATS:
-        if response.headers.get("content-type", "").startswith("application/json"):
-            return _rendered(request, _parsed(_json_object(body), request.response_format), response)
+    wanted, stated = request.response_format, response.headers.get("content-type", "")
+    if wanted not in transcript.FORMATS:
+        return Answer(response, stated if stated.startswith("text/") else "text/plain; charset=utf-8", body)
+    if wanted not in JSON_FORMATS:
+        document = _maybe_json(body) if wanted in ("srt", "vtt") or stated.startswith("application/json") else None
+        if document is not None:
+            return _rendered(request, _parsed(_transcript_object(document, body), wanted), response)
+        if formats.sniff(body) == "html":
+            raise UpstreamInvalid("The upstream vendor sent a page where a transcript was due.", detail=stated)
         return Answer(response, "text/plain; charset=utf-8", body)
-    document = _json_object(body)
+    document = _transcript_object(_maybe_json(body), body)
     if request.stream:
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
         return _rendered(request, _parsed(document, request.response_format), response)
     return Answer(response, "application/json", body)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _maybe_json(body: bytes) -> Any:
+    """The document, or None where the bytes are none."""
     try:
-        document = json.loads(body)
+        return from_json(body, allow_inf_nan=False)
     except ValueError:
-        document = None
+        return None
+
+
+def _transcript_object(document: Any, body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("text"), str):
-        raise UpstreamInvalid(
-            "The upstream vendor's answer is no transcript.", detail=body[:500].decode("utf-8", "replace")
-        )
+        raise UpstreamInvalid("The upstream vendor's answer is no transcript.", detail=f"{len(body)} bytes")
     return document
 
 
@@ -315,14 +333,20 @@ def _parsed(document: dict[str, Any], response_format: str) -> transcript.Transc
     """OpenAI's json as a transcript; UpstreamInvalid where the format that was asked for needs times that it lacks."""
     try:
         segments = tuple(
-            transcript.Segment(index, float(row["start"]), float(row["end"]), row["text"], row.get("speaker"))
+            transcript.Segment(
+                index, _seconds(row["start"]), _seconds(row["end"]), _text(row["text"]), row.get("speaker")
+            )
             for index, row in enumerate(document.get("segments") or ())
         )
         words = tuple(
-            transcript.Word(row["word"], float(row["start"]), float(row["end"])) for row in document.get("words") or ()
+            transcript.Word(_text(row["word"]), _seconds(row["start"]), _seconds(row["end"]))
+            for row in document.get("words") or ()
         )
+        languages = tuple(_text(row["code"]) for row in document["languages"]) if document.get("languages") else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=repr(error)) from error
+        raise UpstreamInvalid(
+            "The upstream vendor's transcript has broken parts.", detail=type(error).__name__
+        ) from error
     if response_format in ("srt", "vtt") and not segments and not words:
         raise UpstreamInvalid(f"The upstream vendor answered json without times where {response_format} was asked for.")
     return transcript.Transcript(
@@ -331,5 +355,18 @@ def _parsed(document: dict[str, Any], response_format: str) -> transcript.Transc
         words=words,
         usage=document.get("usage"),
         logprobs=document.get("logprobs"),
-        languages=document.get("languages"),
+        languages=languages,
     )
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < 1e7:
+        raise ValueError("no time")
+    return seconds
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value

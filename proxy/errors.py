@@ -203,12 +203,19 @@ class Overloaded(ProxyError):
         super().__init__(message, retry_after=retry_after, detail=detail)
 
 
+class Saturated(Overloaded):
+    """As Overloaded, of something that every deployment needs: connections, open files."""
+
+    retryable = False
+
+
 class NotInstalled(ProxyError):
     """An optional part is missing on this machine; the message says what to install."""
 
     status = 501
     code = "not_installed"
     kind = "not_installed"
+    retryable = True
 
 
 # -- what went wrong upstream ------------------------------------------------------------------------------------------
@@ -218,7 +225,7 @@ class UpstreamError(ProxyError):
     """The vendor's fault, as far as the caller is concerned."""
 
     status = 502
-    code = "upstream_error"
+    code: str | int | None = "upstream_error"
     kind = "upstream"
     retryable = True
 
@@ -227,6 +234,7 @@ class UpstreamRejected(UpstreamError):
     """The vendor refuses this request (4xx); status, type, param and code are the vendor's."""
 
     type = "invalid_request_error"
+    code = None
     kind = "upstream_rejected"
     retryable = False
 
@@ -236,7 +244,7 @@ class UpstreamNotFound(UpstreamError):
 
     status = 404
     type = "invalid_request_error"
-    code = "not_found"
+    code = None
     kind = "upstream_not_found"
 
 

@@ -53,10 +53,12 @@ class Gateway:
     def file_limit(self, model: str | None, wishes: Wishes = NO_WISHES) -> float | None:
         """MB that an upload for this model, or its fallbacks, may have. None: no limit.
 
-        While the model is not known, it is the most that any model takes.
+        While the model is not known, it is the most that any model takes. Raises ModelNotFound.
         """
         name = self._aliases.get(model, model) if model is not None else None
-        names = list(self.groups) if name is None or name not in self.groups else self._names(name, wishes)
+        if name is not None and name not in self.groups:
+            raise ModelNotFound(unknown_model(name, list(self.groups)))
+        names = list(self.groups) if name is None else self._names(name, wishes)
         groups = [self.groups[name] for name in names if name in self.groups]
         limits = [fitness.file_limit(line) for group in groups for line in group if line.deployment.mode != Mode.SPEECH]
         known = [limit for limit in limits if limit is not None]
@@ -84,7 +86,8 @@ class Gateway:
 
 
 def unknown_model(model: str, able: Sequence[str]) -> str:
-    nearest = get_close_matches(model, able, n=1, cutoff=0.5)
-    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    bare = {name.lower(): name for name in able}
+    nearest = get_close_matches(model[:100].lower().rpartition("/")[2], bare, n=1, cutoff=0.5)
+    hint = f" Did you mean '{bare[nearest[0]]}'?" if nearest else ""
     names = ", ".join(f"'{name}'" for name in sorted(able)[:20]) or "none"
     return f"The model '{model[:100]}' does not exist or you do not have access to it.{hint} Available here: {names}."

@@ -25,6 +25,7 @@ OWN_FIELDS = frozenset({
     "tags", "timeout", "ttl", "voices",
 })  # fmt: skip
 MOST_RETRIES = 10
+LONGEST_MODEL = 256
 NO_WISHES = Wishes()
 OWN_PREFIXES = ("litellm_", "proxy_")
 
@@ -32,6 +33,11 @@ _SPEECH_FIELDS = frozenset({"model", "input", "voice", "instructions", "response
 _ARRAYS = (
     "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names", "known_speaker_references",
 )  # fmt: skip
+_FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:\[[\w.-]*\])*")
+_FORM_FIELDS = frozenset(
+    {"file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy"}
+)
+_KNOWN_FIELDS = _SPEECH_FIELDS | _FORM_FIELDS | frozenset(_ARRAYS)
 _ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\[\d*\])?")
 _STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -44,7 +50,7 @@ def speech_request(body: bytes) -> SpeechRequest:
     if stream_format not in (None, "audio", "sse"):
         raise BadRequest("stream_format must be 'audio' or 'sse'.", param="stream_format", code="invalid_value")
     return SpeechRequest(
-        model=_required_text(document, "model"),
+        model=_model(document),
         input=_required_text(document, "input"),
         voice=voice,
         voice_is_id=voice_is_id,
@@ -52,7 +58,7 @@ def speech_request(body: bytes) -> SpeechRequest:
         response_format=_text(document, "response_format") or "mp3",
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
-        extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
+        extra={name: value for name, value in document.items() if _passes(name)},
     )
 
 
@@ -68,14 +74,12 @@ def transcription_request(
             arrays[array[1]].append(value)
         elif part := _STRATEGY_FIELD.fullmatch(name):
             strategy[part[1]] = value
-        elif name in ("model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy"):
+        elif name in _FORM_FIELDS:
             single[name] = value
         elif _passes(name):
             extra.append((name, value))
-    if not single.get("model"):
-        raise _missing("model")
     return TranscriptionRequest(
-        model=single["model"],
+        model=_model(single),
         file=file,
         task=task,
         language=single.get("language") or None,
@@ -132,6 +136,13 @@ def _missing(name: str) -> BadRequest:
     return BadRequest(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
 
 
+def _model(document: Mapping[str, Any]) -> str:
+    model = _required_text(document, "model")
+    if len(model) > LONGEST_MODEL:
+        raise BadRequest(f"A model's name has at most {LONGEST_MODEL} characters.", param="model", code="invalid_value")
+    return model
+
+
 def _required_text(document: Mapping[str, Any], name: str) -> str:
     value = _text(document, name)
     if not value:
@@ -159,7 +170,7 @@ def _number(name: str, value: Any) -> float | None:
     if value is None:
         return None
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
@@ -175,6 +186,11 @@ def _boolean(name: str, value: str) -> bool:
 
 
 def _passes(name: str) -> bool:
-    """Whether a field that OpenAI does not know goes on to the vendor."""
-    bare = name.partition("[")[0]
-    return bare not in OWN_FIELDS and not bare.startswith(OWN_PREFIXES)
+    """Whether a field that OpenAI does not know goes on to the vendor.
+
+    Not under another spelling of a field that is known here: some servers do not tell ``Model`` from ``model``.
+    """
+    if not _FIELD_NAME.fullmatch(name):
+        return False
+    bare = name.partition("[")[0].lower()
+    return bare not in OWN_FIELDS and bare not in _KNOWN_FIELDS and not bare.startswith(OWN_PREFIXES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -41,7 +42,11 @@ def configure_logging(style: str, level: str) -> None:
 
 
 def _json(event: Any, **_: Any) -> str:
-    return to_json(event, fallback=repr).decode()
+    try:
+        return to_json(event, fallback=repr).decode()
+    except ValueError:
+        # A lone surrogate in a vendor's message; a log line never fails.
+        return json.dumps(event, default=repr)
 
 
 class Series:

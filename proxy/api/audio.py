@@ -26,6 +26,8 @@ from proxy.telemetry import Telemetry
 JSON_BYTES = 1_048_576
 #: A client is watched for going away only once a call has lasted this long (seconds); most short calls end before.
 WATCH_AFTER = 0.02
+#: Seconds between two looks at whether the client reads; one that reads nothing in between is cut.
+CLIENT_READ_SECONDS = 300.0
 
 
 class AudioEndpoint:
@@ -182,11 +184,15 @@ def _headers(answer: Answer) -> list[Header]:
 
 
 class _WhileConnected:
-    """Cancels the work inside when the client goes away, and tells it apart from any other cancellation."""
+    """Cancels the work inside when the client goes away or stops reading, and tells that from any other cancellation.
+
+    Sound as long as nothing is awaited between the last byte of the answer and the exit.
+    """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._watch: asyncio.Task[None] | None = None
+        self._seen = -1
 
     async def __aenter__(self) -> None:
         self._task = cast("asyncio.Task[object]", asyncio.current_task())
@@ -195,6 +201,17 @@ class _WhileConnected:
     def _begin(self) -> None:
         self._watch = asyncio.ensure_future(self._exchange.disconnected())
         self._watch.add_done_callback(self._left)
+        self._look()
+
+    def _look(self) -> None:
+        """A client that has read nothing of a waiting piece since the last look holds an upstream for nothing."""
+        exchange = self._exchange
+        if exchange.writing and exchange.written == self._seen:
+            exchange.gone = True
+            self._task.cancel()
+            return
+        self._seen = exchange.written
+        self._timer = asyncio.get_running_loop().call_later(CLIENT_READ_SECONDS, self._look)
 
     def _left(self, watch: asyncio.Task[None]) -> None:
         if not watch.cancelled():
@@ -207,4 +224,4 @@ class _WhileConnected:
             self._watch.cancel()
         if kind is asyncio.CancelledError and self._exchange.gone:
             self._task.uncancel()
-            raise ClientGone("The client closed the connection.")
+            raise ClientGone("The client closed the connection, or stopped reading.")

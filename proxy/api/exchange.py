@@ -43,6 +43,9 @@ class Exchange:
         self.read_all = False
         self.started = False
         self.gone = False
+        #: A piece of the answer waits for the client to read; how many have not had to any more.
+        self.writing = False
+        self.written = 0
 
     @property
     def request_id(self) -> str:
@@ -110,7 +113,10 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, body: bytes, *, more: bool) -> None:
+        self.writing = True
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self.writing = False
+        self.written += 1
 
     async def refuse(self, error: ProxyError, also: list[Header]) -> None:
         """Send an error. Where the body is still on its way, the answer leaves first and the rest is drained."""

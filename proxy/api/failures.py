@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import cast
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -51,7 +52,11 @@ def install(app: FastAPI, telemetry: Telemetry) -> None:
 
 
 def _document(error: ProxyError, request: Request) -> Response:
-    body = error.json(request.scope["request_id"])
+    request_id = request.scope["request_id"]
+    structlog.get_logger().info(
+        "refused", request_id=request_id, path=request.url.path[:200], status=error.status, error=error.kind
+    )
+    body = error.json(request_id)
     response = Response(body, status_code=error.status)
     response.raw_headers = error_headers(error, len(body))
     return response

@@ -18,7 +18,7 @@ MOST_FIELD_BYTES = 16 * MEGABYTE
 LONGEST_FILENAME = 255
 
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
-_CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?", re.ASCII)
+_CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -100,9 +100,11 @@ class FormReader:
         self._part = _Part()
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._part.header_name += data[start:end]
 
     def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._part.header_value += data[start:end]
 
     def _header_end(self) -> None:
@@ -121,7 +123,7 @@ class FormReader:
         if part.name == "file":
             if self.file is not None:
                 raise BadRequest("The form has more than one file.", param="file", code="invalid_value")
-            self._limit = self._file_limit(dict(self.fields).get("model"))
+            self._limit = self._file_limit(dict(self.fields).get("model") or None)
             self.file = self._room.open(_filename(disposition, options), _content_type(part.headers))
         elif len(self.fields) >= MOST_FIELDS:
             raise RequestTooLarge(f"The form has more than {MOST_FIELDS} fields.")
@@ -130,12 +132,14 @@ class FormReader:
         if self._part.name == "file":
             self._file_data(memoryview(data)[start:end])
             return
-        self._field_bytes += end - start
-        if self._field_bytes > MOST_FIELD_BYTES:
-            raise RequestTooLarge(
-                f"The fields of the form have more than {MOST_FIELD_BYTES} bytes.", param=self._part.name
-            )
+        self._count(end - start)
         self._part.value += data[start:end]
+
+    def _count(self, size: int) -> None:
+        """What is kept in memory: fields, and the headers of parts."""
+        self._field_bytes += size
+        if self._field_bytes > MOST_FIELD_BYTES:
+            raise RequestTooLarge(f"The fields of the form have more than {MOST_FIELD_BYTES} bytes.")
 
     def _file_data(self, data: memoryview) -> None:
         self.file_size += len(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
 from starlette.types import Receive, Scope, Send
 
 from proxy.api.app import App, Resources, build
@@ -52,5 +53,8 @@ class Site:
 
 async def _check(app: App, interval: float) -> None:
     while True:
-        await app.state.probes.run(rest=interval * 2)
+        try:
+            await app.state.probes.run(rest=interval * 2)
+        except Exception:
+            structlog.get_logger().exception("a round of health checks failed")
         await asyncio.sleep(interval)

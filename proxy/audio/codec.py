@@ -98,13 +98,18 @@ def _check_target(target: str) -> None:
         raise UnsupportedValue(f"'{target}' is not one of the formats {allowed}.", param="response_format")
 
 
+def _unreadable(refusal: str, *, detail: str = "") -> UpstreamInvalid:
+    """What a worker says of uploads is no word for a caller who sent none."""
+    return UpstreamInvalid("The upstream vendor's audio cannot be read.", detail=f"{refusal} {detail}".strip())
+
+
 def _transcode_by_worker(
     pool: Pool, source: AsyncIterator[bytes], container: str, target: str, rate: int
 ) -> AsyncGenerator[bytes]:
     if container not in READABLE:
         raise UpstreamInvalid("The vendor's answer is audio of an unknown format.", detail=container)
     job = {"op": "transcode", "container": container, "target": "pcm" if target == "wav" else target, "rate": rate}
-    return _with_header(pool.run(job, fault=UpstreamInvalid, chunks=source), target, rate)
+    return _with_header(pool.run(job, fault=_unreadable, chunks=source), target, rate)
 
 
 async def _transcode_wav(pool: Pool, source: AsyncIterator[bytes], target: str, rate: int) -> AsyncGenerator[bytes]:

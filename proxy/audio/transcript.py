@@ -16,6 +16,8 @@ from typing import Any, Final
 from proxy.audio.languages import language_name
 
 _JSON: Final = "application/json"
+#: OpenAI's ``response_format`` of transcripts.
+FORMATS: Final = ("json", "text", "srt", "verbose_json", "vtt", "diarized_json")
 _PLAIN: Final = "text/plain; charset=utf-8"
 
 _PAUSE_SECONDS: Final = 0.8

@@ -88,8 +88,6 @@ class Capabilities:
     formats: tuple[str, ...] | None = None
     sse: bool = True
     response_formats: tuple[str, ...] | None = None
-    #: Whether ``stream=true`` is answered with server-sent events.
-    streams: bool = True
     max_file_mb: float | None = None
     #: Seconds of audio in one upload.
     max_seconds: float | None = None
@@ -111,3 +109,6 @@ class Adapter(Protocol):
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
         """What a response of status 400 and above means; ``body`` is its beginning (at most 64 KiB)."""
+
+    def event_error(self, event: bytes) -> ProxyError:
+        """What an error event means, in a stream of OpenAI's events; ``event`` is its data."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from proxy.errors import (
     ProxyError,
@@ -24,22 +24,32 @@ LONGEST_MESSAGE = 2000
 
 def from_response(response: httpx.Response, body: bytes, *, secrets: Iterable[str] = ()) -> ProxyError:
     """The error for a response that is no success. ``secrets`` (keys, hosts) are blotted out of what is passed on."""
-    status = response.status_code
-    stated = _stated(body)
-    message = _blotted(stated["message"], secrets)
-    detail = f"upstream status {status}: {message or _blotted(body[:500].decode('latin-1'), secrets)}"
+    stated = _Stated(blotted(body, secrets))
+    return from_status(response.status_code, stated, wait=retry_after(response.headers))
+
+
+def from_event(event: bytes, *, secrets: Iterable[str] = ()) -> ProxyError:
+    """The error that a vendor sends as an event of a stream which had begun with status 200."""
+    return from_status(500, _Stated(blotted(event, secrets)), wait=None)
+
+
+def from_status(status: int, stated: _Stated, *, wait: float | None) -> ProxyError:
+    detail = f"upstream status {status}, type {stated.type}, code {stated.code}"
+    message = stated.message
     if status < 400:
         return UpstreamInvalid("The upstream vendor sent an answer that is no answer.", detail=detail)
     if status in (401, 403):
-        return UpstreamCredentials("The upstream vendor refused the credentials of this deployment.", detail=detail)
+        # The caller must not see it, and it says nothing of the caller's words.
+        return UpstreamCredentials(
+            "The upstream vendor refused the credentials of this deployment.", detail=f"{detail}: {message[:300]}"
+        )
     if status == 408:
         return UpstreamTimeout("The upstream vendor timed out.", detail=detail)
-    wait = retry_after(response.headers)
     if status in (402, 429):
         return UpstreamRateLimited(
             message or "The upstream vendor's rate limit is reached.",
-            type=stated["type"],
-            code=stated["code"] or ("insufficient_quota" if status == 402 else None),
+            type=stated.type,
+            code=stated.code or ("insufficient_quota" if status == 402 else None),
             retry_after=wait,
             detail=detail,
         )
@@ -48,16 +58,16 @@ def from_response(response: httpx.Response, body: bytes, *, secrets: Iterable[st
         return refusal(
             message or f"The upstream vendor refused the request with status {status}.",
             status=400 if status == 422 else status,
-            type=stated["type"],
-            param=stated["param"],
-            code=stated["code"],
+            type=stated.type,
+            param=stated.param,
+            code=stated.code,
             retry_after=wait,
             detail=detail,
         )
     return UpstreamUnavailable(
         message or "The upstream vendor failed to answer.",
         status=status if status in (500, 503) else 502,
-        code=stated["code"],
+        code=stated.code,
         retry_after=wait,
         detail=detail,
     )
@@ -75,40 +85,47 @@ def retry_after(headers: httpx.Headers) -> float | None:
     return None
 
 
-def _stated(body: bytes) -> dict[str, Any]:
+def blotted(body: bytes, secrets: Iterable[str]) -> bytes:
+    for secret in secrets:
+        body = body.replace(secret.encode(), b"[redacted]")
+    return body
+
+
+class _Stated:
     """Message, type, param and code, of OpenAI's shape, FastAPI's ``detail`` or a plain ``message``; None if absent."""
+
+    def __init__(self, body: bytes) -> None:
+        error = _error_object(body)
+        code = error.get("code")
+        self.message = (_text(error.get("message")) or _detail(error.get("detail")))[:LONGEST_MESSAGE]
+        self.type = _text(error.get("type"))
+        self.param = _text(error.get("param"))
+        self.code = _text(code) if isinstance(code, str) else code if type(code) is int else None
+
+
+def _error_object(body: bytes) -> Mapping[str, Any]:
     try:
-        document = json.loads(body)
+        document = from_json(body)
     except ValueError:
-        document = None
+        return {}
     error = document.get("error", document) if isinstance(document, dict) else None
     if isinstance(error, str):
-        error = {"message": error}
-    if not isinstance(error, dict):
-        error = {}
-    message = error.get("message") or _detail(error.get("detail"))
-    code = error.get("code")
-    return {
-        "message": message[:LONGEST_MESSAGE] if isinstance(message, str) else "",
-        "type": _text(error.get("type")),
-        "param": _text(error.get("param")),
-        "code": code if isinstance(code, (str, int)) and not isinstance(code, bool) else None,
-    }
+        return {"message": error}
+    return error if isinstance(error, dict) else {}
 
 
 def _detail(detail: Any) -> str:
     """FastAPI's ``detail``: a text, or a list of ``{"loc", "msg"}``."""
-    if isinstance(detail, list):
-        rows = [row for row in detail if isinstance(row, dict)]
-        return "; ".join(f"{'.'.join(map(str, row.get('loc', ())))}: {row.get('msg', '')}" for row in rows)
-    return detail if isinstance(detail, str) else ""
+    if not isinstance(detail, list):
+        return _text(detail) or ""
+    rows = [row for row in detail if isinstance(row, dict)]
+    return "; ".join(f"{_path(row.get('loc'))}: {_text(row.get('msg')) or ''}" for row in rows)
+
+
+def _path(loc: Any) -> str:
+    return ".".join(map(str, loc)) if isinstance(loc, list) else ""
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _blotted(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "[redacted]")
-    return text
+    """A string that can be encoded."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None

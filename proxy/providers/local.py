@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
-from proxy.errors import ProxyError, UpstreamInvalid
+from proxy.errors import NotInstalled, ProxyError, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers import failures
 from proxy.providers.base import (
     Capabilities,
@@ -82,7 +82,20 @@ class LocalAdapter:
         return WholeTranscript(_transcript(_object(response.content)))
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        return failures.from_response(response, body)
+        """A full pool is no failure of the engine, and a missing package none of anybody."""
+        error = failures.from_response(response, body)
+        if response.status_code == 503:
+            return UpstreamRateLimited(
+                error.message,
+                status=503,
+                code="server_is_overloaded",
+                type="server_error",
+                retry_after=error.retry_after,
+            )
+        return NotInstalled(error.message) if response.status_code == 501 else error
+
+    def event_error(self, event: bytes) -> ProxyError:
+        return failures.from_event(event)
 
 
 class _Lines:

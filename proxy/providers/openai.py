@@ -51,7 +51,6 @@ WHISPER = replace(
     TRANSCRIPTION,
     modes=frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt"),
-    streams=False,
 )
 MODELS: Mapping[str, Capabilities] = {
     "tts-1": replace(SPEECH, sse=False),
@@ -106,7 +105,8 @@ class OpenAIAdapter:
         self._speech_url = httpx.URL(f"{base}/audio/speech")
         self._transcriptions_url = httpx.URL(f"{base}/audio/transcriptions")
         self._translations_url = httpx.URL(f"{base}/audio/translations")
-        self._secrets = tuple(secret for secret in (key, base, url.host) if secret and len(secret) > 3)
+        hidden = [value.get_secret_value() for value in deployment.headers.values()]
+        self._secrets = tuple(secret for secret in (key, base, url.host, *hidden) if secret and len(secret) > 3)
         self._headers = self._prepared_headers(url, key)
 
     def _prepared_headers(self, url: httpx.URL, key: str | None) -> httpx.Headers:
@@ -143,7 +143,7 @@ class OpenAIAdapter:
             body["stream_format"] = stream_format
         if not self._deployment.drop_unknown:
             body.update(request.extra)
-        response = yield post_json(self._speech_url, self._headers, to_json(body))
+        response = yield post_json(self._speech_url, self._headers, to_json(body, inf_nan_mode="null"))
         return SpeechAnswer(request.response_format, events=_is_sse(response))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
@@ -179,6 +179,9 @@ class OpenAIAdapter:
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
         return failures.from_response(response, body, secrets=self._secrets)
+
+    def event_error(self, event: bytes) -> ProxyError:
+        return failures.from_event(event, secrets=self._secrets)
 
 
 def _is_sse(response: httpx.Response) -> bool:

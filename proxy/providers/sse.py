@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from proxy.errors import UpstreamInvalid
+from proxy.errors import ProxyError, UpstreamInvalid
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
 LONGEST_EVENT = 16 * 1024 * 1024
 
 _END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+#: OpenAI's events begin with their type; a vendor's error may do without.
+_TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]*)"')
+_ERROR = re.compile(rb'\s*\{\s*"error"\s*:')
 
 
 def event(payload: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    return b"data: " + text.encode("utf-8", "replace") + b"\n\n"
 
 
 def audio_delta(audio: bytes) -> bytes:
@@ -28,17 +32,24 @@ def audio_delta(audio: bytes) -> bytes:
 class Relay:
     """Passes events on as soon as each is complete, byte for byte, so that a cut stream never ends inside of one.
 
-    Events with empty data are left out: they crash OpenAI's SDKs. ``finished`` tells whether the stream said its end.
+    Events with empty data are left out: they crash OpenAI's SDKs. An error event is raised, as ``failure`` reads it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
+        self._failure = failure
         self._rest = bytearray()
+        self._begun = False
         self._said_done = False
         self._said_end = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         searched = max(0, len(self._rest) - 3)
         self._rest += data
+        if not self._begun and len(self._rest) >= 3:
+            self._begun = True
+            if self._rest.startswith(b"\xef\xbb\xbf"):
+                del self._rest[:3]
+                searched = 0
         start = 0
         while match := _END_OF_EVENT.search(self._rest, max(start, searched)):
             block = bytes(self._rest[start : match.end()])
@@ -57,12 +68,16 @@ class Relay:
             yield DONE
 
     def _wanted(self, block: bytes) -> bool:
-        lines = [line for line in block.splitlines() if line.startswith(b"data:")]
-        if not lines:
-            return any(line.startswith(b":") for line in block.splitlines())
-        data = b"\n".join(line[5:].strip() for line in lines)
+        lines = block.splitlines()
+        data = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
+        if not data:
+            return any(line.startswith(b":") for line in lines)
         if data == b"[DONE]":
             self._said_end = True
-        elif b'.done"' in data[:200] or b'"error"' in data[:200]:
-            self._said_done = True
-        return bool(data)
+            return True
+        found = _TYPE.match(data)
+        kind = found[1] if found else b""
+        if kind == b"error" or _ERROR.match(data):
+            raise self._failure(data)
+        self._said_done = self._said_done or kind.endswith(b".done")
+        return True

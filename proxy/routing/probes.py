@@ -56,9 +56,14 @@ class Probes:
         self._lines = [(group, line) for group, lines in groups.items() for line in lines]
         self._calls = calls
         self._fleet = fleet
+        self._one_at_a_time = asyncio.Lock()
 
     async def run(self, *, rest: float | None = None) -> list[Outcome]:
         """``rest``: seconds that a deployment is left alone which fails; one that answers is back at once."""
+        async with self._one_at_a_time:
+            return await self._run(rest)
+
+    async def _run(self, rest: float | None) -> list[Outcome]:
         turns = asyncio.Semaphore(AT_A_TIME)
         return await asyncio.gather(*(self._probe(group, line, turns, rest) for group, line in self._lines))
 

@@ -37,7 +37,7 @@ _TYPES: Final = {
 }  # fmt: skip
 #: Endings that vendors know, where `formats.sniff` has another name.
 _ENDINGS: Final = {"mp4": "m4a", "opus": "ogg"}
-_CONTENT_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:\s*;[ -~]*)?", re.ASCII)
+_CONTENT_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
 
 
 class Upload:

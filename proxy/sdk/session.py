@@ -13,7 +13,7 @@ import httpx
 
 from proxy.audio.pool import Pool
 from proxy.calls import Calls, Line
-from proxy.errors import ProxyError, UpstreamCredentials
+from proxy.errors import ProxyError, UpstreamCredentials, UpstreamNotFound
 from proxy.sdk.clients import Client, transport_of
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
@@ -61,7 +61,7 @@ async def repeated(attempt: Callable[[], Awaitable[T]], max_retries: int) -> T:
 
 def pause(error: ProxyError, retries: int) -> float | None:
     """Seconds before the next attempt, with jitter; None where there is no point in one."""
-    hopeless = isinstance(error, UpstreamCredentials) or error.code == "insufficient_quota"
+    hopeless = isinstance(error, UpstreamCredentials | UpstreamNotFound) or error.code == "insufficient_quota"
     if not error.retryable or hopeless:
         return None
     if error.retry_after is None:

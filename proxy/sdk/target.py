@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -29,7 +29,7 @@ class Settings:
     """How a model is reached; the names are those of the functions' arguments."""
 
     api_base: str | None = None
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     organization: str | None = None
     project: str | None = None
     #: None: the usual number.

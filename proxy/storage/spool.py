@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import IO, Any, TypeVar, cast
 
-from proxy.errors import Overloaded
+from proxy.errors import Overloaded, Saturated
 
 BLOCK = 1 << 20
 """Bytes that stay in memory, and the size of a disk read or write."""
@@ -88,9 +88,12 @@ class Spool:
             return
         descriptor, offset = self._file.fileno(), 0
         while offset < self.size:
-            block = await self._in_thread(partial(os.pread, descriptor, BLOCK, offset))
+            try:
+                block = await self._in_thread(partial(os.pread, descriptor, BLOCK, offset))
+            except OSError as error:
+                raise Saturated("The server cannot read the upload back.", detail=f"spool: {error}") from error
             if not block:
-                raise OSError("a spool file is shorter than what was written to it")
+                raise Saturated("The server cannot read the upload back.", detail="spool: the file is too short")
             offset += len(block)
             yield block
 

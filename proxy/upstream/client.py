@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from time import perf_counter
 from typing import TypeVar
 
 import httpx
 
-from proxy.errors import Overloaded, ProxyError, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from proxy.errors import ProxyError, Saturated, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 from proxy.providers.base import Adapter, Step, Whole
 
 CONNECT_TIMEOUT = 10.0
@@ -20,7 +21,7 @@ A = TypeVar("A")
 #: Every exception of httpx's transports, most special first.
 FOREIGN: tuple[tuple[type[Exception], type[ProxyError], str], ...] = (
     (httpx.ConnectTimeout, UpstreamUnreachable, "The upstream vendor could not be reached in time."),
-    (httpx.PoolTimeout, Overloaded, "The server has too many calls under way. Please try again."),
+    (httpx.PoolTimeout, Saturated, "The server has too many calls under way. Please try again."),
     (httpx.TimeoutException, UpstreamTimeout, "The upstream vendor took too long to answer."),
     (httpx.RemoteProtocolError, UpstreamInvalid, "The upstream vendor's answer broke off or made no sense."),
     (httpx.TransportError, UpstreamUnreachable, "The upstream vendor could not be reached."),
@@ -31,10 +32,21 @@ FOREIGN: tuple[tuple[type[Exception], type[ProxyError], str], ...] = (
 
 def foreign(error: Exception) -> ProxyError:
     """Our error for one of the transport's; what the transport said is for the log only."""
+    if _out_of_files(error):
+        return Saturated("The server has too many connections open. Please try again.", detail=str(error))
     for theirs, ours, message in FOREIGN:
         if isinstance(error, theirs):
             return ours(message, detail=f"{type(error).__name__}: {error}")
     raise error
+
+
+def _out_of_files(error: BaseException | None) -> bool:
+    """Whether this process, and not the vendor, is why there was no connection."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class Waits(Mapping[str, float | None]):

@@ -542,3 +542,121 @@ def test_many_broken_calls_leave_connections_for_good_ones(upstream: Upstream, s
                 continue
         upstream.behave("tts-1")
         assert client.post(SPEAK, json=HELLO).content == MP3
+
+
+# -- found in review ---------------------------------------------------------------------------------------------------
+
+SECRET_EVENT = b'data: {"type":"error","error":{"message":"key %b at %b","code":null}}\n\n'
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b'data: {"type":"speech.audio.delta","audio":"AAAA"}\n\n'], ids=["first", "later"]
+)
+def test_an_error_event_never_shows_key_or_address_and_counts_as_an_error(
+    upstream: Upstream, http: httpx.Client, proxy: Server, before: bytes
+) -> None:
+    event = SECRET_EVENT % (KEY.encode(), upstream.url.encode())
+    upstream.behave("gpt-4o-mini-tts", answer=Answer("text/event-stream", [before + event] if before else [event]))
+    reply = http.post(SPEAK, json=HELLO | {"model": "gpt-tts", "stream_format": "sse"})
+    assert KEY not in reply.text
+    assert upstream.url.partition("//")[2] not in reply.text
+    if before:
+        assert reply.text.startswith(before.decode())
+        error = json.loads(reply.text.removeprefix(before.decode()).removeprefix("data: "))["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+    else:
+        assert error_of(reply, 500)["message"].startswith("key [redacted] at")
+    (line,) = proxy.log_lines(reply.headers["x-request-id"])
+    assert json.loads(line)["error"] == "upstream_unavailable"
+
+
+@pytest.mark.parametrize("delta", ["it is all well.done", "error", ".done"])
+def test_words_in_a_transcript_are_not_its_end(upstream: Upstream, http: httpx.Client, delta: str) -> None:
+    event = b'data: {"type":"transcript.text.delta","delta":"%b"}\n\n' % delta.encode()
+    upstream.behave("gpt-4o-transcribe", answer=Answer("text/event-stream", [event]))
+    reply = http.post(LISTEN, data={"model": "gpt-4o-transcribe", "stream": "true"}, files={"file": ("a.wav", wav())})
+    assert "[DONE]" not in reply.text
+    assert '"error"' in reply.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":{"message":"bad \\ud800"}}',
+        b"[" * 60_000,
+        b'{"detail":[{"loc":5,"msg":7}]}',
+        b'{"error":{"message":["x"],"type":{},"code":[1]}}',
+    ],
+    ids=["surrogate", "deep", "odd detail", "odd types"],
+)
+def test_odd_error_documents_are_no_errors_of_ours(
+    upstream: Upstream, http: httpx.Client, proxy: Server, body: bytes
+) -> None:
+    upstream.behave("tts-1", answer=Answer("application/json", [body], 400))
+    for _ in range(2):  # and the connection goes on
+        reply = http.post(SPEAK, json=HELLO)
+        error_of(reply, 400)
+        assert len(proxy.log_lines(reply.headers["x-request-id"])) == 1
+
+
+@pytest.mark.parametrize("format", ["json", "verbose_json", "srt", "vtt", "text", "lrc", "XML"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text":"hi","segments":[{"start":0,"end":1,"text":null}]}',
+        b'{"text":"hi","words":[{"start":1e999,"end":1,"word":"a"}]}',
+        b'{"text":"hi","segments":[{"start":-1,"end":1,"text":"a"}],"languages":5}',
+        b"[" * 60_000,
+        b'{"text":null}',
+        b"<html>Sign in</html>",
+    ],
+    ids=["null text", "endless", "odd languages", "deep", "no text", "page"],
+)
+def test_odd_transcripts_are_no_errors_of_ours(
+    upstream: Upstream, http: httpx.Client, format: str, body: bytes
+) -> None:
+    upstream.behave("faster-whisper", answer=Answer("application/json", [body]))
+    reply = http.post(
+        LISTEN, data={"model": "selfhosted-stt", "response_format": format}, files={"file": ("a.wav", wav())}
+    )
+    assert reply.status_code in {200, 502}, reply.text
+    if reply.status_code == 502:
+        error_of(reply, 502, "upstream_invalid")
+
+
+def test_what_a_transcript_says_is_in_no_log(upstream: Upstream, http: httpx.Client, proxy: Server) -> None:
+    upstream.behave("faster-whisper", answer=Answer("text/plain", [b"My name is Alice and my card is 4111"]))
+    reply = http.post(LISTEN, data={"model": "selfhosted-stt"}, files={"file": ("a.wav", wav())})
+    error_of(reply, 502, "upstream_invalid")
+    assert "Alice" not in proxy.log()
+
+
+def test_headers_of_the_deployment_are_blotted_out_of_errors(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(
+        {
+            "model_list": [group("tts", "openai/tts-1", upstream.url, headers={"x-key": "azure-secret-5e6f7a8b"})],
+            "general_settings": {"master_key": MASTER_KEY},
+        }
+    )
+    upstream.behave(
+        "tts-1", answer=answers.error(400, "bad header azure-secret-5e6f7a8b", code="azure-secret-5e6f7a8b")
+    )
+    reply = httpx.post(server.url + SPEAK, json=HELLO, headers={"Authorization": f"Bearer {MASTER_KEY}"})
+    error_of(reply, 400)
+    assert "azure-secret" not in reply.text + server.log()
+
+
+def test_fields_in_another_spelling_do_not_go_upstream(upstream: Upstream, http: httpx.Client) -> None:
+    extra = {"Model": "other", "INPUT": "long", "API_KEY": "x", " seed": 1, "seed": 4}
+    assert http.post(SPEAK, json=HELLO | {"model": "selfhosted"} | extra).status_code == 200
+    assert set(extra) & set(upstream.last.json) == {"seed"}
+    http.post(LISTEN, data={"model": "selfhosted-stt", "MODEL": "other", "vad": "1"}, files={"file": ("a.wav", wav())})
+    assert {"MODEL", "vad"} & set(upstream.last.fields) == {"vad"}
+
+
+def test_an_unknown_model_named_before_the_file_is_404_however_large_the_file(
+    http: httpx.Client, upstream: Upstream
+) -> None:
+    reply = http.post(LISTEN, data={"model": "whispr"}, files={"file": ("a.wav", bytes(4 << 20))})
+    assert "Did you mean 'whisper'?" in error_of(reply, 404, "model_not_found")["message"]
+    assert "Did you mean 'tts'?" in error_of(http.post(SPEAK, json=HELLO | {"model": "openai/TTS"}), 404)["message"]

@@ -15,6 +15,7 @@ from proxy.errors import (
     Unauthorized,
     UpstreamCredentials,
     UpstreamInvalid,
+    UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamRejected,
     UpstreamTimeout,
@@ -42,7 +43,7 @@ def refused(**options: Any) -> ProxyError:
     [
         (400, UpstreamRejected, (400, "invalid_request_error", "voice", "unsupported_value")),
         (401, UpstreamCredentials, (502, "server_error", None, "upstream_credentials")),
-        (404, UpstreamRejected, (404, "invalid_request_error", None, "model_not_found")),
+        (404, UpstreamNotFound, (404, "invalid_request_error", None, "model_not_found")),
         (429, UpstreamRateLimited, (429, "requests", None, "rate_limit_exceeded")),
         (500, UpstreamUnavailable, (500, "server_error", None, "upstream_error")),
         (503, UpstreamUnavailable, (503, "server_error", None, "server_is_overloaded")),
