@@ -17,12 +17,13 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from tests.conftest import MASTER_KEY, Server, command, group, standard_config, start
 from tests.fakes.samples import SPEECH, wav
 from tests.fakes.upstream import KEY, Upstream
 from tests.front.shape import error_of
-from tests.front.wire import AUTHORIZATION, JSON, Wire
+from tests.front.wire import AUTHORIZATION, FORM, JSON, Wire, file_part, form, text_part
 
 SPEAK = "/v1/audio/speech"
 HELLO = {"model": "tts", "input": "A secret sentence", "voice": "alloy"}
@@ -220,6 +221,66 @@ def test_a_port_that_is_taken_is_said_without_a_trace(tmp_path: Path, upstream: 
     assert "RUNNING" not in done.stdout
 
 
+@pytest.mark.parametrize("port", ["70000", "65536", "-1", "http", "4000.0", ""])
+def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
+    (tmp_path / "config.yaml").write_text(SEED)
+    done = command("--host", "127.0.0.1", f"--port={port}", folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+    assert "RUNNING" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SEED)
+    done = command("--port", "0", "--ssl-keyfile", "key.pem", folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
+    assert done.returncode == 2
+    assert "--ssl-certfile" in done.stderr
+    assert "RUNNING" not in done.stdout
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("certificate", "key", "named"),
+    [
+        ("none.pem", None, "none.pem"),
+        ("chain.pem", "none.pem", "none.pem"),
+        ("folder", "key.pem", "folder"),
+        ("config.yaml", "key.pem", "config.yaml"),
+        ("chain.pem", "config.yaml", "config.yaml"),
+        ("chain.pem", "other.pem", "other.pem"),
+        ("chain.pem", None, "chain.pem"),
+        ("chain.pem", "encrypted.pem", "encrypted.pem"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_said_without_a_trace(
+    tmp_path: Path, certificate: str, key: str | None, named: str, workers: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(SEED)
+    (tmp_path / "folder").mkdir()
+    authority = trustme.CA()
+    mine, other = authority.issue_cert("127.0.0.1"), authority.issue_cert("127.0.0.1")
+    mine.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    mine.private_key_pem.write_to_path(tmp_path / "key.pem")
+    other.private_key_pem.write_to_path(tmp_path / "other.pem")
+    (tmp_path / "encrypted.pem").write_bytes(_encrypted(mine.private_key_pem.bytes()))
+    args = ["--host", "127.0.0.1", "--port", "0", "--workers", workers, "--ssl-certfile", certificate]
+    args += ["--ssl-keyfile", key] if key else []
+    done = command(*args, folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "RUNNING" not in done.stdout
+
+
+def _encrypted(key: bytes) -> bytes:
+    return serialization.load_pem_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"a passphrase"),
+    )
+
+
 def test_version_and_help(tmp_path: Path) -> None:
     assert command("--help", folder=tmp_path).returncode == 0
     for option in (
@@ -367,6 +428,30 @@ def test_shutdown_timeout_cuts_a_stream_that_does_not_end(upstream: Upstream, se
         assert response.read(10)
         assert server.stop() == 0, server.log()
     upstream.last.wait_closed()
+    assert "Traceback" not in server.log()
+
+
+def test_shutdown_timeout_is_told_to_who_still_sends_or_waits(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(standard_config(upstream.url, shutdown_timeout=0.5))
+    upstream.behave("tts-1", stop_after=-1, stop="hang")
+    body = json.dumps(HELLO).encode()
+    with Wire(server.port) as sends, Wire(server.port) as begins, Wire(server.port) as waits:
+        sends.head("POST", "/v1/audio/transcriptions", {**FORM, "Content-Length": "100000"})
+        sends.send(form(text_part("model", "whisper"), file_part(wav()))[:100])
+        begins.head("POST", SPEAK, {**JSON, "Content-Length": "100"})
+        waits.head("POST", SPEAK, {**JSON, "Content-Length": str(len(body))})
+        waits.send(body)
+        upstream.wait_requests()
+        server.terminate()
+        for wire in (sends, begins, waits):
+            reply = wire.reply()
+            error = error_of(reply, 503)
+            assert "shutting down" in error["message"]
+            assert reply.headers["retry-after"] == "1"
+            assert '"shutdown"' in server.log_lines(reply.headers["x-request-id"])[0]
+        assert server.stop() == 0, server.log()
+    upstream.last.wait_closed()
+    assert "Traceback" not in server.log()
 
 
 def test_sigint_ends_it_as_well(upstream: Upstream, serve: Callable[..., Server]) -> None:
