@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from proxy.config import litellm
 from proxy.config.ignored import Ignored
 from proxy.config.models import DERIVED_FIELDS, MODEL_INFO_FIELDS, Deployment, RouterSettings
-from proxy.config.problems import Place, Problems, quoted, shown, suggestion
+from proxy.config.problems import Place, Problems, nearest, quoted, shown, suggestion
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, settings_of
 from proxy.records import Mode
@@ -20,6 +20,23 @@ _PARAM_FIELDS = Deployment.model_fields.keys() - MODEL_INFO_FIELDS - DERIVED_FIE
 _COST = "_cost_per_"
 #: Parameters of other vendors come in families.
 _IGNORED_PREFIXES = ("aws_", "azure_", "vertex_", "langfuse_", "s3_", "milvus_", "valkey_", "auto_router_")
+_KNOWN_ENTRY_KEYS = {*_ENTRY_KEYS, *litellm.ENTRY_REFUSED, *litellm.ENTRY_IGNORED}
+_KNOWN_PARAMS = {"custom_llm_provider", *_PARAM_FIELDS, *litellm.PARAM_ALIASES} | {
+    *litellm.PARAM_REFUSED,
+    *litellm.PARAM_LOUD,
+    *litellm.PARAM_IGNORED,
+}
+
+
+def _meant_entry_key(key: str) -> str | None:
+    """The key of ours that this one is a slip of, where neither we nor LiteLLM know it."""
+    return None if key in _KNOWN_ENTRY_KEYS else nearest(key, _ENTRY_KEYS)
+
+
+def _meant_parameter(key: str) -> str | None:
+    """As `_meant_entry_key`, in litellm_params."""
+    is_known = key in _KNOWN_PARAMS or key.startswith(_IGNORED_PREFIXES) or _COST in key
+    return None if is_known else nearest(key, _PARAM_FIELDS)
 
 
 class Skipped(NamedTuple):
@@ -62,18 +79,20 @@ class Entries:
         if not isinstance(node.content, Mapping):
             self._problems.add(node.place, "an entry of model_list must be a mapping (model_name:, litellm_params:)")
             return None
-        top = {setting.key: setting for setting in settings_of("an entry of model_list", node)}
+        top = self._top(node)
         name, params, info = self._name(node, top), self._params(node, top), self._info(top)
         mode, is_other = self._mode(info)
         vendor, model = ("", "") if is_other or params is None else self._vendor_and_model(node, params, mode)
         if vendor and mode is None:
             mode = self._infer_mode(vendor, model)
-        is_audio = bool(vendor) and mode is not None
-        self._check_keys(top, is_audio=is_audio)
-        if is_audio and mode is not None and params is not None and name is not None:
-            derived = {"group": name, "vendor": vendor, "model": model, "mode": mode, "where": str(node.place)}
-            return self._deployment(node, derived, params, info, router)
-        if is_other or model:
+        is_known = is_other or bool(model)
+        is_ours = bool(vendor and mode) if is_known else bool(mode or any(map(_meant_parameter, params or {})))
+        self._check_keys(top, is_ours=is_ours)
+        if is_ours:
+            # What is missing has been noted: with a question mark in its place, the other faults are found as well.
+            derived = {"group": name or "?", "vendor": vendor or "?", "model": model or "?", "mode": mode}
+            return self._deployment(node, derived | {"where": str(node.place)}, params or {}, info, router)
+        if is_known:
             self._skip(node, name or "?", model, is_audio=mode is not None)
         return None
 
@@ -83,6 +102,12 @@ class Entries:
             self._warnings.append(f"{node.place}: wildcards are not supported; name each audio model in an entry")
 
     # -- the parts of an entry -----------------------------------------------------------------------------------------
+
+    def _top(self, node: Node) -> dict[str, Setting]:
+        """The entry's settings, those with misspelt keys also under the keys that were meant."""
+        top = {setting.key: setting for setting in settings_of("an entry of model_list", node)}
+        meant = {near: setting for key, setting in top.items() if (near := _meant_entry_key(key))}
+        return meant | top
 
     def _name(self, node: Node, top: Mapping[str, Setting]) -> str | None:
         if "model_name" not in top:
@@ -112,61 +137,68 @@ class Entries:
         return {inner.key: inner for inner in settings_of(setting.key, setting.value)}
 
     def _mode(self, info: Mapping[str, Setting]) -> tuple[Mode | None, bool]:
-        """The mode that the entry gives, and whether that is one of LiteLLM's that are not audio."""
-        setting = info.get("mode")
-        if setting is None:
+        """The mode that the entry gives or seems to mean, and whether that is none of audio."""
+        text = self._values.text(info["mode"]) if "mode" in info else None
+        if text is None:
             return None, False
-        text = self._values.text(setting)
-        if text is None or text in litellm.OTHER_MODES:
-            return None, True
-        try:
-            return Mode(text), False
-        except ValueError:
-            known = [mode.value for mode in Mode]
+        known = [mode.value for mode in Mode]
+        if text not in known and text not in litellm.OTHER_MODES:
             near = suggestion(text, {*known, *litellm.OTHER_MODES})
             self._problems.add(
-                setting.place, f"'mode' in model_info must be {', '.join(known)}, not {shown(text)}{near}"
+                info["mode"].place, f"'mode' in model_info must be {', '.join(known)}, not {shown(text)}{near}"
             )
-            return None, True
+            text = nearest(text, {*known, *litellm.OTHER_MODES})
+        return (Mode(text), False) if text in known else (None, True)
 
     def _vendor_and_model(self, node: Node, params: Mapping[str, Setting], mode: Mode | None) -> tuple[str, str]:
         """Vendor and its name of the model. The vendor is empty where the proxy has none for this prefix, and the
         model too where the entry names none."""
-        if "model" not in params:
-            self._problems.add(node.place, "'model' is missing in litellm_params")
-            return "", ""
-        whole = self._values.text(params["model"])
-        if whole is None:
+        setting = self._model(node, params)
+        text = self._values.text(setting) if setting is not None else None
+        if setting is None or text is None:
             return "", ""
         given = self._values.text(params["custom_llm_provider"]) if "custom_llm_provider" in params else None
-        prefix, _, rest = whole.partition("/")
-        if given is not None:
-            prefix, rest = given, whole.removeprefix(given + "/")
-        if prefix in self._vendors and (rest or given):
-            vendor, model = prefix, rest
-        elif prefix in litellm.OPENAI_COMPATIBLE and "api_base" in params:
-            vendor, model = "openai", rest
-        elif (rest or given) and prefix in litellm.PROVIDERS:
+        vendor, name = self._prefix_and_name(text.strip(), given)
+        if vendor not in self._vendors and vendor in litellm.OPENAI_COMPATIBLE and "api_base" in params:
+            vendor = "openai"
+        if vendor not in self._vendors:
             if mode is not None:
-                remedy = f"if its server speaks OpenAI's API, write openai/{quoted(rest)[1:-1]} and api_base"
+                remedy = f"if its server speaks OpenAI's API, write openai/{quoted(name)[1:-1] or 'NAME'} and api_base"
                 self._warnings.append(
-                    f"{params['model'].place}: there is no vendor {quoted(prefix)}: the entry is not served; {remedy}"
+                    f"{setting.place}: there is no vendor {quoted(vendor)}: the entry is not served; {remedy}"
                 )
-            return "", whole
-        else:
-            vendor, model = "openai", whole
-        if not model:
-            self._problems.add(params["model"].place, "'model' in litellm_params must name a model")
+            return "", text
+        if not name or name.endswith("/"):
+            self._problems.add(setting.place, f"'{setting.key}' in {setting.section} must name a model")
             return "", ""
-        return vendor, model
+        return vendor, name
 
-    def _check_keys(self, top: Mapping[str, Setting], *, is_audio: bool) -> None:
+    def _model(self, node: Node, params: Mapping[str, Setting]) -> Setting | None:
+        """What names the model, also under a misspelt key: with the model known, so is whether the entry is audio."""
+        if "model" in params:
+            return params["model"]
+        slip = next((setting for key, setting in params.items() if _meant_parameter(key) == "model"), None)
+        if slip is None:
+            self._problems.add(node.place, "'model' is missing in litellm_params")
+        else:
+            self._problems.unknown_key(slip.place, slip.key, slip.section, _PARAM_FIELDS)
+        return slip
+
+    def _prefix_and_name(self, whole: str, given: str | None) -> tuple[str, str]:
+        """The prefix is openai where there is none, or none that is known: names of models have slashes, too."""
+        if given:
+            return given, whole.removeprefix(f"{given}/")
+        prefix, _, name = whole.partition("/")
+        is_known = prefix in self._vendors or prefix in litellm.PROVIDERS
+        return (prefix, name) if is_known and whole != "openai" else ("openai", whole)
+
+    def _check_keys(self, top: Mapping[str, Setting], *, is_ours: bool) -> None:
         for setting in top.values():
             if setting.key in _ENTRY_KEYS:
                 continue
-            if is_audio and self._ignored.take(setting, litellm.ENTRY_REFUSED, {}, litellm.ENTRY_IGNORED):
+            if is_ours and self._ignored.take(setting, litellm.ENTRY_REFUSED, {}, litellm.ENTRY_IGNORED):
                 continue
-            if is_audio or suggestion(setting.key, _ENTRY_KEYS):
+            if is_ours or _meant_entry_key(setting.key):
                 self._problems.unknown_key(setting.place, setting.key, setting.section, _ENTRY_KEYS)
 
     # -- the deployment ------------------------------------------------------------------------------------------------
@@ -181,9 +213,9 @@ class Entries:
     ) -> Deployment | None:
         if "*" in derived["model"] or "*" in derived["group"]:
             self._problems.add(node.place, "wildcards (*) are not supported; name each audio model in an entry")
-            return None
         found = self._fields_of_params(params) | self._fields_of_info(info)
         costs = {key: setting for key, setting in {**info, **params}.items() if _COST in key}
+        self._note_idle(found, costs, router)
         for field in ("timeout", "stream_timeout"):
             if field not in found and getattr(router, field) is not None:
                 derived[field] = getattr(router, field)
@@ -193,6 +225,14 @@ class Entries:
         if deployment is not None:
             self._note_id(deployment, node.place)
         return deployment
+
+    def _note_idle(self, found: Mapping[str, Setting], costs: Mapping[str, Setting], router: RouterSettings) -> None:
+        """Name what is checked but read by no vendor yet, or by another routing strategy only."""
+        if "api_version" in found:
+            self._ignored.note(found["api_version"])
+        if router.routing_strategy != "cost-based-routing":
+            for cost in costs.values():
+                self._ignored.note(cost)
 
     def _fields_of_params(self, params: Mapping[str, Setting]) -> dict[str, Setting]:
         found: dict[str, Setting] = {}

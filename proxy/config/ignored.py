@@ -46,7 +46,7 @@ class Ignored:
         """The one warning, where there is anything to warn of."""
         if self._quiet:
             names = ", ".join(f"{name} ({_lines(places)})" for name, places in self._quiet.items())
-            yield f"{file}: settings of LiteLLM that have no meaning here: {names}"
+            yield f"{file}: settings of LiteLLM that have no effect here: {names}"
 
 
 def _lines(places: list[Place]) -> str:

@@ -31,11 +31,13 @@ _V = TypeVar("_V")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _ID = re.compile(r"[!-~]{1,128}")
-#: Headers that belong to one connection or are computed by the HTTP client.
+#: Headers that belong to one connection or are computed by the HTTP client. Answers are passed on undecoded, so none
+#: may be asked for in another encoding.
 _REFUSED_HEADERS = frozenset(
-    {"connection", "content-length", "expect", "host", "keep-alive", "proxy-authenticate", "proxy-authorization"}
-    | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+    {"accept-encoding", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
+    | {"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+_ENDPOINTS = ("/audio/speech", "/audio/transcriptions", "/audio/translations")
 
 
 # -- what a value may be -----------------------------------------------------------------------------------------------
@@ -56,7 +58,7 @@ def _key(secret: SecretStr) -> SecretStr:
 
 
 def _url(text: str) -> str:
-    """An http(s) URL without userinfo, query and fragment; the slashes at its end are cut off."""
+    """The base of an http(s) API, without userinfo, query and fragment; the slashes at its end are cut off."""
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise ValueError("must be a URL of printable ASCII characters")
     try:
@@ -72,6 +74,9 @@ def _url(text: str) -> str:
         raise ValueError("must not hold a user name or password; use api_key or headers")
     if "?" in text or "#" in text:
         raise ValueError("must not have a query or a fragment")
+    for endpoint in _ENDPOINTS:
+        if parts.path.rstrip("/").endswith(endpoint):
+            raise ValueError(f"must be the base (https://host/v1), without {endpoint}")
     return text.rstrip("/")
 
 
@@ -190,7 +195,7 @@ class Deployment(Frozen):
         default=None, description="The vendor's key; where missing, the vendor's usual variable."
     )
     api_base: Url | None = Field(default=None, description="Any server that speaks the vendor's API.")
-    api_version: Text | None = Field(default=None, description="For vendors with dated APIs.")
+    api_version: Text | None = Field(default=None, description="For vendors with dated APIs; none is here yet.")
     organization: Text | None = Field(default=None, description="OpenAI's organization.")
     project: Text | None = Field(default=None, description="OpenAI's project.")
     headers: Headers = Field(default_factory=_nothing, description="Sent with every upstream request.")
@@ -214,7 +219,7 @@ class Deployment(Frozen):
     drop_unknown: bool = Field(default=False, description="Do not pass on fields that OpenAI does not know.")
     costs: Annotated[Mapping[str, Price], *_FREEZE] = Field(
         default_factory=_nothing,
-        description="Prices in USD under LiteLLM's names, such as `input_cost_per_second`.",
+        description="Prices in USD under LiteLLM's names, such as `input_cost_per_second`, for cost-based-routing.",
     )
     where: str = Field(default="", description="File and line of the entry, for messages.")
 
@@ -286,13 +291,16 @@ class RetryPolicy(Frozen):
 
 
 class RouterSettings(Frozen):
-    """`router_settings`, with LiteLLM's names, meanings and defaults."""
+    """`router_settings`, with LiteLLM's names, meanings and defaults (those of its code, not of its documentation)."""
 
     routing_strategy: Annotated[
         RoutingStrategy,
         BeforeValidator(lambda name: "usage-based-routing" if name == "usage-based-routing-v2" else name),
     ] = Field(default="simple-shuffle", description="How a group's deployments are ordered.")
-    num_retries: CountOrZero = Field(default=2, description="Further attempts within a group.")
+    num_retries: CountOrZero = Field(
+        default=2,
+        description="Further attempts within each group. 2 is what LiteLLM does; its documentation says 3.",
+    )
     retry_after: SecondsOrZero = Field(default=0, description="Least seconds between two attempts.")
     retry_policy: RetryPolicy = Field(default_factory=RetryPolicy, description="Further attempts by kind of failure.")
     fallbacks: tuple[Annotated[Mapping[Text, Names], *_FREEZE], ...] = Field(
@@ -324,7 +332,7 @@ class Config(Frozen):
     groups: Annotated[Mapping[str, tuple[Deployment, ...]], *_FREEZE] = Field(default_factory=_nothing, repr=False)
     general: GeneralSettings = Field(default_factory=GeneralSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
-    #: Lines for the operator: what was skipped, what has no meaning here, what is unsafe.
+    #: Lines for the operator: what was skipped, what has no effect here, what is unsafe.
     warnings: tuple[str, ...] = ()
     #: `model_name` of the entries that are not served, in the file's order.
     skipped: tuple[str, ...] = ()

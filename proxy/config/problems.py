@@ -75,5 +75,10 @@ def quoted(text: str) -> str:
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?``, or nothing where nothing is near."""
+    near = nearest(wrong, known)
+    return f"; did you mean '{near}'?" if near else ""
+
+
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
     near = difflib.get_close_matches(wrong[:80].lower(), sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return near[0] if near else None

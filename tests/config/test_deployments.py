@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from proxy.config import Config, Mode, describe, load
+from proxy.errors import ConfigError
 from tests.config.conftest import KEY, Load, Problems, infer_mode
 
 SEED = """
@@ -138,6 +140,54 @@ def test_a_vendor_that_we_lack_is_never_served_by_openai(load_text: Load) -> Non
     )
 
 
+FOREIGN = "{model_name: other, litellm_params: {PARAMS}, model_info: {mode: audio_speech}}"
+
+
+@pytest.mark.parametrize(
+    ("params", "vendor", "name"),
+    [
+        ("model: vertex_ai/", "vertex_ai", "NAME"),
+        ("model: vertex_ai", "vertex_ai", "NAME"),
+        ("model: ' vertex_ai/chirp'", "vertex_ai", "chirp"),
+        ("model: 'vertex_ai/ '", "vertex_ai", "NAME"),
+        ("model: vertex_ai/, custom_llm_provider: ''", "vertex_ai", "NAME"),
+        ("model: vertex_ai/, custom_llm_provider: vertex_ai", "vertex_ai", "NAME"),
+        ("model: tts-1, custom_llm_provider: vertexai", "vertexai", "tts-1"),
+        ("model: openai, custom_llm_provider: vertex_ai", "vertex_ai", "openai"),
+        ("model: hosted_vllm/", "hosted_vllm", "NAME"),
+    ],
+)
+def test_another_vendors_entry_is_never_served_by_openai(load_text: Load, params: str, vendor: str, name: str) -> None:
+    served = "{model_name: tts, litellm_params: {model: tts-1}}"
+    config = load_text(f"model_list: [{served}, {FOREIGN.replace('PARAMS', params)}]")
+    assert [deployment.group for deployment in config.deployments] == ["tts"]
+    assert config.skipped == ("other",)
+    assert config.warnings == (
+        f"config.yaml:1: there is no vendor '{vendor}': the entry is not served; "
+        f"if its server speaks OpenAI's API, write openai/{name} and api_base",
+    )
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "model: openai/",
+        "model: lemonfox/",
+        "model: lemonfox",
+        "model: unheard-of/",
+        "model: 'openai/ '",
+        "model: /",
+        "model: openai/vertex_ai/",
+        "model: lemonfox/, custom_llm_provider: lemonfox",
+        "model: hosted_vllm/, api_base: 'http://gpu:8000/v1'",
+    ],
+)
+def test_a_prefix_without_a_name(problems_of: Problems, params: str) -> None:
+    for info in ("{mode: audio_speech}", "{}"):
+        entry = f"- model_name: a\n  litellm_params:\n    {{{params}}}\n  model_info: {info}\n"
+        assert problems_of(f"model_list:\n{entry}") == ["config.yaml:4: 'model' in litellm_params must name a model"]
+
+
 def test_ids_are_stable_different_and_free_of_the_key(load_text: Load) -> None:
     entries = """
         model_list:
@@ -204,6 +254,18 @@ def test_aliases_of_litellm(one: Callable[..., Config], one_problems: Problems) 
         ("api_base: 'http://a:99999'", "'api_base' in litellm_params must be a URL such as https://host:port/v1"),
         ("api_base: 'http://[::1'", "'api_base' in litellm_params must be a URL such as https://host:port/v1"),
         ("api_base: 'http://a b'", "'api_base' in litellm_params must be a URL of printable ASCII characters"),
+        (
+            "api_base: 'http://a/v1/audio/speech'",
+            "'api_base' in litellm_params must be the base (https://host/v1), without /audio/speech",
+        ),
+        (
+            "base_url: 'http://a/audio/transcriptions//'",
+            "'base_url' in litellm_params must be the base (https://host/v1), without /audio/transcriptions",
+        ),
+        (
+            "api_base: 'http://a/x/audio/translations/'",
+            "'api_base' in litellm_params must be the base (https://host/v1), without /audio/translations",
+        ),
         ("api_base: 'http://a?x=1'", "'api_base' in litellm_params must not have a query or a fragment"),
         (
             "api_base: 'http://me:canary@a'",
@@ -236,8 +298,16 @@ def test_what_is_wrong_with_a_parameter(one_problems: Problems, params: str, pro
     assert one_problems(params) == [f"config.yaml:3: {problem}"]
 
 
-@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "connection", "TE", "Upgrade"])
-def test_headers_that_belong_to_the_connection(one_problems: Problems, name: str) -> None:
+def test_a_host_or_folder_may_be_named_like_an_endpoint(one: Callable[..., Config]) -> None:
+    for base in ("http://audio/speech", "http://a/audio/speech/v1", "http://a/myaudio/speech"):
+        assert one(f"api_base: '{base}'").deployments[0].api_base == base
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Host", "content-length", "Transfer-Encoding", "connection", "TE", "Upgrade", "Content-Type", "Accept-Encoding"],
+)
+def test_headers_that_belong_to_the_connection_or_the_body(one_problems: Problems, name: str) -> None:
     (problem,) = one_problems(f"headers: {{{name}: x}}")
     assert problem.endswith(f"must not set '{name.lower()}', which is the HTTP client's own")
 
@@ -298,6 +368,146 @@ def test_the_shape_of_an_entry(problems_of: Problems) -> None:
         "config.yaml:13: 'model_name' in an entry of model_list must be text",
         "config.yaml:13: 'model' in litellm_params must be text",
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problems"),
+    [
+        (
+            """
+            model_name: a
+            litellm_params:
+              modl: openai/tts-1
+              api_key: os.environ/UNSET
+              rpm: many
+            """,
+            [
+                "4: unknown key 'modl' in litellm_params; did you mean 'model'?",
+                "5: variable 'UNSET' is not set",
+                "6: 'rpm' in litellm_params must be a whole number",
+            ],
+        ),
+        (
+            """
+            model_name: a
+            litellm_params:
+              api_kye: sk-1
+              project: os.environ/UNSET
+            """,
+            [
+                "2: 'model' is missing in litellm_params",
+                "4: unknown key 'api_kye' in litellm_params; did you mean 'api_key'?",
+                "5: variable 'UNSET' is not set",
+            ],
+        ),
+        (
+            """
+            model_nam: a
+            litellm_params:
+              model: tts-1
+              api_key: os.environ/UNSET
+            model_info: {base_modle: b}
+            """,
+            [
+                "2: unknown key 'model_nam' in an entry of model_list; did you mean 'model_name'?",
+                "5: variable 'UNSET' is not set",
+                "6: unknown key 'base_modle' in model_info; did you mean 'base_model'?",
+            ],
+        ),
+        (
+            """
+            litellm_parms:
+              model: tts-1
+              api_key: os.environ/UNSET
+            """,
+            [
+                "2: 'model_name' is missing in an entry of model_list",
+                "2: unknown key 'litellm_parms' in an entry of model_list; did you mean 'litellm_params'?",
+                "4: variable 'UNSET' is not set",
+            ],
+        ),
+        (
+            """
+            model_name: os.environ/UNSET
+            litellm_params: {model: tts-1, timeout: soon}
+            """,
+            ["2: variable 'UNSET' is not set", "3: 'timeout' in litellm_params must be a number"],
+        ),
+        (
+            """
+            model_name: a
+            litellm_params:
+              model: os.environ/UNSET
+              api_key: os.environ/UNSET
+            model_info: {mode: audio_speech}
+            """,
+            ["4: variable 'UNSET' is not set", "5: variable 'UNSET' is not set"],
+        ),
+        (
+            """
+            model_name: a
+            litellm_params:
+              model: kokoro
+              api_key: os.environ/UNSET
+            model_info: {mode: audio_speach}
+            """,
+            [
+                "5: variable 'UNSET' is not set",
+                "6: 'mode' in model_info must be audio_speech, audio_transcription, audio_translation, "
+                "not 'audio_speach'; did you mean 'audio_speech'?",
+            ],
+        ),
+        (
+            """
+            model_name: a
+            litellm_params: tts-1
+            model_info: {mode: audio_speech, base_modle: b}
+            """,
+            [
+                "3: 'litellm_params' must be a mapping (key: value)",
+                "4: unknown key 'base_modle' in model_info; did you mean 'base_model'?",
+            ],
+        ),
+        (
+            """
+            model_name: a*
+            litellm_params: {model: tts-1, api_key: os.environ/UNSET}
+            """,
+            [
+                "2: wildcards (*) are not supported; name each audio model in an entry",
+                "3: variable 'UNSET' is not set",
+            ],
+        ),
+    ],
+)
+def test_every_fault_of_an_entry_is_named(problems_of: Problems, entry: str, problems: list[str]) -> None:
+    text = textwrap.indent(textwrap.dedent(entry).strip(), "    ")
+    assert problems_of(f"model_list:\n  - {text.strip()}\n") == [f"config.yaml:{problem}" for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problems"),
+    [
+        ("litellm_params: {model: gpt-4o, api_kye: a, api_key: os.environ/UNSET}", []),
+        ("litellm_params: {model: gpt-4o}, model_id: a, model_max_budget: {a: 1}", []),
+        (
+            "litellm_params: {modl: gpt-4o, api_key: os.environ/UNSET}",
+            ["unknown key 'modl' in litellm_params; did you mean 'model'?"],
+        ),
+        ("litellm_params: {api_key: os.environ/UNSET, tpm: 1}", ["'model' is missing in litellm_params"]),
+        (
+            "litellm_params: {model: a, api_key: os.environ/UNSET}, model_inf: {mode: chat}",
+            ["unknown key 'model_inf' in an entry of model_list; did you mean 'model_info'?"],
+        ),
+    ],
+)
+def test_of_an_entry_that_is_not_audio_little_is_looked_at(load_text: Load, entry: str, problems: list[str]) -> None:
+    try:
+        load_text(f"model_list: [{{model_name: tts, litellm_params: {{model: tts-1}}}}, {{model_name: a, {entry}}}]")
+        found = []
+    except ConfigError as error:
+        found = error.problems
+    assert found == [f"config.yaml:1: {problem}" for problem in problems]
 
 
 @pytest.mark.parametrize("text", ["model_list: []", "model_list:", "general_settings: {}"])

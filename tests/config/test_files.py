@@ -34,7 +34,7 @@ general_settings:
 callbacks: [a]
 """
     lines = problems_of(text)
-    assert [line.split(":")[1] for line in lines] == ["7", "11", "12", "14", "15"]
+    assert [line.split(":")[1] for line in lines] == ["5", "6", "7", "11", "12", "14", "15"]
     lines = problems_of(text.replace("{mode: audio_speach}", "{}"))
     assert lines == [
         "config.yaml:5: unknown key 'api_kye' in litellm_params; did you mean 'api_key'?",

@@ -97,14 +97,15 @@ def test_a_litellm_configuration_starts_as_it_is(load_text: Load) -> None:
         "config.yaml: skipped, because not audio: gpt-4o (line 7), gpt-4o (line 15), bedrock-claude-v1 (line 21), "
         "text-embedding-ada-002 (line 25), * (line 28); "
         "an entry that is audio needs model_info.mode (audio_speech, audio_transcription, audio_translation)",
-        "config.yaml: settings of LiteLLM that have no meaning here: general_settings.store_model_in_db (line 67), "
+        "config.yaml: settings of LiteLLM that have no effect here: general_settings.store_model_in_db (line 67), "
         "general_settings.database_url (line 68), litellm_settings.drop_params (line 48), "
         "litellm_settings.set_verbose (line 49), litellm_settings.telemetry (line 52), "
         "litellm_settings.cache (line 53), litellm_settings.cache_params (line 54), "
         "litellm_settings.context_window_fallbacks (line 56), router_settings.redis_host (line 60), "
         "router_settings.redis_password (line 61), router_settings.enable_pre_call_checks (line 62), "
         "litellm_params.drop_params (line 35), litellm_params.tpm (line 36), "
-        "model_info.supports_vision (line 40), model_info.version (line 41)",
+        "model_info.supports_vision (line 40), model_info.version (line 41), "
+        "litellm_params.input_cost_per_second (line 37)",
         "config.yaml:66: the master key is weak: use 32 random characters or more",
     )
     assert "canary" not in "".join(config.warnings)
@@ -179,6 +180,20 @@ def test_loud_settings_have_a_line_of_their_own(load_text: Load) -> None:
         "config.yaml:2: litellm_settings.ssl_verify has no effect: certificates are verified against the system's "
         "authorities",
     )
+
+
+def test_settings_that_are_checked_but_have_no_effect_yet_are_named(load_text: Load) -> None:
+    text = """
+        model_list:
+          - model_name: tts
+            litellm_params: {model: tts-1, api_version: 2024-02-01}
+            model_info: {input_cost_per_character: 1e-5}
+        router_settings: {routing_strategy: STRATEGY}
+    """
+    ignored = "config.yaml: settings of LiteLLM that have no effect here: litellm_params.api_version (line 4)"
+    cost = "model_info.input_cost_per_character (line 5)"
+    assert load_text(text.replace("STRATEGY", "simple-shuffle")).warnings == (f"{ignored}, {cost}",)
+    assert load_text(text.replace("STRATEGY", "cost-based-routing")).warnings == (ignored,)
 
 
 def test_unknown_keys_of_litellms_sections_are_errors(problems_of: Problems) -> None:
