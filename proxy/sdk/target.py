@@ -81,7 +81,9 @@ def _usual_key(vendor: str, variable: str | None, environment: Environment, *, n
 
 def _vendor_and_model(model: str, api_base: str | None) -> tuple[str, str]:
     """As a configuration's ``model`` is read: a name without a vendor's prefix is openai's."""
-    prefix, _, rest = model.partition("/")
+    prefix, slash, rest = model.partition("/")
+    if slash and not rest:
+        raise ModelNotFound(f"'{model}' names no model.")
     if rest and prefix in VENDORS:
         return prefix, rest
     if rest and prefix in OPENAI_COMPATIBLE and api_base:

@@ -11,6 +11,7 @@ import pytest
 from proxy import ProxyError, aspeech, speech
 from proxy.errors import (
     BadRequest,
+    ModelNotFound,
     Overloaded,
     Unauthorized,
     UpstreamCredentials,
@@ -218,3 +219,10 @@ def test_pauses_grow_vary_and_honour_what_the_vendor_says() -> None:
     assert max(told) <= 3.3
     assert pause(Overloaded("x", retry_after=LONGEST_PAUSE + 1), 0) is None
     assert pause(BadRequest("x"), 0) is None
+
+
+@pytest.mark.parametrize("model", ["vertex_ai/", "local/", "openai/"])
+def test_a_vendor_without_a_model_is_never_served_by_openai(openai: Upstream, model: str) -> None:
+    with pytest.raises(ModelNotFound, match="names no model"):
+        speech(model=model, voice="alloy", input="Hello")
+    assert not openai.requests
