@@ -25,6 +25,7 @@ from proxy.providers.base import (
     TranscriptDecoder,
     WholeTranscript,
 )
+from proxy.providers.requests import header
 from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 
@@ -125,7 +126,7 @@ class Calls:
         waits = line.waits(left)
         described, response = await self._upstream.run(line.adapter, line.adapter.speech(request), waits)
         try:
-            attempt.upstream_id = response.headers.get("x-request-id", "")
+            attempt.upstream_id = header(response, b"x-request-id")
             chunks = stream(response)
             first = await _first(chunks)
             attempt.first_byte = perf_counter()
@@ -152,7 +153,7 @@ class Calls:
         waits = line.waits(left)
         described, response = await self._upstream.run(line.adapter, line.adapter.transcription(request), waits)
         try:
-            attempt.upstream_id = response.headers.get("x-request-id", "")
+            attempt.upstream_id = header(response, b"x-request-id")
             if isinstance(described, WholeTranscript):
                 attempt.first_byte = perf_counter()
                 attempt.audio_seconds = described.transcript.duration
@@ -224,7 +225,7 @@ async def _joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[b
 def _audio_format(described: SpeechAnswer, first: bytes, response: httpx.Response) -> str:
     """The format that the bytes are in: what they say, else what is due. UpstreamInvalid if they are no audio."""
     found = formats.sniff(first)
-    stated: str = response.headers.get("content-type", "")
+    stated = header(response, b"content-type")
     document = stated.startswith(("application/json", "text/", "application/problem+json"))
     # Headerless PCM may begin with any bytes, but hardly with a document.
     if found in ("json", "html") or (found is None and (document or _is_text(first)) and described.format != "pcm"):
@@ -239,7 +240,7 @@ def _audio_format(described: SpeechAnswer, first: bytes, response: httpx.Respons
 def _content_type(format: str, response: httpx.Response) -> str:
     if format in SPEECH_FORMATS:
         return formats.content_type(format)
-    stated: str = response.headers.get("content-type", "")
+    stated = header(response, b"content-type")
     return stated if stated.startswith("audio/") else "application/octet-stream"
 
 
@@ -298,7 +299,7 @@ async def _decoded(decoder: TranscriptDecoder, first: bytes, chunks: AsyncIterat
 
 def _whole_document(request: TranscriptionRequest, response: httpx.Response, body: bytes) -> Answer:
     """OpenAI's own document as it came, or what can be made of it where the server answered json all the same."""
-    wanted, stated = request.response_format, response.headers.get("content-type", "")
+    wanted, stated = request.response_format, header(response, b"content-type")
     if wanted not in transcript.FORMATS:
         return Answer(response, stated if stated.startswith("text/") else "text/plain; charset=utf-8", body)
     if wanted not in JSON_FORMATS:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from proxy.config import Config, describe, load
 from proxy.errors import ConfigError
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="serve the API (the default command)")
     _add_config(serve)
     serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s; :: for IPv6)")  # noqa: S104
-    serve.add_argument("--port", type=int, default=4000, help="default: %(default)s; 0 takes a free one")
+    serve.add_argument("--port", type=_port, default=4000, help="default: %(default)s; 0 takes a free one")
     serve.add_argument("--workers", type=_positive, default=1, help="processes (default: %(default)s)")
     serve.add_argument("--ssl-certfile", help="certificate (PEM); serves HTTPS")
     serve.add_argument("--ssl-keyfile", help="its private key (PEM)")
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--forwarded-allow-ips", help="addresses of reverse proxies whose X-Forwarded-* headers are believed"
     )
-    serve.set_defaults(command=_serve)
+    serve.set_defaults(command=partial(_serve, serve.error))
 
     demo = commands.add_parser("demo", help="speak and transcribe a sentence with the local engines; needs no key")
     demo.add_argument("--once", action="store_true", help="end after the sentence instead of serving on")
@@ -68,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help=f"YAML file (default: ${CONFIG_VARIABLE}, else ./{DEFAULT_CONFIG})")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65_535:
+        raise argparse.ArgumentTypeError("must be from 0 to 65535")
+    return number
 
 
 def _positive(text: str) -> int:
@@ -101,9 +109,11 @@ def _warn(config: Config) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> int:
     from proxy import serving
 
+    if options.ssl_keyfile and not options.ssl_certfile:
+        refuse("--ssl-keyfile needs --ssl-certfile")
     file = serving.ConfigFile(partial(_load, options))
     _warn(file.config)
     try:

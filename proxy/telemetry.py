@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -59,6 +60,8 @@ class Series:
         self.overhead = metrics.overhead.labels(*labels)
         self.bytes_in = metrics.bytes_in.labels(*labels)
         self.bytes_out = metrics.bytes_out.labels(*labels)
+        self.requests = cache(lambda status: metrics.requests.labels(*labels, status))
+        self.errors = cache(lambda kind: metrics.errors.labels(*labels, kind))
 
 
 class Telemetry:
@@ -68,33 +71,27 @@ class Telemetry:
         self.log = structlog.get_logger()
         self.registry = CollectorRegistry()
         labels = ("endpoint", "model")
-        self._requests = Counter(
-            "audio_proxy_requests", "Calls that ended.", (*labels, "status"), registry=self.registry
-        )
-        self._errors = Counter(
-            "audio_proxy_errors", "Calls that failed, by kind.", (*labels, "kind"), registry=self.registry
-        )
+        self.requests = self._counter("requests", "Calls that ended.", *labels, "status")
+        self.errors = self._counter("errors", "Calls that failed, by kind.", *labels, "kind")
         self.first_byte = self._histogram("first_byte_seconds", "From the request to the answer's first byte.", labels)
         self.total = self._histogram("duration_seconds", "From the request to the end of the answer.", labels)
         self.overhead = self._histogram(
             "overhead_seconds", "What the proxy added before the first byte.", labels, OVERHEAD_SECONDS
         )
-        self.bytes_in = Counter("audio_proxy_received_bytes", "Bytes of requests.", labels, registry=self.registry)
-        self.bytes_out = Counter("audio_proxy_sent_bytes", "Bytes of answers.", labels, registry=self.registry)
-        self._attempts = Counter(
-            "audio_proxy_attempts", "Deployments asked.", ("deployment", "error"), registry=self.registry
-        )
-        self._fallbacks = Counter(
-            "audio_proxy_fallbacks", "Calls served by another group.", ("model",), registry=self.registry
-        )
-        self._hedges = Counter("audio_proxy_hedges", "Calls that asked a second deployment.", registry=self.registry)
-        self._rests = Counter(
-            "audio_proxy_rests", "Times that a deployment was taken out.", ("deployment", "why"), registry=self.registry
-        )
+        self.bytes_in = self._counter("received_bytes", "Bytes of requests.", *labels)
+        self.bytes_out = self._counter("sent_bytes", "Bytes of answers.", *labels)
+        attempts = self._counter("attempts", "Deployments asked.", "deployment", "error")
+        self._attempts = cache(lambda deployment, error: attempts.labels(deployment, error))
+        self._fallbacks = self._counter("fallbacks", "Calls served by another group.", "model")
+        self._hedges = self._counter("hedges", "Calls that asked a second deployment.")
+        self._rests = self._counter("rests", "Times that a deployment was taken out.", "deployment", "why")
         self._in_flight = Gauge("audio_proxy_in_flight", "Calls under way.", registry=self.registry)
-        self._series: dict[tuple[str, str], Series] = {}
         upstream = Gauge("audio_proxy_upstream_streams", "Upstream requests under way.", registry=self.registry)
         upstream.set_function(streams)
+        self._series = cache(lambda endpoint, model: Series(self, endpoint, model))
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"audio_proxy_{name}", text, labels, registry=self.registry)
 
     def _histogram(
         self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = SECONDS
@@ -113,22 +110,19 @@ class Telemetry:
         """Once for each call that began, however it ended."""
         ended = perf_counter()
         self._in_flight.dec()
-        labels = (call.endpoint, call.group)
-        self._requests.labels(*labels, call.status).inc()
+        series, overhead = self._series(call.endpoint, call.group), call.overhead
+        series.requests(call.status).inc()
         if call.error:
-            self._errors.labels(*labels, call.error).inc()
-        series = self._series.get(labels)
-        if series is None:
-            series = self._series[labels] = Series(self, *labels)
+            series.errors(call.error).inc()
+        elif call.sent is not None:
+            series.first_byte.observe(call.sent - call.started)
         series.total.observe(ended - call.started)
         series.bytes_in.inc(call.bytes_in)
         series.bytes_out.inc(call.bytes_out)
-        if call.sent is not None and not call.error:
-            series.first_byte.observe(call.sent - call.started)
-        if call.overhead is not None:
-            series.overhead.observe(call.overhead)
+        if overhead is not None:
+            series.overhead.observe(overhead)
         for attempt in call.attempts:
-            self._attempts.labels(attempt.deployment, attempt.error).inc()
+            self._attempts(attempt.deployment, attempt.error).inc()
         if call.fallback:
             self._fallbacks.labels(call.fallback).inc()
         if call.hedged:

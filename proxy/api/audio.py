@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
@@ -15,7 +16,7 @@ from proxy.accounting.keys import Keys
 from proxy.api.exchange import Bounds, Exchange, Header
 from proxy.api.forms import FormReader
 from proxy.calls import Answer
-from proxy.errors import ClientGone, ProxyError
+from proxy.errors import ClientGone, Overloaded, ProxyError
 from proxy.gateway import Gateway
 from proxy.providers import sse
 from proxy.records import Call
@@ -54,8 +55,10 @@ class AudioEndpoint:
         except ProxyError as error:
             await self._fail(exchange, call, error)
         except asyncio.CancelledError:
-            call.status, call.error = 499, "shutdown"
-            raise
+            # Only the end of the server cancels a call; one that reads on after its 503 is cancelled once more.
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._fail(exchange, call, Overloaded("The server is shutting down."))
+            call.error = "shutdown"
         except Exception:
             self._telemetry.log.exception("unexpected error", request_id=call.request_id)
             await self._fail(exchange, call, ProxyError("The server had an error while processing your request."))

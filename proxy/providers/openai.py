@@ -24,7 +24,7 @@ from proxy.providers.base import (
     TranscriptionFlow,
 )
 from proxy.providers.multipart import MultipartStream
-from proxy.providers.requests import post_form, post_json
+from proxy.providers.requests import header, post_form, post_json
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 VOICES = (
@@ -185,5 +185,4 @@ class OpenAIAdapter:
 
 
 def _is_sse(response: httpx.Response) -> bool:
-    stated: str = response.headers.get("content-type", "")
-    return stated.partition(";")[0].strip() == "text/event-stream"
+    return header(response, b"content-type").partition(";")[0].strip() == "text/event-stream"

@@ -7,6 +7,14 @@ import httpx
 from proxy.providers.multipart import MultipartStream
 
 
+def header(response: httpx.Response, name: bytes) -> str:
+    """A header of the response, empty where it is missing; ``httpx.Headers`` guesses an encoding at each look."""
+    for raw, value in response.headers.raw:
+        if raw.lower() == name:
+            return value.decode("latin-1")
+    return ""
+
+
 def post_json(url: httpx.URL, prepared: httpx.Headers, content: bytes) -> httpx.Request:
     return _post(url, prepared, httpx.ByteStream(content), "application/json", len(content))
 

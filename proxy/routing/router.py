@@ -59,11 +59,8 @@ class Router:
         able = {name: [line for line in lines if objection(line) is None] for name, lines in groups.items()}
         if not any(able.values()):
             raise _first_objection(groups, objection)
-        rested = [name for name, lines in able.items() if lines and self._all_rest(lines)]
-        awake = [name for name, lines in able.items() if lines and name not in rested]
         failure: ProxyError | None = None
-        # Groups that rest as a whole come last, but they do come: resting must not become an error of our own.
-        for name in [*awake, *rested]:
+        for name in self._in_order(able) if len(able) > 1 else able:
             try:
                 answer = await self._in_group(able[name], ask, call, wishes, deadline)
             except ProxyError as error:
@@ -78,6 +75,11 @@ class Router:
                 return answer
         assert failure is not None  # noqa: S101
         raise _final(failure, call)
+
+    def _in_order(self, able: Mapping[str, Sequence[Line]]) -> list[str]:
+        """Groups that rest as a whole come last, but they do come: resting must not become an error of our own."""
+        filled = [name for name, lines in able.items() if lines]
+        return sorted(filled, key=lambda name: self._all_rest(able[name]))
 
     async def _in_group(
         self, lines: Sequence[Line], ask: Ask, call: Call, wishes: Wishes, deadline: float | None
@@ -108,6 +110,8 @@ class Router:
         return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda line: self._position(line, tries))
 
     def _candidates(self, lines: Sequence[Line], tries: Counter[str]) -> list[Line]:
+        if not tries:
+            return [line for line in lines if self._has_room(line)]
         return [line for line in lines if self._has_room(line) and not self._worn_out(line, tries)]
 
     def _position(self, line: Line, tries: Counter[str]) -> tuple[bool, int, bool, float, float, float]:

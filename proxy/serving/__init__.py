@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import structlog
+
+from proxy.serving.certificate import check_certificate
 from proxy.serving.options import Options
 from proxy.serving.reload import ConfigFile
 from proxy.serving.sockets import listen, raise_file_limit
 from proxy.serving.supervisor import Supervisor
 from proxy.serving.worker import run_worker
+from proxy.telemetry import configure_logging
+
+#: Open files of a process besides two for each stream: listeners, logs, helpers.
+OTHER_FILES = 100
 
 __all__ = ["ConfigFile", "Options", "listen", "run_worker", "serve"]
 
 
 def serve(file: ConfigFile, options: Options) -> int:
-    """Serve until told to stop; the exit status. Prints ``RUNNING on http://…`` once calls are answered."""
-    raise_file_limit()
+    """Serve until told to stop; the exit status. Prints ``RUNNING on http://…`` once calls are answered.
+
+    Raises OSError where it cannot listen, ConfigError for a certificate that cannot be used.
+    """
+    check_certificate(options)
+    general = file.config.general
+    configure_logging(general.log_format, general.log_level)
+    _raise_file_limit(general.max_concurrent_streams)
     sockets = listen(options.host, options.port)
     host = f"[{options.host}]" if ":" in options.host else options.host
     scheme = "https" if options.ssl_certfile else "http"
@@ -26,3 +39,12 @@ def serve(file: ConfigFile, options: Options) -> int:
         return Supervisor(file, options, sockets, announce).run()
     run_worker(file, options, sockets, lambda _: announce(), watch=True)
     return 0
+
+
+def _raise_file_limit(streams: int) -> None:
+    needed = 2 * streams + OTHER_FILES
+    allowed = raise_file_limit(needed)
+    if allowed < needed:
+        structlog.get_logger().warning(
+            "too few open files for max_concurrent_streams", streams=streams, needed=needed, allowed=allowed
+        )

@@ -33,9 +33,12 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def raise_file_limit() -> None:
-    """A stream takes two descriptors; the usual soft limit of 1,024 is meant for programs that use select()."""
+def raise_file_limit(needed: int) -> int:
+    """How many files may be open from now on. The usual soft limit of 1,024 is meant for programs that use select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILE_LIMIT if hard == resource.RLIM_INFINITY else min(FILE_LIMIT, hard)
-    if soft < wanted:
+    wanted = max(FILE_LIMIT, needed)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted)

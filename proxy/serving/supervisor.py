@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -16,8 +17,7 @@ import structlog
 
 from proxy.serving.options import Options
 from proxy.serving.reload import INTERVAL, ConfigFile
-from proxy.serving.worker import run_worker
-from proxy.telemetry import configure_logging
+from proxy.serving.worker import Stop, run_worker
 
 #: Seconds to wait before a worker that died is replaced.
 RESTART_DELAY = 1.0
@@ -37,11 +37,11 @@ class Supervisor:
         self._workers: list[ForkProcess] = []
         self._stopping = False
         self._told_to_reload = False
+        #: Only the supervisor holds the writing end: where reading ends, it is gone, however it went.
+        self._supervised, self._supervising = os.pipe()
 
     def run(self) -> int:
         """Until told to stop; 1 where a worker did not come up or did not end in good order."""
-        general = self._file.config.general
-        configure_logging(general.log_format, general.log_level)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_told_to_reload", True))
@@ -70,7 +70,23 @@ class Supervisor:
         return ours
 
     def _work(self, ready: Connection) -> None:
-        run_worker(self._file, self._options, self._sockets, lambda _: ready.send(True), watch=False)
+        os.close(self._supervising)
+
+        def serving(stop: Stop) -> None:
+            ready.send(True)
+            self._stop_when_alone(stop)
+
+        run_worker(self._file, self._options, self._sockets, serving, watch=False)
+
+    def _stop_when_alone(self, stop: Stop) -> None:
+        loop = asyncio.get_running_loop()
+
+        def alone() -> None:
+            loop.remove_reader(self._supervised)
+            structlog.get_logger().error("the supervisor is gone, its worker stops")
+            stop()
+
+        loop.add_reader(self._supervised, alone)
 
     def _came_up(self, pipe: Connection) -> bool:
         with contextlib.closing(pipe), contextlib.suppress(EOFError):

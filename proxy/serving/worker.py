@@ -141,5 +141,6 @@ def _tune_garbage_collection() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """A stream that is cut on purpose after its upstream died is no news: its call's own line tells."""
-    return record.msg != "ASGI callable returned without completing response."
+    """No news is a call that is cut on purpose, after its upstream died or at the end: its own line tells."""
+    cancelled = record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not cancelled and record.msg != "ASGI callable returned without completing response."
