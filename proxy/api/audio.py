@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
-from typing import Literal, cast
+from typing import Literal
 
 from starlette.types import Receive, Scope, Send
 
@@ -100,10 +100,11 @@ class AudioEndpoint:
             return headers
         if self._expose_deployment:
             headers.append((b"x-proxy-deployment", call.won.deployment.encode("ascii")))
-        if call.upstream_seconds is not None:
-            headers.append((b"x-proxy-upstream-ms", b"%.2f" % (call.upstream_seconds * 1000)))
-        if call.overhead is not None:
-            headers.append((b"x-proxy-overhead-ms", b"%.2f" % (call.overhead * 1000)))
+        upstream, overhead = call.upstream_seconds, call.overhead
+        if upstream is not None:
+            headers.append((b"x-proxy-upstream-ms", b"%.2f" % (upstream * 1000)))
+        if overhead is not None:
+            headers.append((b"x-proxy-overhead-ms", b"%.2f" % (overhead * 1000)))
         return headers
 
     async def _pass_on(self, exchange: Exchange, call: Call, answer: Answer) -> None:
@@ -198,7 +199,6 @@ class _WhileConnected:
         self._seen = -1
 
     async def __aenter__(self) -> None:
-        self._task = cast("asyncio.Task[object]", asyncio.current_task())
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
 
     def _begin(self) -> None:
@@ -211,14 +211,14 @@ class _WhileConnected:
         exchange = self._exchange
         if exchange.writing and exchange.written == self._seen:
             exchange.gone = True
-            self._task.cancel()
+            self._exchange.task.cancel()
             return
         self._seen = exchange.written
         self._timer = asyncio.get_running_loop().call_later(CLIENT_READ_SECONDS, self._look)
 
     def _left(self, watch: asyncio.Task[None]) -> None:
         if not watch.cancelled():
-            self._task.cancel()
+            self._exchange.task.cancel()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
@@ -226,5 +226,5 @@ class _WhileConnected:
             self._watch.remove_done_callback(self._left)
             self._watch.cancel()
         if kind is asyncio.CancelledError and self._exchange.gone:
-            self._task.uncancel()
+            self._exchange.task.uncancel()
             raise ClientGone("The client closed the connection, or stopped reading.")

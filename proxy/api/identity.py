@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ _WELL_FORMED = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 def request_id(own: bytes | None) -> bytes:
     """The client's own id where it is well-formed, else a new one."""
-    return own if own is not None and _WELL_FORMED.fullmatch(own) else b"req_" + os.urandom(16).hex().encode()
+    return own if own is not None and _WELL_FORMED.fullmatch(own) else b"req_%032x" % random.getrandbits(128)
 
 
 class RequestIds:
