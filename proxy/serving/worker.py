@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import logging
 import signal
@@ -24,7 +25,9 @@ from proxy.telemetry import configure_logging
 #: Longer than the idle time of common load balancers (60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
 #: New container objects between two looks for garbage; Python's 700 costs a twelfth of the throughput.
-GARBAGE_THRESHOLD = 20_000
+GARBAGE_THRESHOLD = 5_000
+#: glibc's malloc.h; other C libraries have no mallopt.
+M_ARENA_MAX = -8
 
 Stop = Callable[[], object]
 """Ends a server in good order; may be called from any thread."""
@@ -46,7 +49,7 @@ def run_worker(
     configure_logging(general.log_format, general.log_level)
     site = Site(file.config)
     server = Server(_uvicorn_config(site, options, int(general.shutdown_timeout)), site, file, ready, watch=watch)
-    _tune_garbage_collection()
+    _tune_memory()
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -133,8 +136,13 @@ class Server(uvicorn.Server):
                     self._site.replace(self._file.config)
 
 
-def _tune_garbage_collection() -> None:
-    """What was made at the start stays; what calls leave behind has few cycles, so looking for them can be rarer."""
+def _tune_memory() -> None:
+    """What was made at the start stays; what calls leave behind has few cycles, so looking for them can be rarer.
+
+    glibc gives each thread an arena of its own, which keeps what uploads have freed; one for all is smaller and faster.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)

@@ -1,6 +1,6 @@
 """Uploads on their way: in memory while small, beyond that in an unlinked temporary file, under one quota.
 
-Disk work runs in threads of the room's own, 1 MiB at a time, so that a slow disk stalls one upload and not the server.
+Disk work runs in threads of the room's own, in large pieces, so that a slow disk stalls one upload and not the server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import IO, Any, TypeVar, cast
 from proxy.errors import Overloaded, Saturated
 
 BLOCK = 1 << 20
-"""Bytes that stay in memory, and the size of a disk read or write."""
+"""Bytes of an upload that stay in memory before it goes to the disk."""
+PIECE = 1 << 19
+"""Bytes of a disk read or write."""
 
 T = TypeVar("T")
 
@@ -72,7 +74,7 @@ class Spool:
 
     async def settle(self) -> None:
         """To be awaited between writes; raises Overloaded where the disk is full."""
-        if len(self._block) > BLOCK:
+        if len(self._block) > (BLOCK if self._file is None else PIECE):
             await self._flush()
 
     async def finish(self) -> None:
@@ -89,7 +91,7 @@ class Spool:
         descriptor, offset = self._file.fileno(), 0
         while offset < self.size:
             try:
-                block = await self._in_thread(partial(os.pread, descriptor, BLOCK, offset))
+                block = await self._in_thread(partial(os.pread, descriptor, PIECE, offset))
             except OSError as error:
                 raise Saturated("The server cannot read the upload back.", detail=f"spool: {error}") from error
             if not block:
