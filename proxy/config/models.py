@@ -199,7 +199,7 @@ class Deployment(Frozen):
     organization: Text | None = Field(default=None, description="OpenAI's organization.")
     project: Text | None = Field(default=None, description="OpenAI's project.")
     headers: Headers = Field(default_factory=_nothing, description="Sent with every upstream request.")
-    timeout: Seconds = Field(default=600, description="Seconds for the whole call.")
+    timeout: Seconds = Field(default=600, description="Seconds for one attempt, to the end of the answer.")
     stream_timeout: Seconds | None = Field(default=None, description="Seconds to the first byte of the answer.")
     stall_timeout: Seconds | None = Field(default=60, description="Seconds between two chunks of the answer.")
     max_retries: CountOrZero | None = Field(default=None, description="Further attempts after a failure.")
