@@ -114,7 +114,10 @@ class Server(uvicorn.Server):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, loop)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload.set)
-        yield
+        try:
+            yield
+        finally:
+            _ignore_signals(loop)
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """The first signal drains, a second one ends at once."""
@@ -134,6 +137,16 @@ class Server(uvicorn.Server):
                 self._told_to_reload.clear()
                 if await asyncio.to_thread(self._file.reload):
                     self._site.replace(self._file.config)
+
+
+def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """The server has ended in good order; a signal that comes late must not turn the exit status into another one."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in numbers:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def _tune_memory() -> None:
