@@ -8,12 +8,11 @@ from difflib import get_close_matches
 
 from proxy.calls import Answer, Calls, Line
 from proxy.errors import BadRequest, ModelNotFound
-from proxy.records import Attempt, Call, Mode, SpeechRequest, TranscriptionRequest, Wishes
+from proxy.records import NO_WISHES, Attempt, Call, Mode, SpeechRequest, TranscriptionRequest, Wishes
 from proxy.routing import fitness
 from proxy.routing.router import Router
 
 ENDPOINTS = {Mode.SPEECH: "speech", Mode.TRANSCRIPTION: "transcription", Mode.TRANSLATION: "translation"}
-NO_WISHES = Wishes()
 
 
 class Gateway:

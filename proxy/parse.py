@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic_core import from_json
 
 from proxy.errors import BadRequest
-from proxy.records import SpeechRequest, TranscriptionRequest, Upload, Wishes
+from proxy.records import NO_WISHES, SpeechRequest, TranscriptionRequest, Upload, Wishes
 
 #: Fields that are for this proxy, or that a deployment sets: they never go upstream.
 OWN_FIELDS = frozenset({
@@ -26,7 +26,6 @@ OWN_FIELDS = frozenset({
 })  # fmt: skip
 MOST_RETRIES = 10
 LONGEST_MODEL = 256
-NO_WISHES = Wishes()
 OWN_PREFIXES = ("litellm_", "proxy_")
 
 _SPEECH_FIELDS = frozenset({"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"})

@@ -92,6 +92,9 @@ class Wishes:
     no_fallback: bool = False
 
 
+NO_WISHES = Wishes()
+
+
 @dataclass(slots=True)
 class Attempt:
     """One deployment asked once. Times are seconds of ``time.perf_counter``."""

@@ -27,6 +27,7 @@ from proxy.config import Config, GeneralSettings
 from proxy.engines.transport import LocalTransport
 from proxy.gateway import Gateway
 from proxy.providers import registry
+from proxy.routing.fitness import MEGABYTE
 from proxy.routing.fleet import Fleet
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
@@ -35,7 +36,6 @@ from proxy.telemetry import Telemetry
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
 
-MEGABYTE = 1_048_576
 #: Streams whose format is changed at the same time; each takes a process of some 40 MB while it lasts.
 ENCODERS = 16
 EXPOSED_HEADERS = (

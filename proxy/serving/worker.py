@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import structlog
 import uvicorn
 
 from proxy.api.site import Site
@@ -24,7 +25,7 @@ from proxy.telemetry import configure_logging
 
 #: Longer than the idle time of common load balancers (60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
-#: New container objects between two looks for garbage; Python's 700 costs a twelfth of the throughput.
+#: New container objects between two looks for garbage, where Python's default is 700.
 GARBAGE_THRESHOLD = 5_000
 #: glibc's malloc.h; other C libraries have no mallopt.
 M_ARENA_MAX = -8
@@ -95,6 +96,7 @@ class Server(uvicorn.Server):
         self._ready = ready
         self._watch = watch
         self._told_to_reload = asyncio.Event()
+        self._told_to_stop: signal.Signals | None = None
         self._reloading: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -112,20 +114,24 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop, loop)
+            loop.add_signal_handler(number, self._stop, loop, number)
         loop.add_signal_handler(signal.SIGHUP, self._told_to_reload.set)
         try:
             yield
         finally:
             _ignore_signals(loop)
 
-    def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The first signal drains, a second one ends at once."""
+    def _stop(self, loop: asyncio.AbstractEventLoop, number: signal.Signals = signal.SIGTERM) -> None:
+        """The first signal drains, the same one again ends at once.
+
+        Another one does not: Ctrl-C reaches a worker from the terminal, and once more, as SIGTERM, from its supervisor.
+        """
         resources = self._site.resources
         if resources.draining:
-            self.force_exit = self.should_exit = True
+            if number == self._told_to_stop:
+                self.force_exit = self.should_exit = True
             return
-        resources.draining = True
+        resources.draining, self._told_to_stop = True, number
         loop.call_later(self._file.config.general.drain_delay, setattr, self, "should_exit", True)
 
     async def _reload(self) -> None:
@@ -135,8 +141,11 @@ class Server(uvicorn.Server):
                     await self._told_to_reload.wait()
             if self._told_to_reload.is_set() or self._file.changed():
                 self._told_to_reload.clear()
-                if await asyncio.to_thread(self._file.reload):
-                    self._site.replace(self._file.config)
+                try:
+                    if await asyncio.to_thread(self._file.reload):
+                        self._site.replace(self._file.config)
+                except Exception:
+                    structlog.get_logger().exception("configuration not loaded, the old one stays")
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -541,3 +542,21 @@ def test_check_names_fallbacks_and_aliases_that_lead_nowhere(tmp_path: Path) -> 
         f"{path}:6: fallbacks names 'tts-backup', which is no model_name",
         f"{path}:7: default_fallbacks names 'ttss', which is no model_name; did you mean 'tts'?",
     ]
+
+
+def test_ctrl_c_with_workers_lets_running_streams_finish(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    """A terminal sends SIGINT to all processes, and the supervisor sends SIGTERM to its workers on top."""
+    server = serve(standard_config(upstream.url), workers=2)
+    gate = upstream.gate()
+    upstream.behave("tts-1", gate=gate, chunk_size=64)
+    gate.release()
+    with httpx.stream("POST", server.url + SPEAK, json=HELLO, headers=ASKS) as response:
+        chunks = response.iter_raw()
+        begun = next(chunks)
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        for pid in (*map(int, children), server.process.pid):
+            os.kill(pid, signal.SIGINT)
+        time.sleep(0.5)  # for both signals to have come
+        gate.open()
+        assert begun + b"".join(chunks) == SPEECH["mp3"]
+    assert server.process.wait(20) == 0, server.log()
