@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -16,22 +17,30 @@ from proxy.audio.formats import SPEECH_FORMATS
 from proxy.audio.pool import Pool
 from proxy.audio.probe import probe
 from proxy.config import Deployment
-from proxy.errors import InvalidAudio, UpstreamInvalid
+from proxy.errors import InvalidAudio, UnsupportedValue, UpstreamInvalid
 from proxy.providers import sse
 from proxy.providers.base import (
     Adapter,
+    Capabilities,
+    Remarks,
     SpeechAnswer,
+    SpeechDecoder,
     StreamedTranscript,
     TranscriptDecoder,
     WholeTranscript,
 )
-from proxy.providers.requests import header
-from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload
+from proxy.providers.requests import header, upstream_id
+from proxy.providers.voices import Voices
+from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload, Usage
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
 #: Of speech as people upload it (128 kbit/s), where a speed is to be told and nobody knows the length.
 TYPICAL_BYTES_A_SECOND = 16_000
+MOST_VOICES_NAMED = 40
+MOST_WARNINGS = 20
+#: What no request may set, whoever listens: it would dodge limits, bills and guardrails, or lead calls elsewhere.
+NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api_?key|token|authorization|header", re.IGNORECASE)
 PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
 PASSED_PREFIX = b"x-ratelimit-"
 
@@ -42,11 +51,6 @@ class Line:
 
     deployment: Deployment
     adapter: Adapter
-
-    @property
-    def voices(self) -> tuple[str, ...]:
-        """What the vendor declares to know."""
-        return self.adapter.capabilities.voices or ()
 
     def waits(self, left: float | None) -> Waits:
         """``left``: seconds that the call may still take, where that is less than the deployment's own limit."""
@@ -61,7 +65,7 @@ class Answer:
     Whoever holds an answer closes it, on every path.
     """
 
-    __slots__ = ("_encoder", "_response", "attempt", "content_type", "first", "on_end", "rest")
+    __slots__ = ("_encoder", "_response", "attempt", "content_type", "first", "on_end", "remarks", "rest")
 
     def __init__(
         self,
@@ -70,8 +74,10 @@ class Answer:
         first: bytes,
         rest: AsyncIterator[bytes] | None = None,
         encoder: AsyncGenerator[bytes] | None = None,
+        remarks: Remarks | None = None,
     ) -> None:
         self._response = response
+        self.remarks = remarks
         #: What changes the format on the way; it holds a process until it is closed.
         self._encoder = encoder
         self.content_type = content_type
@@ -94,7 +100,15 @@ class Answer:
     def is_sse(self) -> bool:
         return self.content_type == sse.CONTENT_TYPE
 
+    def settle(self) -> None:
+        """Note in the attempt what the vendor remarked up to now; all of it once the last byte has come."""
+        remarks, self.remarks = self.remarks, None
+        if remarks is not None and self.attempt is not None:
+            self.attempt.usage = remarks.usage
+            self.attempt.warnings.extend(remarks.warnings)
+
     async def aclose(self, error: BaseException | None = None) -> None:
+        self.settle()
         on_end, self.on_end = self.on_end, _nobody_listens
         try:
             if self._encoder is not None:
@@ -122,17 +136,21 @@ class Calls:
 
     async def speech(self, line: Line, request: SpeechRequest, attempt: Attempt, left: float | None = None) -> Answer:
         """Raises a ProxyError where no first byte of audio came; later ``rest`` raises where the stream breaks."""
-        request = with_voice(line, request)
+        request, warnings = fitted_speech(line, request)
+        attempt.warnings.extend(warnings)
         waits = line.waits(left)
         described, response = await self._upstream.run(line.adapter, line.adapter.speech(request), waits)
         try:
-            attempt.upstream_id = header(response, b"x-request-id")
+            attempt.upstream_id = upstream_id(response)
             chunks = stream(response)
+            if described.decoder is not None:
+                chunks = _taken_out(described.decoder, chunks)
             first = await _first(chunks)
             attempt.first_byte = perf_counter()
             waits.answering()
+            remarks = described.remarks or described.decoder
             if described.events:
-                return await _relayed(line, response, first, chunks)
+                return await _relayed(line, response, first, chunks, remarks)
             came = _audio_format(described, first, response)
             wanted, encoder = request.response_format, None
             if wanted in SPEECH_FORMATS and came in SPEECH_FORMATS and (came, described.rate) != (wanted, SPEECH_RATE):
@@ -140,8 +158,9 @@ class Calls:
                 first = await _first(chunks)
                 came = wanted
             if request.stream_format == "sse":
-                return Answer(response, sse.CONTENT_TYPE, sse.audio_delta(first), _as_events(chunks), encoder)
-            return Answer(response, _content_type(came, response), first, chunks, encoder)
+                events = _as_events(chunks, remarks)
+                return Answer(response, sse.CONTENT_TYPE, sse.audio_delta(first), events, encoder, remarks)
+            return Answer(response, _content_type(came, response), first, chunks, encoder, remarks)
         except BaseException:
             await response.aclose()
             raise
@@ -150,26 +169,30 @@ class Calls:
         self, line: Line, request: TranscriptionRequest, attempt: Attempt, left: float | None = None
     ) -> Answer:
         """Raises a ProxyError where no answer came; ``rest`` raises where a stream of events breaks."""
+        request, warnings = fitted_transcription(line, request)
+        attempt.warnings.extend(warnings)
         waits = line.waits(left)
         described, response = await self._upstream.run(line.adapter, line.adapter.transcription(request), waits)
         try:
-            attempt.upstream_id = header(response, b"x-request-id")
+            attempt.upstream_id = upstream_id(response)
+            remarks = described.remarks
             if isinstance(described, WholeTranscript):
                 attempt.first_byte = perf_counter()
                 attempt.audio_seconds = described.transcript.duration
-                return _rendered(request, described.transcript, response)
+                return _rendered(request, described.transcript, response, remarks)
             if isinstance(described, StreamedTranscript) or described.events:
                 chunks = stream(response)
                 first = await _first(chunks)
                 attempt.first_byte = perf_counter()
                 waits.answering()
                 if isinstance(described, StreamedTranscript):
-                    return Answer(response, sse.CONTENT_TYPE, b"", _decoded(described.decoder, first, chunks))
-                return await _relayed(line, response, first, chunks)
+                    decoded = _decoded(described.decoder, first, chunks)
+                    return Answer(response, sse.CONTENT_TYPE, b"", decoded, remarks=remarks)
+                return await _relayed(line, response, first, chunks, remarks)
             body = await read_whole(response)
             attempt.first_byte = perf_counter()
             attempt.audio_seconds = request.seconds or request.file.size / TYPICAL_BYTES_A_SECOND
-            return _whole_document(request, response, body)
+            return _whole_document(request, response, body, remarks)
         except BaseException:
             await response.aclose()
             raise
@@ -190,20 +213,74 @@ class Calls:
         return codec.transcode(self._encoders, chunks, source_format=came, target=wanted)
 
 
-def with_voice(line: Line, request: SpeechRequest) -> SpeechRequest:
-    """The request with the voice that the deployment wants.
+# -- what the vendor has no use for -----------------------------------------------------------------------------------
 
-    That is the caller's voice, mapped by ``voices``; or the deployment's own, where the caller names none or where the
-    call has fallen back to a group whose vendor does not know the caller's voice.
+
+def voice_of(line: Line, request: SpeechRequest) -> str | None:
+    """The vendor's voice; None where nobody names one. Raises UnsupportedValue for one that the caller may not use.
+
+    That is the caller's voice, mapped by ``voices`` and by the vendor's table; or the deployment's own, where the
+    caller names none or where the call has fallen back to a group whose vendor does not know the caller's voice.
     """
-    deployment, asked = line.deployment, request.voice
-    strange = deployment.group != request.model and asked not in deployment.voices and asked not in line.voices
-    if asked is None or (strange and deployment.voice is not None):
-        asked = deployment.voice
-    voice = deployment.voices.get(asked, asked) if asked is not None else None
-    if voice == request.voice:
-        return request
-    return replace(request, voice=voice, voice_is_id=False)
+    deployment, known = line.deployment, line.adapter.capabilities.voices
+    asked, own = request.voice, deployment.voice
+    if asked is not None:
+        if asked in deployment.voices:
+            return deployment.voices[asked]
+        found = known.find(asked) if known is not None else None
+        if found is not None:
+            return found
+        if own is None or deployment.group == request.model:
+            if known is None or deployment.allow_any_voice:
+                return asked
+            raise UnsupportedValue(_unknown_voice(asked, request.model, deployment, known), param="voice")
+    if own is None or own in deployment.voices:
+        return own and deployment.voices[own]
+    return (known.find(own) if known is not None else None) or own
+
+
+def _unknown_voice(asked: str, model: str, deployment: Deployment, known: Voices | None) -> str:
+    names = dict.fromkeys((*deployment.voices, *(known.names if known is not None else ())))
+    shown = ", ".join(list(names)[:MOST_VOICES_NAMED]) + (", …" if len(names) > MOST_VOICES_NAMED else "")
+    return f"voice '{asked[:50]}' is not one of the voices of '{model}': {shown}."
+
+
+def fitted_speech(line: Line, request: SpeechRequest) -> tuple[SpeechRequest, list[str]]:
+    """The request with the vendor's voice and without what has no effect, and a sentence for each thing left out."""
+    can = line.adapter.capabilities
+    voice = voice_of(line, request)
+    changes: dict[str, Any] = {}
+    if voice != request.voice:
+        changes |= {"voice": voice, "voice_is_id": False}
+    warnings = []
+    if request.instructions is not None and "instructions" in can.ignores:
+        changes["instructions"] = None
+        warnings.append(_has_no_effect("instructions", request.model))
+    left_out = [name for name in request.extra if not _may_set(can, name)]
+    if left_out:
+        changes["extra"] = {name: value for name, value in request.extra.items() if name not in left_out}
+        warnings.extend(_has_no_effect(name, request.model) for name in left_out[:MOST_WARNINGS])
+    return (replace(request, **changes) if changes else request), warnings
+
+
+def fitted_transcription(line: Line, request: TranscriptionRequest) -> tuple[TranscriptionRequest, list[str]]:
+    """As `fitted_speech`."""
+    can = line.adapter.capabilities
+    ignored = [name for name in can.ignores if getattr(request, name, None) not in (None, ())]
+    changes: dict[str, Any] = {name: () if isinstance(getattr(request, name), tuple) else None for name in ignored}
+    left_out = dict.fromkeys(name for name, _ in request.extra if not _may_set(can, name.partition("[")[0]))
+    if left_out:
+        changes["extra"] = tuple((name, value) for name, value in request.extra if name not in left_out)
+    warnings = [_has_no_effect(name, request.model) for name in (*sorted(ignored), *left_out)][:MOST_WARNINGS]
+    return (replace(request, **changes) if changes else request), warnings
+
+
+def _may_set(can: Capabilities, name: str) -> bool:
+    return name in can.extras if can.extras is not None else not NEVER_EXTRA.search(name)
+
+
+def _has_no_effect(name: str, model: str) -> str:
+    return f"{name[:50]} has no effect on '{model}'"
 
 
 # -- speech ------------------------------------------------------------------------------------------------------------
@@ -214,6 +291,14 @@ async def _first(chunks: AsyncIterator[bytes]) -> bytes:
         if chunk:
             return chunk
     raise UpstreamInvalid("The upstream vendor answered without a single byte.")
+
+
+async def _taken_out(decoder: SpeechDecoder, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    async for chunk in chunks:
+        for audio in decoder.feed(chunk):
+            yield audio
+    for audio in decoder.end():
+        yield audio
 
 
 async def _joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -244,12 +329,21 @@ def _content_type(format: str, response: httpx.Response) -> str:
     return stated if stated.startswith("audio/") else "application/octet-stream"
 
 
-async def _as_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Audio as OpenAI's events, for a vendor that streams bytes only; such a vendor tells no usage."""
+async def _as_events(chunks: AsyncIterator[bytes], remarks: Remarks | None) -> AsyncIterator[bytes]:
+    """Audio as OpenAI's events, for a vendor that has others or none."""
     async for chunk in chunks:
         yield sse.audio_delta(chunk)
-    yield sse.event({"type": "speech.audio.done", "usage": None})
+    yield sse.event({"type": "speech.audio.done", "usage": _tokens(remarks.usage if remarks is not None else None)})
     yield sse.DONE
+
+
+def _tokens(usage: Usage | None) -> dict[str, int] | None:
+    """OpenAI's usage of speech; None where the vendor does not count tokens."""
+    if usage is None or usage.output_audio_tokens is None:
+        return None
+    came = (usage.input_text_tokens or 0) + (usage.input_audio_tokens or 0)
+    went = (usage.output_text_tokens or 0) + usage.output_audio_tokens
+    return {"input_tokens": came, "output_tokens": went, "total_tokens": came + went}
 
 
 def _is_text(data: bytes) -> bool:
@@ -259,10 +353,12 @@ def _is_text(data: bytes) -> bool:
     )
 
 
-async def _relayed(line: Line, response: httpx.Response, first: bytes, chunks: AsyncIterator[bytes]) -> Answer:
+async def _relayed(
+    line: Line, response: httpx.Response, first: bytes, chunks: AsyncIterator[bytes], remarks: Remarks | None
+) -> Answer:
     """A stream of OpenAI's events; raises where its first event is an error or never comes."""
     events = _whole_events(sse.Relay(line.adapter.event_error), first, chunks)
-    return Answer(response, sse.CONTENT_TYPE, await _first(events), events)
+    return Answer(response, sse.CONTENT_TYPE, await _first(events), events, remarks=remarks)
 
 
 async def _whole_events(relay: sse.Relay, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -278,12 +374,14 @@ async def _whole_events(relay: sse.Relay, first: bytes, chunks: AsyncIterator[by
 # -- transcripts -------------------------------------------------------------------------------------------------------
 
 
-def _rendered(request: TranscriptionRequest, found: transcript.Transcript, response: httpx.Response) -> Answer:
+def _rendered(
+    request: TranscriptionRequest, found: transcript.Transcript, response: httpx.Response, remarks: Remarks | None
+) -> Answer:
     if request.stream:
         events = transcript.sse_events(found, diarized=request.response_format == "diarized_json")
-        return Answer(response, sse.CONTENT_TYPE, b"".join(events))
+        return Answer(response, sse.CONTENT_TYPE, b"".join(events), remarks=remarks)
     body, content_type = transcript.render(found, request.response_format, request.timestamp_granularities)
-    return Answer(response, content_type, body)
+    return Answer(response, content_type, body, remarks=remarks)
 
 
 async def _decoded(decoder: TranscriptDecoder, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -297,23 +395,27 @@ async def _decoded(decoder: TranscriptDecoder, first: bytes, chunks: AsyncIterat
     yield sse.DONE
 
 
-def _whole_document(request: TranscriptionRequest, response: httpx.Response, body: bytes) -> Answer:
+def _whole_document(
+    request: TranscriptionRequest, response: httpx.Response, body: bytes, remarks: Remarks | None
+) -> Answer:
     """OpenAI's own document as it came, or what can be made of it where the server answered json all the same."""
     wanted, stated = request.response_format, header(response, b"content-type")
     if wanted not in transcript.FORMATS:
-        return Answer(response, stated if stated.startswith("text/") else "text/plain; charset=utf-8", body)
+        return Answer(
+            response, stated if stated.startswith("text/") else "text/plain; charset=utf-8", body, remarks=remarks
+        )
     if wanted not in JSON_FORMATS:
         document = _maybe_json(body) if wanted in ("srt", "vtt") or stated.startswith("application/json") else None
         if document is not None:
-            return _rendered(request, _parsed(_transcript_object(document, body), wanted), response)
+            return _rendered(request, _parsed(_transcript_object(document, body), wanted), response, remarks)
         if formats.sniff(body) == "html":
             raise UpstreamInvalid("The upstream vendor sent a page where a transcript was due.", detail=stated)
-        return Answer(response, "text/plain; charset=utf-8", body)
+        return Answer(response, "text/plain; charset=utf-8", body, remarks=remarks)
     document = _transcript_object(_maybe_json(body), body)
     if request.stream:
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
-        return _rendered(request, _parsed(document, request.response_format), response)
-    return Answer(response, "application/json", body)
+        return _rendered(request, _parsed(document, request.response_format), response, remarks)
+    return Answer(response, "application/json", body, remarks=remarks)
 
 
 def _maybe_json(body: bytes) -> Any:

@@ -158,7 +158,7 @@ def _check(options: argparse.Namespace) -> int:
             "yes" if row.key else "no",
             "" if row.max_file_size_mb is None else f"{row.max_file_size_mb:g}",
         )
-        for row in describe(config, registry.KEY_VARIABLES)
+        for row in describe(config, lambda deployment: registry.has_key(deployment, config.environment))
     ]
     rows.insert(0, ("model_name", "mode", "deployment", "server", "key", "max_file_size_mb"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
@@ -95,6 +96,25 @@ class Wishes:
 NO_WISHES = Wishes()
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt used, as far as the vendor says; None where it does not. Tokens are counted once each."""
+
+    characters: int | None = None
+    #: Seconds of audio that came in and went out.
+    seconds_in: float | None = None
+    seconds_out: float | None = None
+    input_text_tokens: int | None = None
+    input_audio_tokens: int | None = None
+    #: Of the tokens above, those that the vendor had seen before and bills at another price.
+    cached_text_tokens: int | None = None
+    cached_audio_tokens: int | None = None
+    output_text_tokens: int | None = None
+    output_audio_tokens: int | None = None
+    #: USD, where the vendor names the price itself.
+    cost: Decimal | None = None
+
+
 @dataclass(slots=True)
 class Attempt:
     """One deployment asked once. Times are seconds of ``time.perf_counter``."""
@@ -110,6 +130,10 @@ class Attempt:
     upstream_id: str = ""
     #: Seconds of audio that were transcribed, where the answer tells.
     audio_seconds: float | None = None
+    #: What the vendor says it used; it may come with the last byte only.
+    usage: Usage | None = None
+    #: What the caller asked for and did not get, one sentence each.
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float | None:

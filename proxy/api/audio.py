@@ -98,6 +98,10 @@ class AudioEndpoint:
             headers.append((b"x-proxy-fallback", call.fallback.encode("latin-1", "replace")))
         if call.won is None:
             return headers
+        if call.won.upstream_id:
+            headers.append((b"x-proxy-upstream-id", call.won.upstream_id.encode("latin-1", "replace")))
+        if call.won.warnings:
+            headers.append((b"x-proxy-warnings", "; ".join(call.won.warnings).encode("ascii", "replace")))
         if self._expose_deployment:
             headers.append((b"x-proxy-deployment", call.won.deployment.encode("ascii")))
         upstream, overhead = call.upstream_seconds, call.overhead

@@ -11,7 +11,7 @@ from proxy.api.access import caller
 from proxy.calls import Line
 from proxy.errors import ModelNotFound
 from proxy.gateway import Gateway, unknown_model
-from proxy.providers.openai import VOICES
+from proxy.providers.voices import OPENAI_VOICES
 from proxy.records import Mode
 
 
@@ -70,4 +70,4 @@ def _speaks(lines: Sequence[Line]) -> bool:
 def _voices(line: Line) -> Sequence[str]:
     """What the deployment names, and what the vendor declares (OpenAI's names where it declares nothing)."""
     own = [*line.deployment.voices, *([line.deployment.voice] if line.deployment.voice else [])]
-    return [*own, *(line.adapter.capabilities.voices or VOICES)]
+    return [*own, *(line.adapter.capabilities.voices or OPENAI_VOICES).names]

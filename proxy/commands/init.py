@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.providers.registry import KEY_VARIABLES
+from proxy.providers.registry import VENDORS
 
 #: What a vendor serves in a starter file: ``model_name`` → ``model``.
 STARTERS: Mapping[str, Mapping[str, str]] = {
@@ -32,7 +32,7 @@ general_settings:
 def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> int:
     """2 where the file exists already and ``force`` is not given."""
     target = Path(path)
-    found = [vendor for vendor in STARTERS if environ.get(KEY_VARIABLES.get(vendor, ""))]
+    found = [vendor for vendor in STARTERS if environ.get(_variable(vendor))]
     text = document(found, path=path, key=f"sk-{secrets.token_urlsafe(32)}")
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
@@ -44,7 +44,7 @@ def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> i
     except OSError as error:
         print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
         return 1
-    names = ", ".join(f"{vendor} (${KEY_VARIABLES[vendor]})" for vendor in found)
+    names = ", ".join(f"{vendor} (${_variable(vendor)})" for vendor in found)
     print(f"Found keys of: {names}" if found else "Found no vendor's key in the environment; local engines only.")
     print(f"Wrote {path}, readable by you only. Next: audio-proxy --config {path}")
     return 0
@@ -53,11 +53,15 @@ def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> i
 def document(vendors: list[str], *, path: str, key: str) -> str:
     """The YAML: each vendor's models, and the local engines behind them as the last resort."""
     starters = [(name, model, vendor) for vendor in vendors for name, model in STARTERS[vendor].items()]
-    entries = [_entry(name, model, KEY_VARIABLES[vendor]) for name, model, vendor in starters]
+    entries = [_entry(name, model, _variable(vendor)) for name, model, vendor in starters]
     covered = {name for name, _, _ in starters}
     entries += [_entry(f"{name}-local" if name in covered else name, model, None) for name, model in LOCAL.items()]
     fallbacks = _fallbacks(sorted(covered & set(LOCAL)))
     return HEAD.format(path=path) + "\n".join(entries) + fallbacks + TAIL.format(key=key)
+
+
+def _variable(vendor: str) -> str:
+    return VENDORS[vendor].key_variable or ""
 
 
 def _entry(name: str, model: str, variable: str | None) -> str:

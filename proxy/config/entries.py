@@ -188,6 +188,9 @@ class Entries:
         """The prefix is openai where there is none, or none that is known: names of models have slashes, too."""
         if given:
             return given, whole.removeprefix(f"{given}/")
+        for vendor in self._vendors:
+            if "/" in vendor and whole.startswith(f"{vendor}/"):
+                return vendor, whole.removeprefix(f"{vendor}/")
         prefix, _, name = whole.partition("/")
         is_known = prefix in self._vendors or prefix in litellm.PROVIDERS
         return (prefix, name) if is_known and whole != "openai" else ("openai", whole)
@@ -227,9 +230,7 @@ class Entries:
         return deployment
 
     def _note_idle(self, found: Mapping[str, Setting], costs: Mapping[str, Setting], router: RouterSettings) -> None:
-        """Name what is checked but read by no vendor yet, or by another routing strategy only."""
-        if "api_version" in found:
-            self._ignored.note(found["api_version"])
+        """Name what is checked but read by another routing strategy only."""
         if router.routing_strategy != "cost-based-routing":
             for cost in costs.values():
                 self._ignored.note(cost)

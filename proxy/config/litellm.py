@@ -116,7 +116,7 @@ PARAM_IGNORED = _words(
     allow_client_keepalive_override allowed_openai_params atranscription audio auto_router_config
     auto_router_config_path auto_router_default_model auto_router_embedding_model aws_access_key_id
     aws_bedrock_runtime_endpoint aws_external_id aws_profile_name aws_region_name aws_role_name
-    aws_secret_access_key aws_session_name aws_session_token aws_sts_endpoint aws_web_identity_token azure_ad_token
+    aws_secret_access_key aws_session_name aws_session_token aws_sts_endpoint aws_web_identity_token
     azure_ad_token_provider azure_password azure_scope azure_username bucket_name budget_duration cache
     cache_control_injection_points caching client_id client_secret client_side_fallbacks complexity_router_config
     complexity_router_default_model configurable_clientside_auth_params cooldown_time custom_prompt_dict

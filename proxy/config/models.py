@@ -195,7 +195,8 @@ class Deployment(Frozen):
         default=None, description="The vendor's key; where missing, the vendor's usual variable."
     )
     api_base: Url | None = Field(default=None, description="Any server that speaks the vendor's API.")
-    api_version: Text | None = Field(default=None, description="For vendors with dated APIs; none is here yet.")
+    api_version: Text | None = Field(default=None, description="Azure's dated version of its API.")
+    azure_ad_token: Key | None = Field(default=None, description="A token of Entra ID, in place of Azure's key.")
     organization: Text | None = Field(default=None, description="OpenAI's organization.")
     project: Text | None = Field(default=None, description="OpenAI's project.")
     headers: Headers = Field(default_factory=_nothing, description="Sent with every upstream request.")
@@ -214,6 +215,12 @@ class Deployment(Frozen):
     voice: Text | None = Field(default=None, description="The voice where the caller names none.")
     voices: Annotated[Mapping[Text, Text], *_FREEZE] = Field(
         default_factory=_nothing, description="The vendor's voice for each voice that callers name."
+    )
+    allow_any_voice: bool = Field(
+        default=False, description="Callers may name any voice of the vendor account, its private ones too."
+    )
+    translation_model: Text | None = Field(
+        default=None, description="Group of `mode: chat` that translates, where the vendor only transcribes."
     )
     max_file_size_mb: Megabytes | None = Field(default=None, description="Largest upload, 1 MB being 1,048,576 bytes.")
     drop_unknown: bool = Field(default=False, description="Do not pass on fields that OpenAI does not know.")
@@ -243,6 +250,9 @@ class GeneralSettings(Frozen):
     cors_origins: tuple[Text, ...] = Field(default=(), description="Origins of browsers that may call.")
     docs_enabled: bool = Field(default=True, description="Serve /docs and /openapi.json.")
     public_catalog: bool = Field(default=False, description="List models and voices to callers without a key.")
+    translation_model: Text | None = Field(
+        default=None, description="Group of `mode: chat` that translates, where a deployment names none."
+    )
     max_request_size_mb: Megabytes = Field(default=512, description="Largest body of any request.")
     spool_limit_mb: Megabytes = Field(default=4096, description="Disk that all uploads under way may take together.")
     spool_dir: Text | None = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,19 +20,16 @@ class Row(NamedTuple):
     max_file_size_mb: float | None
 
 
-def describe(config: Config, key_variables: Mapping[str, str] | None = None) -> list[Row]:
-    """A row for each deployment, group by group. ``key_variables``: vendor → its usual key variable."""
-
-    variables = key_variables or {}
+def describe(config: Config, has_key: Callable[[Deployment], bool]) -> list[Row]:
+    """A row for each deployment, group by group."""
 
     def row(deployment: Deployment) -> Row:
-        key = deployment.api_key is not None or variables.get(deployment.vendor) in config.environment
         return Row(
             group=deployment.group,
             mode=deployment.mode.value if deployment.mode else "",
             deployment=f"{deployment.vendor}/{deployment.model}",
             host=urlsplit(deployment.api_base).netloc if deployment.api_base else "",
-            key=key,
+            key=has_key(deployment),
             max_file_size_mb=deployment.max_file_size_mb,
         )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -26,12 +25,13 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.openai import VOICES
+from proxy.providers.vendor import Vendor
+from proxy.providers.voices import OPENAI_VOICES
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 MODELS: Mapping[str, Capabilities] = {
     "espeak-ng": Capabilities(
-        modes=frozenset({Mode.SPEECH}), speed=(0.25, 4.0), formats=("pcm",), sse=False, voices=VOICES
+        modes=frozenset({Mode.SPEECH}), speed=(0.25, 4.0), formats=("pcm",), sse=False, voices=OPENAI_VOICES
     ),
     "pocketsphinx": Capabilities(
         modes=frozenset({Mode.TRANSCRIPTION}),
@@ -41,27 +41,9 @@ MODELS: Mapping[str, Capabilities] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LocalVendor:
-    name: str
-    key_variable: str | None
-    models: Mapping[str, Capabilities]
-    #: There are no models but those of the table.
-    closed: bool
-
-    def capabilities(self, deployment: Deployment) -> Capabilities | None:
-        return MODELS.get(deployment.model)
-
-    def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> LocalAdapter:
-        return LocalAdapter(MODELS[deployment.model])
-
-
-LOCAL = LocalVendor(name="local", key_variable=None, models=MODELS, closed=True)
-
-
 class LocalAdapter:
-    def __init__(self, capabilities: Capabilities) -> None:
-        self.capabilities = capabilities
+    def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
+        self.capabilities = declared
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         body = to_json({"input": request.input, "voice": request.voice, "speed": request.speed})
@@ -146,3 +128,6 @@ def _transcript(document: dict[str, Any]) -> Transcript:
 
 def _usage(seconds: float) -> dict[str, Any]:
     return {"type": "duration", "seconds": -int(-seconds // 1)}
+
+
+LOCAL = Vendor(name="local", base_url=None, key_variables=(), models=MODELS, adapter=LocalAdapter, closed=True)

@@ -7,15 +7,12 @@ Source of the table: OpenAI's openapi.yaml (2026-08-21), its deprecation page (a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import httpx
-from pydantic_core import to_json
 
 from proxy.config import Deployment
-from proxy.errors import ProxyError
-from proxy.providers import failures
 from proxy.providers.base import (
     Capabilities,
     OpenAITranscript,
@@ -24,12 +21,11 @@ from proxy.providers.base import (
     TranscriptionFlow,
 )
 from proxy.providers.multipart import MultipartStream
-from proxy.providers.requests import header, post_form, post_json
+from proxy.providers.requests import header
+from proxy.providers.target import Target
+from proxy.providers.vendor import Vendor
+from proxy.providers.voices import OPENAI_VOICES
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
-
-VOICES = (
-    "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse",
-)  # fmt: skip
 
 SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
@@ -37,7 +33,7 @@ SPEECH = Capabilities(
     max_instructions=4096,
     speed=(0.25, 4.0),
     formats=("mp3", "opus", "aac", "flac", "wav", "pcm"),
-    voices=VOICES,
+    voices=OPENAI_VOICES,
     shutdown_date="2027-01-06",
 )
 TRANSCRIPTION = Capabilities(
@@ -67,65 +63,19 @@ MODELS: Mapping[str, Capabilities] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAIVendor:
-    """A row: a vendor, or a kind of server, that differs from OpenAI in data only."""
-
-    name: str
-    base_url: str | None
-    key_variable: str | None
-    models: Mapping[str, Capabilities]
-    closed: bool = False
-
-    def capabilities(self, deployment: Deployment) -> Capabilities | None:
-        """What the vendor declares of the model; None for a model it does not know, or a server of one's own."""
-        if deployment.api_base is not None and deployment.api_base.rstrip("/") != self.base_url:
-            return None
-        return self.models.get(deployment.base_model or deployment.model)
-
-    def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> OpenAIAdapter:
-        key = deployment.api_key.get_secret_value() if deployment.api_key else None
-        if key is None and self.key_variable and (deployment.api_base is None or deployment.api_base == self.base_url):
-            key = environment.get(self.key_variable)
-        declared = self.capabilities(deployment) or Capabilities(modes=frozenset(Mode))
-        return OpenAIAdapter(deployment, base=deployment.api_base or self.base_url or "", key=key, declared=declared)
-
-
-OPENAI = OpenAIVendor(name="openai", base_url="https://api.openai.com/v1", key_variable="OPENAI_API_KEY", models=MODELS)
-
-
 class OpenAIAdapter:
     """One deployment behind OpenAI's API. URLs and headers are prepared once; a call copies them."""
 
     def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
         self.capabilities = declared
         self._deployment = deployment
-        url = httpx.URL(base)
-        base = base.rstrip("/") + ("/v1" if url.path.strip("/") == "" else "")
-        self._speech_url = httpx.URL(f"{base}/audio/speech")
-        self._transcriptions_url = httpx.URL(f"{base}/audio/transcriptions")
-        self._translations_url = httpx.URL(f"{base}/audio/translations")
-        hidden = [value.get_secret_value() for value in deployment.headers.values()]
-        self._secrets = tuple(secret for secret in (key, base, url.host, *hidden) if secret and len(secret) > 3)
-        self._headers = self._prepared_headers(url, key)
-
-    def _prepared_headers(self, url: httpx.URL, key: str | None) -> httpx.Headers:
-        deployment = self._deployment
-        headers = {
-            "host": url.netloc.decode("ascii"),
-            "user-agent": "audio-proxy",
-            "accept": "*/*",
-            "accept-encoding": "identity",
-        }
-        if key is not None:
-            headers["authorization"] = f"Bearer {key}"
-        if deployment.organization is not None:
-            headers["openai-organization"] = deployment.organization
-        if deployment.project is not None:
-            headers["openai-project"] = deployment.project
-        for name, value in deployment.headers.items():
-            headers[name.lower()] = value.get_secret_value()
-        return httpx.Headers(headers, encoding="latin-1")
+        path = "" if httpx.URL(base).path.strip("/") else "/v1"
+        self._target = Target(deployment, base=base.rstrip("/") + path, authorization=_authorization(deployment, key))
+        self._speech_url = self._target.url("/audio/speech")
+        self._transcriptions_url = self._target.url("/audio/transcriptions")
+        self._translations_url = self._target.url("/audio/translations")
+        self.error = self._target.error
+        self.event_error = self._target.event_error
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         stream_format = request.stream_format if self.capabilities.sse else None
@@ -143,13 +93,13 @@ class OpenAIAdapter:
             body["stream_format"] = stream_format
         if not self._deployment.drop_unknown:
             body.update(request.extra)
-        response = yield post_json(self._speech_url, self._headers, to_json(body, inf_nan_mode="null"))
+        response = yield self._target.post(self._speech_url, body)
         return SpeechAnswer(request.response_format, events=_is_sse(response))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         stream = MultipartStream([("model", self._deployment.model), *self._fields(request)], request.file)
         url = self._transcriptions_url if request.task == "transcribe" else self._translations_url
-        response = yield post_form(url, self._headers, stream)
+        response = yield self._target.form(url, stream)
         return OpenAITranscript(events=_is_sse(response))
 
     def _fields(self, request: TranscriptionRequest) -> list[tuple[str, str]]:
@@ -177,12 +127,25 @@ class OpenAIAdapter:
             fields.extend(request.extra)
         return fields
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        return failures.from_response(response, body, secrets=self._secrets)
 
-    def event_error(self, event: bytes) -> ProxyError:
-        return failures.from_event(event, secrets=self._secrets)
+def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
+    headers = {"authorization": f"Bearer {key}"} if key is not None else {}
+    if deployment.organization is not None:
+        headers["openai-organization"] = deployment.organization
+    if deployment.project is not None:
+        headers["openai-project"] = deployment.project
+    return headers
 
 
 def _is_sse(response: httpx.Response) -> bool:
     return header(response, b"content-type").partition(";")[0].strip() == "text/event-stream"
+
+
+OPENAI = Vendor(
+    name="openai",
+    base_url="https://api.openai.com/v1",
+    key_variables=("OPENAI_API_KEY",),
+    models=MODELS,
+    adapter=OpenAIAdapter,
+    others_speak_it=True,
+)

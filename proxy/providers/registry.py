@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Protocol
 
 from proxy.config import Config, Deployment
-from proxy.providers.base import Adapter, Capabilities
+from proxy.providers.base import Adapter
 from proxy.providers.local import LOCAL
 from proxy.providers.openai import OPENAI
+from proxy.providers.vendor import Vendor
 from proxy.records import Mode
 
-
-class Vendor(Protocol):
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def key_variable(self) -> str | None: ...
-
-    @property
-    def models(self) -> Mapping[str, Capabilities]: ...
-
-    @property
-    def closed(self) -> bool: ...
-
-    def capabilities(self, deployment: Deployment) -> Capabilities | None: ...
-
-    def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> Adapter: ...
-
-
 VENDORS: Mapping[str, Vendor] = {vendor.name: vendor for vendor in (OPENAI, LOCAL)}
-#: The variable that usually holds a vendor's key.
-KEY_VARIABLES: Mapping[str, str] = {
-    name: vendor.key_variable for name, vendor in VENDORS.items() if vendor.key_variable is not None
-}
-
 _NAMES_OF_SPEECH = re.compile(r"tts|speech|kokoro|piper|orpheus|voice", re.IGNORECASE)
 _NAMES_OF_TRANSCRIPTION = re.compile(r"whisper|transcri|\bstt\b|\basr\b|parakeet", re.IGNORECASE)
 
 
 def infer_mode(vendor: str, model: str) -> Mode | None:
     """What a model does, from the vendor's table or else from its name; None where that says nothing of audio."""
-    declared = VENDORS[vendor].models.get(model) if vendor in VENDORS else None
+    declared = VENDORS[vendor].declared(model) if vendor in VENDORS else None
     if declared is not None:
         return Mode.SPEECH if Mode.SPEECH in declared.modes else Mode.TRANSCRIPTION
     if _NAMES_OF_TRANSCRIPTION.search(model):
@@ -68,17 +44,20 @@ def problems(config: Config) -> list[str]:
                 f"{deployment.where}: {deployment.vendor}/{deployment.model} cannot serve mode {deployment.mode}; "
                 f"it can: {can}"
             )
-        variable = vendor.key_variable
-        if (
-            variable is not None
-            and deployment.api_base is None
-            and deployment.api_key is None
-            and variable not in config.environment
-        ):
+        if vendor.base_url is None and vendor.key_variables and deployment.api_base is None:
+            found.append(f"{deployment.where}: {deployment.vendor} needs an address: set api_base")
+        needs_key = vendor.key_variables and (deployment.api_base is None or not vendor.others_speak_it)
+        if needs_key and not has_key(deployment, config.environment):
             found.append(
-                f"{deployment.where}: {deployment.vendor} needs a key: set api_key, or the variable {variable}"
+                f"{deployment.where}: {deployment.vendor} needs a key: set api_key, or the variable "
+                f"{vendor.key_variable}"
             )
     return found
+
+
+def has_key(deployment: Deployment, environment: Mapping[str, str]) -> bool:
+    has_token = deployment.azure_ad_token is not None
+    return has_token or VENDORS[deployment.vendor].key(deployment, environment) is not None
 
 
 def bind(deployment: Deployment, environment: Mapping[str, str]) -> Adapter:

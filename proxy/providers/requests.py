@@ -6,12 +6,27 @@ import httpx
 
 from proxy.providers.multipart import MultipartStream
 
+#: Where vendors tell their id of a request.
+ID_HEADERS = frozenset({
+    b"x-request-id", b"request-id", b"x-requestid", b"apim-request-id", b"x-ms-request-id", b"dg-request-id",
+    b"x-goog-request-id", b"x-deepinfra-request-id", b"x-generation-id",
+})  # fmt: skip
+LONGEST_ID = 200
+
 
 def header(response: httpx.Response, name: bytes) -> str:
     """A header of the response, empty where it is missing; ``httpx.Headers`` guesses an encoding at each look."""
     for raw, value in response.headers.raw:
         if raw.lower() == name:
             return value.decode("latin-1")
+    return ""
+
+
+def upstream_id(response: httpx.Response) -> str:
+    """The vendor's id of the request, by which its support finds it; empty where it tells none."""
+    for raw, value in response.headers.raw:
+        if raw.lower() in ID_HEADERS:
+            return value.decode("latin-1")[:LONGEST_ID]
     return ""
 
 

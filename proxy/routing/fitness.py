@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.audio.languages import language_code
-from proxy.calls import Line, with_voice
+from proxy.calls import MOST_VOICES_NAMED, Line, voice_of
 from proxy.errors import BadRequest, FileTooLarge, ProxyError, UnsupportedValue
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
@@ -28,8 +28,12 @@ def serves(line: Line, mode: Mode) -> bool:
 
 def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
     can = line.adapter.capabilities
-    if with_voice(line, request).voice is None:
-        voices = f" The voices are: {', '.join(can.voices)}." if can.voices else ""
+    try:
+        voice = voice_of(line, request)
+    except UnsupportedValue as error:
+        return error
+    if voice is None:
+        voices = f" The voices are: {', '.join(can.voices.names[:MOST_VOICES_NAMED])}." if can.voices else ""
         return BadRequest(
             f"Missing required parameter: 'voice'.{voices}", param="voice", code="missing_required_parameter"
         )

@@ -96,7 +96,7 @@ class Probes:
     async def _call(self, line: Line, attempt: Attempt) -> Answer:
         deployment = line.deployment
         if deployment.mode == Mode.SPEECH:
-            voice = deployment.voice or next(iter(line.adapter.capabilities.voices or ("alloy",)))
+            voice = deployment.voice or "alloy"
             speech = SpeechRequest(model=deployment.group, input=WORD, voice=voice)
             return await self._calls.speech(line, speech, attempt, SECONDS)
         audio = await asyncio.to_thread(files("proxy.routing").joinpath(CLIP).read_bytes)

@@ -59,6 +59,8 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
         api_key=key,
         organization=settings.organization,
         project=settings.project,
+        # Who calls is who holds the vendor's key.
+        allow_any_voice=True,
         max_retries=MAX_RETRIES if settings.max_retries is None else settings.max_retries,
         timeout=_LONGEST_TIMEOUT if settings.timeout is None else settings.timeout,
     )
@@ -81,6 +83,9 @@ def _usual_key(vendor: str, variable: str | None, environment: Environment, *, n
 
 def _vendor_and_model(model: str, api_base: str | None) -> tuple[str, str]:
     """As a configuration's ``model`` is read: a name without a vendor's prefix is openai's."""
+    for vendor in VENDORS:
+        if "/" in vendor and model.startswith(f"{vendor}/"):
+            return vendor, model.removeprefix(f"{vendor}/")
     prefix, slash, rest = model.partition("/")
     if slash and not rest:
         raise ModelNotFound(f"'{model}' names no model.")

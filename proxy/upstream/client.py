@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from time import perf_counter
@@ -15,6 +17,9 @@ from proxy.providers.base import Adapter, Step, Whole
 CONNECT_TIMEOUT = 10.0
 ERROR_BYTES = 64 * 1024
 WHOLE_BYTES = 64 * 1024 * 1024
+#: For each deletion of what a flow had uploaded, and how many may be under way.
+CLEANUP_SECONDS = 20.0
+MOST_CLEANINGS = 256
 
 A = TypeVar("A")
 
@@ -62,12 +67,17 @@ class Waits(Mapping[str, float | None]):
         self._stall = stall
         self._limits = {"connect": CONNECT_TIMEOUT, "pool": CONNECT_TIMEOUT, "write": stall, "read": first_byte}
 
+    @property
+    def left(self) -> float:
+        """Seconds of the whole."""
+        return self._deadline - perf_counter()
+
     def answering(self) -> None:
         """The first byte came: from here on a silence is a stall."""
         self._limits["read"] = self._stall
 
     def __getitem__(self, name: str) -> float:
-        limit, left = self._limits[name], max(self._deadline - perf_counter(), 0.001)
+        limit, left = self._limits[name], max(self.left, 0.001)
         return left if limit is None or left < limit else limit
 
     def __iter__(self) -> Iterator[str]:
@@ -82,22 +92,45 @@ class Upstream:
 
     def __init__(self, transports: Mapping[str, httpx.AsyncBaseTransport]) -> None:
         self._transports = transports
+        #: Deletions under way, which no caller waits for.
+        self._cleaning: set[asyncio.Task[None]] = set()
 
     async def run(
         self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], waits: Waits
     ) -> tuple[A, httpx.Response]:
         """The flow's answer and its last response, unread. The caller closes that response, on every path."""
+        cleanups: list[httpx.Request] = []
         step = next(flow)
-        while True:
-            response = await self._send(adapter, step, waits)
-            try:
-                step = flow.send(response)
-            except StopIteration as stop:
-                return stop.value, response
-            except BaseException:
+        try:
+            while True:
+                if isinstance(step, Whole):
+                    if step.cleanup is not None:
+                        cleanups.append(step.cleanup)
+                    await _pause(step.wait, waits)
+                response = await self._send(adapter, step, waits)
+                try:
+                    step = flow.send(response)
+                except StopIteration as stop:
+                    return stop.value, response
+                except BaseException:
+                    await response.aclose()
+                    raise
                 await response.aclose()
-                raise
-            await response.aclose()
+        finally:
+            for request in cleanups:
+                self._clean(adapter, request)
+
+    def _clean(self, adapter: Adapter, request: httpx.Request) -> None:
+        if len(self._cleaning) < MOST_CLEANINGS:
+            task = asyncio.ensure_future(self._cleaned(adapter, request))
+            self._cleaning.add(task)
+            task.add_done_callback(self._cleaning.discard)
+
+    async def _cleaned(self, adapter: Adapter, request: httpx.Request) -> None:
+        """What cannot be deleted ages out at the vendor; it is no failure of the call, which is over."""
+        waits = Waits(total=CLEANUP_SECONDS, first_byte=None, stall=None)
+        with contextlib.suppress(ProxyError):
+            await self._send(adapter, Whole(request), waits)
 
     async def _send(self, adapter: Adapter, step: Step, waits: Waits) -> httpx.Response:
         request = step.request if isinstance(step, Whole) else step
@@ -118,8 +151,18 @@ class Upstream:
             await response.aclose()
 
     async def aclose(self) -> None:
+        if self._cleaning:
+            await asyncio.wait(self._cleaning, timeout=CLEANUP_SECONDS)
         for transport in set(self._transports.values()):
             await transport.aclose()
+
+
+async def _pause(seconds: float, waits: Waits) -> None:
+    """Raises UpstreamTimeout where the attempt's time would be over first."""
+    if seconds > waits.left:
+        raise UpstreamTimeout("The upstream vendor took too long to answer.")
+    if seconds:
+        await asyncio.sleep(seconds)
 
 
 async def stream(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -1,0 +1,96 @@
+"""Where a deployment's requests go: URLs and headers prepared once, and requests made of them.
+
+The hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends chooses a URL: what must stand
+in a path goes through `segment`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httpx
+from pydantic_core import to_json
+
+from proxy.config import Deployment
+from proxy.errors import ProxyError, UnsupportedValue
+from proxy.providers import failures
+from proxy.providers.multipart import MultipartStream
+from proxy.providers.requests import post_form, post_json
+
+_VERSION = re.compile(r"/v\d+\w*$")
+
+
+class Target:
+    """``base`` is without the version segment; ``authorization`` are the headers that carry the key."""
+
+    def __init__(self, deployment: Deployment, *, base: str, authorization: Mapping[str, str]) -> None:
+        self._base = base.rstrip("/")
+        url = httpx.URL(self._base)
+        prepared = {
+            "host": url.netloc.decode("ascii"),
+            "user-agent": "audio-proxy",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            **authorization,
+        }
+        hidden = [value.get_secret_value() for value in deployment.headers.values()]
+        for name, value in deployment.headers.items():
+            prepared[name.lower()] = value.get_secret_value()
+        #: For requests that are not made by the methods here.
+        self.headers = httpx.Headers(prepared, encoding="latin-1")
+        carried = [value.rpartition(" ")[2] for value in authorization.values()]
+        #: Never to be seen in what is passed on of the vendor's errors.
+        self.secrets = tuple(secret for secret in (*carried, base, url.host, *hidden) if secret and len(secret) > 3)
+
+    def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> httpx.URL:
+        """``path`` begins with a slash and is encoded already."""
+        pairs = urlencode(list(query.items() if isinstance(query, Mapping) else query))
+        return httpx.URL(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
+
+    def post(self, url: httpx.URL, body: Any) -> httpx.Request:
+        """A JSON document."""
+        return post_json(url, self.headers, to_json(body, inf_nan_mode="null"))
+
+    def form(self, url: httpx.URL, form: MultipartStream) -> httpx.Request:
+        return post_form(url, self.headers, form)
+
+    def send(
+        self,
+        method: str,
+        url: httpx.URL,
+        *,
+        stream: httpx.AsyncByteStream | None = None,
+        content_type: str | None = None,
+        length: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Request:
+        """Any other request; ``stream`` is its body, of ``length`` bytes."""
+        sent = httpx.Headers(self.headers)
+        if stream is not None or method in ("POST", "PUT"):
+            sent["content-length"] = str(length)
+        if content_type is not None:
+            sent["content-type"] = content_type
+        sent.update(headers or {})
+        return httpx.Request(method, url, headers=sent, stream=stream or httpx.ByteStream(b""))
+
+    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+        """By the status, and by OpenAI's shape of the body or what is near it."""
+        return failures.from_response(response, body, secrets=self.secrets)
+
+    def event_error(self, event: bytes) -> ProxyError:
+        return failures.from_event(event, secrets=self.secrets)
+
+
+def without_version(base: str) -> str:
+    """``https://host/v1`` and ``https://host`` are the same base to whoever writes a configuration."""
+    return _VERSION.sub("", base.rstrip("/"))
+
+
+def segment(name: str, *, param: str = "voice") -> str:
+    """An id as one segment of a path. Raises UnsupportedValue for what would leave its place."""
+    if name in ("", ".", "..") or any(ord(letter) < 32 for letter in name):
+        raise UnsupportedValue(f"'{name[:50]!a}' is no id of a {param}.", param=param)
+    return quote(name, safe="")

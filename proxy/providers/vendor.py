@@ -1,0 +1,67 @@
+"""A vendor as the table of vendors holds it: where it is, whose key opens it, which models it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.config import Deployment
+from proxy.providers.base import Adapter, Capabilities
+from proxy.records import Mode
+
+
+class Binder(Protocol):
+    """Makes the adapter of one deployment; an adapter's class is one."""
+
+    def __call__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A row of the table of vendors."""
+
+    #: The prefix in ``model:``.
+    name: str
+    #: With the version segment, as vendors print it; None where each customer has another.
+    base_url: str | None
+    #: The variables that usually hold the key; the first is the one that messages name.
+    key_variables: tuple[str, ...]
+    models: Mapping[str, Capabilities]
+    adapter: Binder
+    #: There are no models but those of the table.
+    closed: bool = False
+    #: ``api_base`` names any server that speaks the API, rather than the vendor at another address: it gets no key from
+    #: the vendor's variable, and nothing is declared of it.
+    others_speak_it: bool = False
+    #: Declares a model that the table does not name, such as one whose id holds a voice.
+    find: Callable[[str], Capabilities | None] = lambda model: None
+
+    @property
+    def key_variable(self) -> str | None:
+        return self.key_variables[0] if self.key_variables else None
+
+    def declared(self, model: str) -> Capabilities | None:
+        return self.models.get(model) or self.find(model)
+
+    def capabilities(self, deployment: Deployment) -> Capabilities | None:
+        """What is declared of the deployment's model; None for a model, or a server, of which nothing is known."""
+        if self.others_speak_it and not self._is_own(deployment):
+            return None
+        return self.declared(deployment.base_model or deployment.model)
+
+    def key(self, deployment: Deployment, environment: Mapping[str, str]) -> str | None:
+        """The deployment's key, else that of the vendor's variable."""
+        if deployment.api_key is not None:
+            return deployment.api_key.get_secret_value()
+        if self.others_speak_it and not self._is_own(deployment):
+            return None
+        return next((environment[name] for name in self.key_variables if name in environment), None)
+
+    def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> Adapter:
+        declared = self.capabilities(deployment) or Capabilities(modes=frozenset(Mode))
+        base = deployment.api_base or self.base_url or ""
+        return self.adapter(deployment, base=base, key=self.key(deployment, environment), declared=declared)
+
+    def _is_own(self, deployment: Deployment) -> bool:
+        return deployment.api_base is None or deployment.api_base.rstrip("/") == self.base_url
