@@ -6,6 +6,7 @@ They are there for trying the proxy out and for tests; ``proxy.engines`` describ
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,12 +27,17 @@ from proxy.providers.base import (
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
-from proxy.providers.voices import OPENAI_VOICES
+from proxy.providers.voices import OPENAI_VOICES, Voices
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
+#: OpenAI's names, and espeak-ng's own: a language, and perhaps a variant of the voice.
+VOICES = Voices(
+    catalogue=OPENAI_VOICES.catalogue,
+    pattern=re.compile(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{1,12}){0,4}(\+[a-zA-Z0-9]{1,16})?"),
+)
 MODELS: Mapping[str, Capabilities] = {
     "espeak-ng": Capabilities(
-        modes=frozenset({Mode.SPEECH}), speed=(0.25, 4.0), formats=("pcm",), sse=False, voices=OPENAI_VOICES
+        modes=frozenset({Mode.SPEECH}), speed=(0.25, 4.0), formats=("pcm",), sse=False, voices=VOICES
     ),
     "pocketsphinx": Capabilities(
         modes=frozenset({Mode.TRANSCRIPTION}),
