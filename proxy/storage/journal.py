@@ -1,0 +1,159 @@
+"""Records on the local disk, on their way to a database: what was appended survives the death of the process.
+
+Each process appends to segments of its own in a folder that all share, and holds a lock while it lives. A segment is
+closed, read, and deleted once its records are safe elsewhere; whoever finds the segments of a dead process (its lock is
+free) does that in its place. A record may so be read twice, never not at all: whoever stores it tells by its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+LOCK = ".lock"
+SEGMENT = ".log"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file that nobody appends to any more."""
+
+    path: Path
+
+    def records(self) -> list[bytes]:
+        """Without the last one where the machine died in the middle of it."""
+        whole, _, _ = self.path.read_bytes().rpartition(b"\n")
+        return whole.split(b"\n") if whole else []
+
+    def delete(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Journal:
+    """The segments of this process. ``power``: a record is on the disk itself, not in its cache, when `settled` ends."""
+
+    def __init__(self, directory: Path, *, power: bool = False) -> None:
+        self._directory = directory
+        self._power = power
+        self._owner = secrets.token_hex(8)
+        self._number = 0
+        self._lock: int | None = None
+        self._file: int | None = None
+        #: Bytes in the open segment, and in the closed ones of this process that are not deleted.
+        self._open_bytes = 0
+        self._closed: dict[Path, int] = {}
+        self._appended = self._synced = 0
+        self._syncing: asyncio.Task[None] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that this process has appended and nobody has deleted."""
+        return self._open_bytes + sum(self._closed.values())
+
+    def open(self) -> None:
+        """Raises OSError where the folder cannot be written."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = os.open(self._directory / f"{self._owner}{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def append(self, record: bytes) -> None:
+        """One line, without its end. Raises OSError, and nothing of the record stays, where the disk is full."""
+        if self._file is None:
+            self._number += 1
+            path = self._directory / f"{self._owner}-{self._number:08}{SEGMENT}"
+            self._file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        line = record + b"\n"
+        if os.write(self._file, line) != len(line):
+            os.ftruncate(self._file, self._open_bytes)
+            raise OSError("the disk is full")
+        self._open_bytes += len(line)
+        self._appended += 1
+
+    async def settled(self) -> None:
+        """Returns when what was appended up to now is as safe as promised; those who wait share one sync."""
+        mine = self._appended
+        while self._power and self._synced < mine and self._file is not None:
+            if self._syncing is None:
+                self._syncing = asyncio.ensure_future(self._sync(self._file, self._appended))
+            await asyncio.shield(self._syncing)
+
+    async def _sync(self, file: int, upto: int) -> None:
+        copy = os.dup(file)
+        try:
+            await asyncio.to_thread(os.fdatasync, copy)
+            self._synced = max(self._synced, upto)
+        finally:
+            os.close(copy)
+            self._syncing = None
+
+    def rotate(self) -> None:
+        """Close the segment that is appended to, if there is any."""
+        if self._file is None:
+            return
+        if self._power:
+            os.fdatasync(self._file)
+            self._synced = self._appended
+        os.close(self._file)
+        self._file = None
+        self._closed[self._directory / f"{self._owner}-{self._number:08}{SEGMENT}"] = self._open_bytes
+        self._open_bytes = 0
+
+    def closed(self) -> list[Segment]:
+        """This process's, oldest first."""
+        return [Segment(path) for path in self._closed]
+
+    def done(self, segment: Segment) -> None:
+        """Its records are safe elsewhere."""
+        segment.delete()
+        self._closed.pop(segment.path, None)
+
+    @contextmanager
+    def orphans(self) -> Iterator[list[Segment]]:
+        """The segments of dead processes, which are this process's until the end of the block."""
+        found: list[Segment] = []
+        locks: list[tuple[Path, int]] = []
+        try:
+            for path in sorted(self._directory.glob(f"*{LOCK}")):
+                if path.stem == self._owner or (lock := _taken(path)) is None:
+                    continue
+                locks.append((path, lock))
+                found += map(Segment, sorted(self._directory.glob(f"{path.stem}-*{SEGMENT}")))
+            yield found
+        finally:
+            for path, lock in locks:
+                if not any(self._directory.glob(f"{path.stem}-*{SEGMENT}")):
+                    path.unlink(missing_ok=True)
+                os.close(lock)
+
+    def close(self) -> None:
+        """Give the folder back; segments that are left are for whoever comes next."""
+        self.rotate()
+        if self._lock is None:
+            return
+        if not self._closed:
+            (self._directory / f"{self._owner}{LOCK}").unlink(missing_ok=True)
+        os.close(self._lock)
+        self._lock = None
+
+
+def _taken(path: Path) -> int | None:
+    """The lock of a process that is dead; None where it lives, or where another one was faster."""
+    try:
+        lock = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    if os.fstat(lock).st_nlink == 0:
+        os.close(lock)
+        return None
+    return lock
