@@ -46,11 +46,11 @@ class Database:
     def is_sqlite(self) -> bool:
         return self._url.startswith("sqlite")
 
-    async def open(self) -> None:
-        """Connect and bring the tables up to date. ConfigError where they are newer than the program."""
+    async def open(self) -> AsyncEngine:
+        """Connect and bring the tables up to date, once. ConfigError where they are newer than the program."""
         async with self._opening:
             if self._engine is not None:
-                return
+                return self._engine
             engine = _engine(self._url)
             try:
                 async with _as_ours(engine.connect) as connection:
@@ -59,13 +59,13 @@ class Database:
                 await engine.dispose()
                 raise
             self._engine = engine
+            return engine
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose changes are kept at the end, or none of them. Raises Unavailable."""
-        await self.open()
-        assert self._engine is not None
-        async with _as_ours(self._engine.begin) as connection:
+        engine = self._engine or await self.open()
+        async with _as_ours(engine.begin) as connection:
             yield connection
 
     async def aclose(self) -> None:

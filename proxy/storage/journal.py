@@ -36,7 +36,7 @@ class Segment:
 
 
 class Journal:
-    """The segments of this process. ``power``: a record is on the disk itself, not in its cache, when `settled` ends."""
+    """The segments of this process. ``power``: `settled` waits for the disk, and not only for the system's cache."""
 
     def __init__(self, directory: Path, *, power: bool = False) -> None:
         self._directory = directory
@@ -59,8 +59,14 @@ class Journal:
     def open(self) -> None:
         """Raises OSError where the folder cannot be written."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(self._directory / f"{self._owner}{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        while True:
+            lock = os.open(self._directory / f"{self._owner}{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                break
+            # Another process took the new file for a dead one's, before it was locked.
+            os.close(lock)
+        self._lock = lock
 
     def append(self, record: bytes) -> None:
         """One line, without its end. Raises OSError, and nothing of the record stays, where the disk is full."""
