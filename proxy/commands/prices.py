@@ -1,0 +1,117 @@
+"""``audio-proxy prices``: the table that bills are made from, or one model of it with its source."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from proxy.accounting.cost import UNITS, Price, Prices, Row
+
+#: A price's name in the table, how many of its unit are shown, and what they are called.
+_SHOWN = {
+    "input_cost_per_character": (1000, "for 1,000 characters"),
+    "input_cost_per_second": (3600, "for an hour of audio"),
+    "output_cost_per_second": (3600, "for an hour of audio spoken"),
+    "input_cost_per_request": (1, "for a request"),
+}
+_TOKENS = {
+    "input_cost_per_token": "text in",
+    "cache_read_input_token_cost": "cached text in",
+    "input_cost_per_audio_token": "audio in",
+    "cache_read_input_audio_token_cost": "cached audio in",
+    "output_cost_per_token": "text out",
+    "output_cost_per_audio_token": "audio out",
+}
+_MILLION = 1_000_000
+
+
+def run(model: str | None, prices: Prices | None = None) -> int:
+    """1 where the table has no such model."""
+    prices = prices or Prices()
+    if model is None:
+        _print_table(prices.rows.values())
+        return 0
+    found = _matching(prices, model)
+    if not found:
+        print(f"no price of '{model}' is known; set input_cost_per_… in its entry", file=sys.stderr)
+        return 1
+    print("\n\n".join(_details(model, row) for row in found))
+    return 0
+
+
+def _matching(prices: Prices, model: str) -> list[Row]:
+    """The row of ``vendor/model``, else all rows of a model without its vendor."""
+    exact = prices.find(model)
+    if exact is not None:
+        return [exact]
+    return [row for key, row in prices.rows.items() if key.endswith(f"/{model}")]
+
+
+def _print_table(rows: Iterable[Row]) -> None:
+    lines = [("model", "1,000 characters", "hour of audio", "1,000,000 tokens", "as of")]
+    lines += [_cells(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print("\nUSD. ~: an estimate, for answers without a count of tokens. Sources: audio-proxy prices MODEL")
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    price = row.price({})
+    characters = price.prices.get("input_cost_per_character")
+    tokens = ", ".join(f"{label} {_usd(price.prices[name] * _MILLION)}" for name, label in _tokens(price))
+    return (
+        row.key,
+        "" if characters is None else _usd(characters * 1000),
+        _hour(price),
+        tokens,
+        row.as_of,
+    )
+
+
+def _hour(price: Price) -> str:
+    seconds = price.prices.get("input_cost_per_second")
+    if seconds is not None:
+        return _usd(seconds * 3600)
+    return "" if price.estimated_second is None else f"~{_usd(price.estimated_second * 3600)}"
+
+
+def _tokens(price: Price) -> Sequence[tuple[str, str]]:
+    return [(name, label) for name, label in _TOKENS.items() if name in price.prices]
+
+
+def _details(asked: str, row: Row) -> str:
+    price = row.price({})
+    lines = [row.key if asked == row.key or not asked.count("/") else f"{row.key}  (for {asked})"]
+    lines += [
+        f"  {name:<36}{_usd(price.prices[name]):<18}{_worth(name, price)}" for name in UNITS if name in price.prices
+    ]
+    lines += [f"  {rule}" for rule in _rules(price)]
+    lines += [f"  source: {row.source}", f"  as of:  {row.as_of}"]
+    return "\n".join(lines)
+
+
+def _worth(name: str, price: Price) -> str:
+    if name in _TOKENS:
+        return f"{_usd(price.prices[name] * _MILLION)} for a million tokens, {_TOKENS[name]}"
+    times, label = _SHOWN[name]
+    return f"{_usd(price.prices[name] * times)} {label}"
+
+
+def _rules(price: Price) -> Iterable[str]:
+    counting = price.counting
+    if price.estimated_second is not None:
+        yield f"without a count of tokens: about {_usd(price.estimated_second * 3600)} for an hour of audio"
+    if counting.minimum_seconds:
+        yield f"at least {_usd(counting.minimum_seconds)} seconds a request"
+    if counting.whole_seconds:
+        yield "seconds are rounded up to whole ones"
+    if counting.chinese_twice:
+        yield "a Chinese character (kanji and hanja, too) counts as two"
+
+
+def _usd(amount: Decimal) -> str:
+    """Plain digits, rounded to twelve places, without zeros at the end."""
+    digits = f"{round(amount, 12):f}"
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
