@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from time import perf_counter
+from types import MappingProxyType
+from typing import TypeVar
 
-from proxy.calls import Answer, Calls, Line
-from proxy.errors import BadRequest, ModelNotFound
-from proxy.records import NO_WISHES, Attempt, Call, Mode, SpeechRequest, TranscriptionRequest, Wishes
+from proxy.calls import Answer, Calls, Heard, Line, Named, Part, Translated, VoiceLists, translation
+from proxy.errors import BadRequest, ModelNotFound, ProxyError, UpstreamTimeout
+from proxy.records import EVERYBODY, NO_WISHES, Attempt, Call, Caller, Mode, SpeechRequest, TranscriptionRequest, Wishes
 from proxy.routing import fitness
 from proxy.routing.router import Router
 
+A = TypeVar("A")
+B = TypeVar("B")
+
+#: Batches of one transcript that are translated at the same time.
+BATCHES = 4
 ENDPOINTS = {Mode.SPEECH: "speech", Mode.TRANSCRIPTION: "transcription", Mode.TRANSLATION: "translation"}
 
 
 class Gateway:
-    """The model groups and the way to their vendors. ``aliases`` are further names of groups."""
+    """The model groups and the way to their vendors. ``aliases`` are further names of groups.
+
+    ``translators`` are groups of chat models; ``translation_model`` names the one for deployments that name none.
+    """
 
     def __init__(
         self,
@@ -24,15 +36,21 @@ class Gateway:
         router: Router,
         calls: Calls,
         aliases: Mapping[str, str],
+        translators: Mapping[str, Sequence[Line]] = MappingProxyType({}),
+        translation_model: str | None = None,
     ) -> None:
         self.groups = groups
         self._router = router
         self._calls = calls
         self._aliases = aliases
+        self._translators = translators
+        self._translation_model = translation_model
+        self._voices = VoiceLists(calls.voices)
 
     async def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
         chain = self._chain(request.model, Mode.SPEECH, call, wishes)
         request = request if request.model == call.group else replace(request, model=call.group)
+        self._warm(chain[call.group], request)
 
         async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
             return await self._calls.speech(line, request, attempt, left)
@@ -40,6 +58,8 @@ class Gateway:
         return await self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
 
     async def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
+        if request.task == "translate":
+            return await self._translation(request, call, wishes)
         chain = self._chain(request.model, request.mode, call, wishes)
         if fitness.length_matters(chain, request):
             request = replace(request, seconds=await self._calls.seconds_of(request.file))
@@ -49,39 +69,156 @@ class Gateway:
 
         return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, wishes)
 
-    def file_limit(self, model: str | None, wishes: Wishes = NO_WISHES) -> float | None:
+    def _warm(self, lines: Sequence[Line], request: SpeechRequest) -> None:
+        """Where one deployment only is in question, its socket is opened beside the work that is before the call."""
+        over_socket = len(lines) == 1 and getattr(lines[0].adapter, "over_socket", False)
+        if over_socket and fitness.speech(lines[0], request) is None:
+            self._calls.warm(lines[0], request)
+
+    async def _translation(self, request: TranscriptionRequest, call: Call, wishes: Wishes) -> Answer:
+        """By the vendor itself, or by its transcript and a chat model."""
+        chain = self._chain(request.model, request.mode, call, wishes)
+        if fitness.length_matters(chain, request):
+            request = replace(request, seconds=await self._calls.seconds_of(request.file))
+
+        def objection(line: Line) -> ProxyError | None:
+            by_itself = self._translator(line) is None
+            return fitness.transcription(line, request) if by_itself else fitness.translated(line, request)
+
+        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
+            if self._translator(line) is None:
+                return await self._calls.transcription(line, request, attempt, left)
+            return await self._calls.transcript(line, fitness.heard(line, request), attempt, left)
+
+        began = perf_counter()
+        answer = await self._router.run(chain, objection, ask, call, wishes)
+        if not isinstance(answer, Heard):
+            return answer
+        await answer.aclose()
+        deployment = answer.line.deployment
+        seconds = (wishes.timeout or deployment.timeout) - (perf_counter() - began)
+        return await self._in_english(answer, request, call, replace(wishes, timeout=seconds))
+
+    async def _in_english(self, heard: Heard, request: TranscriptionRequest, call: Call, wishes: Wishes) -> Answer:
+        """What the caller gets of a transcript; ``wishes`` tells the seconds that are left."""
+        found = heard.transcript
+        if translation.is_english(found):
+            return heard.passed_on(request, translation.as_translation(found))
+        name = self._translator(heard.line) or ""
+        chain = {group: self._translators[group] for group in self._names(name, wishes) if group in self._translators}
+        # The attempts are the call's; who served it is not for the translator to say.
+        inner = Call(call.request_id, call.endpoint, call.started, attempts=call.attempts)
+
+        async def translated(batch: Sequence[Part]) -> Sequence[str]:
+            return await self._batch(chain, [part.text for part in batch], request.prompt, inner, wishes)
+
+        batches = translation.batches(found)
+        texts = [text for some in await _at_a_time(BATCHES, translated, batches) for text in some]
+        return heard.passed_on(
+            request, translation.in_english(found, [part for some in batches for part in some], texts)
+        )
+
+    async def _batch(
+        self,
+        chain: Mapping[str, Sequence[Line]],
+        texts: Sequence[str],
+        hint: str | None,
+        call: Call,
+        wishes: Wishes,
+    ) -> Sequence[str]:
+        if wishes.timeout is not None and wishes.timeout <= 0:
+            raise UpstreamTimeout("There was no time left to translate what was said.")
+
+        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
+            return await self._calls.translation(line, texts, hint, attempt, left)
+
+        answer = await self._router.run(chain, lambda line: None, ask, call, wishes)
+        await answer.aclose()
+        assert isinstance(answer, Translated)  # noqa: S101
+        return answer.texts
+
+    async def voices(self, model: str | None, caller: Caller = EVERYBODY) -> list[Named]:
+        """What the caller may name as the voice of a model, or of any. Raises ModelNotFound."""
+        visible, name = self.visible(caller), self._aliases.get(model, model) if model is not None else None
+        if name is not None and name not in visible:
+            raise ModelNotFound(unknown_model(name, list(visible)))
+        groups = visible.values() if name is None else [visible[name]]
+        return await self._voices.of(line for group in groups for line in group if fitness.serves(line, Mode.SPEECH))
+
+    def visible(self, caller: Caller) -> Mapping[str, Sequence[Line]]:
+        """The groups that the caller may use."""
+        if not caller.models:
+            return self.groups
+        allowed = {self._aliases.get(name, name) for name in caller.models}
+        return {name: lines for name, lines in self.groups.items() if name in allowed}
+
+    def file_limit(self, model: str | None, wishes: Wishes = NO_WISHES, caller: Caller = EVERYBODY) -> float | None:
         """MB that an upload for this model, or its fallbacks, may have. None: no limit.
 
         While the model is not known, it is the most that any model takes. Raises ModelNotFound.
         """
-        name = self._aliases.get(model, model) if model is not None else None
-        if name is not None and name not in self.groups:
-            raise ModelNotFound(unknown_model(name, list(self.groups)))
-        names = list(self.groups) if name is None else self._names(name, wishes)
-        groups = [self.groups[name] for name in names if name in self.groups]
+        visible, name = self.visible(caller), self._aliases.get(model, model) if model is not None else None
+        if name is not None and name not in visible:
+            raise ModelNotFound(unknown_model(name, list(visible)))
+        names = list(visible) if name is None else self._names(name, wishes)
+        groups = [visible[name] for name in names if name in visible]
         limits = [fitness.file_limit(line) for group in groups for line in group if line.deployment.mode != Mode.SPEECH]
         known = [limit for limit in limits if limit is not None]
         return max(known) if len(known) == len(limits) and known else None
 
+    def _translator(self, line: Line) -> str | None:
+        """The chat group that translates for a deployment; None where it translates by itself, or nobody does."""
+        own = line.deployment.translation_model
+        name = own if own is not None or fitness.translates(line) else self._translation_model
+        return self._aliases.get(name, name) if name is not None else None
+
     def _chain(self, model: str, mode: Mode, call: Call, wishes: Wishes) -> dict[str, list[Line]]:
         """The deployments that serve the mode, of the model's group and then of its fallbacks."""
-        name = self._aliases.get(model, model)
-        if name not in self.groups:
-            raise ModelNotFound(unknown_model(model, [name for name in self.groups if self._serving(name, mode)]))
+        name, visible = self._aliases.get(model, model), self.visible(call.caller)
+        if name not in visible:
+            raise ModelNotFound(unknown_model(model, [name for name in visible if self._serving(name, mode)]))
         call.group = name
         if not self._serving(name, mode):
-            able = ", ".join(repr(name) for name in self.groups if self._serving(name, mode)) or "none"
+            if mode == Mode.TRANSLATION and self._serving(name, Mode.TRANSCRIPTION):
+                raise BadRequest(
+                    f"The model '{model}' only transcribes. It translates if translation_model (in its litellm_params, "
+                    "or in general_settings) names a model group of mode chat.",
+                    param="model",
+                )
+            able = ", ".join(repr(name) for name in visible if self._serving(name, mode)) or "none"
             raise BadRequest(
                 f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
             )
-        return {group: self._serving(group, mode) for group in self._names(name, wishes)}
+        return {group: self._serving(group, mode) for group in self._names(name, wishes) if group in visible}
 
     def _names(self, name: str, wishes: Wishes) -> list[str]:
         """The group and its fallbacks, which may be named by aliases."""
         return [self._aliases.get(group, group) for group in self._router.chain(name, wishes)]
 
     def _serving(self, model: str, mode: Mode) -> list[Line]:
-        return [line for line in self.groups.get(model, ()) if fitness.serves(line, mode)]
+        return [line for line in self.groups.get(model, ()) if fitness.serves(line, mode) or self._hears(line, mode)]
+
+    def _hears(self, line: Line, mode: Mode) -> bool:
+        """Whether it can transcribe what is to be translated by another."""
+        is_able = line.deployment.mode == Mode.TRANSCRIPTION and mode == Mode.TRANSLATION
+        return is_able and self._translator(line) is not None
+
+
+async def _at_a_time(most: int, do: Callable[[A], Awaitable[B]], items: Sequence[A]) -> list[B]:
+    """The results in order; the first failure ends the others."""
+    turns = asyncio.Semaphore(most)
+
+    async def one(item: A) -> B:
+        async with turns:
+            return await do(item)
+
+    tasks = [asyncio.ensure_future(one(item)) for item in items]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def unknown_model(model: str, able: Sequence[str]) -> str:

@@ -32,11 +32,20 @@ class PcmFormat:
 
 
 async def encode(
-    pool: Pool, chunks: AsyncIterator[bytes], *, source: PcmFormat, target: str, rate: int = SPEECH_RATE
+    pool: Pool,
+    chunks: AsyncIterator[bytes],
+    *,
+    source: PcmFormat,
+    target: str,
+    rate: int = SPEECH_RATE,
+    tempo: float = 1.0,
 ) -> AsyncGenerator[bytes]:
-    """PCM → one of the six speech formats, mono at `rate`. pcm and wav at the source's own rate need no worker."""
+    """PCM → one of the six speech formats, mono at `rate`. pcm and wav at the source's own rate need no worker.
+
+    `tempo` 2 makes it twice as fast, at the same pitch.
+    """
     _check_target(target)
-    if target in ("pcm", "wav") and source == PcmFormat(rate):
+    if target in ("pcm", "wav") and source == PcmFormat(rate) and tempo == 1.0:
         pcm = _unchanged(chunks)
     else:
         job = {
@@ -45,6 +54,7 @@ async def encode(
             "source_channels": source.channels,
             "target": "pcm" if target == "wav" else target,
             "rate": rate,
+            "tempo": tempo,
         }
         pcm = pool.run(job, fault=Overloaded, chunks=chunks)
     async with contextlib.aclosing(_with_header(pcm, target, rate)) as output:
@@ -53,7 +63,13 @@ async def encode(
 
 
 async def transcode(
-    pool: Pool, chunks: AsyncIterator[bytes], *, source_format: str, target: str, rate: int = SPEECH_RATE
+    pool: Pool,
+    chunks: AsyncIterator[bytes],
+    *,
+    source_format: str,
+    target: str,
+    rate: int = SPEECH_RATE,
+    tempo: float = 1.0,
 ) -> AsyncGenerator[bytes]:
     """An encoded stream → one of the six speech formats, mono at `rate`. UpstreamInvalid when it is not audio.
 
@@ -68,11 +84,11 @@ async def transcode(
         raise UpstreamInvalid("The vendor's answer is not audio.", detail=repr(begin[: formats.SNIFF_BYTES]))
     source = _joined(begin, chunks)
     if found is None and source_format == "pcm":
-        output = encode(pool, source, source=PcmFormat(), target=target, rate=rate)
+        output = encode(pool, source, source=PcmFormat(), target=target, rate=rate, tempo=tempo)
     elif (found or source_format) == "wav":
-        output = _transcode_wav(pool, source, target, rate)
+        output = _transcode_wav(pool, source, target, rate, tempo)
     else:
-        output = _transcode_by_worker(pool, source, found or source_format, target, rate)
+        output = _transcode_by_worker(pool, source, found or source_format, target, rate, tempo)
     async with contextlib.aclosing(output):
         async for data in output:
             yield data
@@ -104,15 +120,23 @@ def _unreadable(refusal: str, *, detail: str = "") -> UpstreamInvalid:
 
 
 def _transcode_by_worker(
-    pool: Pool, source: AsyncIterator[bytes], container: str, target: str, rate: int
+    pool: Pool, source: AsyncIterator[bytes], container: str, target: str, rate: int, tempo: float
 ) -> AsyncGenerator[bytes]:
     if container not in READABLE:
         raise UpstreamInvalid("The vendor's answer is audio of an unknown format.", detail=container)
-    job = {"op": "transcode", "container": container, "target": "pcm" if target == "wav" else target, "rate": rate}
+    job = {
+        "op": "transcode",
+        "container": container,
+        "target": "pcm" if target == "wav" else target,
+        "rate": rate,
+        "tempo": tempo,
+    }
     return _with_header(pool.run(job, fault=_unreadable, chunks=source), target, rate)
 
 
-async def _transcode_wav(pool: Pool, source: AsyncIterator[bytes], target: str, rate: int) -> AsyncGenerator[bytes]:
+async def _transcode_wav(
+    pool: Pool, source: AsyncIterator[bytes], target: str, rate: int, tempo: float
+) -> AsyncGenerator[bytes]:
     """FFmpeg's demuxer wants 64 KiB of a wav file before it gives anything, so plain PCM goes round it."""
     begin = b""
     try:
@@ -121,10 +145,11 @@ async def _transcode_wav(pool: Pool, source: AsyncIterator[bytes], target: str, 
     except (ValueError, StopAsyncIteration):
         head = None
     if head is None:
-        output = _transcode_by_worker(pool, _joined(begin, source), "wav", target, rate)
+        output = _transcode_by_worker(pool, _joined(begin, source), "wav", target, rate, tempo)
     else:
         samples = _first(_joined(begin[head.offset :], source), head.size)
-        output = encode(pool, samples, source=PcmFormat(head.rate, head.channels), target=target, rate=rate)
+        pcm = PcmFormat(head.rate, head.channels)
+        output = encode(pool, samples, source=pcm, target=target, rate=rate, tempo=tempo)
     async with contextlib.aclosing(output):
         async for data in output:
             yield data

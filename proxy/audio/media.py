@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, Final, NoReturn, Protocol, cast
@@ -13,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
+from av.filter import Graph
 
 from proxy.audio.channel import Refused
 from proxy.audio.limits import Limits
@@ -303,16 +305,72 @@ class PcmEncoder:
             self._write(frame_bytes(ready))
 
 
+class Sound(Protocol):
+    """Whatever takes frames up to an end."""
+
+    def feed(self, frame: AudioFrame) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Stretcher:
+    """Frames of any shape, on their way to `sink`, made `tempo` times as fast at the same pitch.
+
+    FFmpeg's atempo sounds best from half to twice the speed, so that what is beyond goes through several of them.
+    """
+
+    def __init__(self, tempo: float, rate: int, sink: Sound) -> None:
+        self._rate = rate
+        self._sink = sink
+        self._resampler = Resampler(rate)
+        self._samples = 0
+        self._graph = Graph()
+        source = self._graph.add_abuffer(
+            format="s16", sample_rate=rate, layout="mono", time_base=Fraction(1, rate), name="in"
+        )
+        steps = max(1, math.ceil(abs(math.log2(tempo)) - 1e-9))
+        factor = tempo ** (1 / steps)
+        chain = [self._graph.add("atempo", f"{factor:.9f}") for _ in range(steps)]
+        self._graph.link_nodes(source, *chain, self._graph.add("abuffersink")).configure()
+
+    def feed(self, frame: AudioFrame) -> None:
+        """Stretch one frame."""
+        self._push(self._resampler.feed(frame))
+
+    def finish(self) -> None:
+        """Stretch what is left and end the sink."""
+        self._push(self._resampler.finish())
+        self._graph.push(None)
+        self._pull()
+        self._sink.finish()
+
+    def _push(self, frames: list[AudioFrame]) -> None:
+        for frame in frames:
+            frame.pts = self._samples
+            frame.time_base = Fraction(1, self._rate)
+            self._samples += frame.samples
+            self._graph.push(frame)
+            self._pull()
+
+    def _pull(self) -> None:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            self._sink.feed(cast(AudioFrame, frame))
+
+
 def encoder(target: str, rate: int, write: Callable[[bytes], None]) -> Encoder | PcmEncoder:
     """The encoder of a target: pcm, or a key of the table above."""
     return PcmEncoder(rate, write) if target == "pcm" else Encoder(target, rate, write)
 
 
 def warm_up() -> None:
-    """Write and read a tenth of a second: PyAV imports parts of itself late, which a confined process could not."""
+    """Stretch, write and read a tenth of a second: a confined process could not import what PyAV imports late."""
     written = bytearray()
     silence = PcmReader(_WARM_UP_RATE, 1).feed(bytes(_WARM_UP_RATE // 5))
-    first = Encoder("mp3", _WARM_UP_RATE, written.extend)
+    first = Stretcher(1.5, _WARM_UP_RATE, Encoder("mp3", _WARM_UP_RATE, written.extend))
     if silence is not None:
         first.feed(silence)
     first.finish()

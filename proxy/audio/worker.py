@@ -78,15 +78,20 @@ def _decode(job: dict[str, Any], channel: Channel, descriptor: int, limits: Limi
     target.finish()
 
 
+def _target(job: dict[str, Any], channel: Channel) -> media.Sound:
+    encoder = media.encoder(job["target"], job["rate"], channel.write)
+    return encoder if job["tempo"] == 1.0 else media.Stretcher(job["tempo"], job["rate"], encoder)
+
+
 def _transcode(job: dict[str, Any], channel: Channel, descriptor: int, limits: Limits) -> None:
-    target = media.encoder(job["target"], job["rate"], channel.write)
+    target = _target(job, channel)
     for frame in media.decode(InputStream(channel.input()), job["container"], limits, live=True):
         target.feed(frame)
     target.finish()
 
 
 def _encode(job: dict[str, Any], channel: Channel, descriptor: int, limits: Limits) -> None:
-    target = media.encoder(job["target"], job["rate"], channel.write)
+    target = _target(job, channel)
     reader = media.PcmReader(job["source_rate"], job["source_channels"])
     for data in channel.input():
         if (frame := reader.feed(data)) is not None:

@@ -6,27 +6,36 @@ Source of the table: OpenAI's openapi.yaml (2026-08-21), its deprecation page (a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from proxy.config import Deployment
+from proxy.providers import forms, live, realtime, transcripts
 from proxy.providers.base import (
+    Adapter,
     Capabilities,
     OpenAITranscript,
+    Said,
     SpeechAnswer,
     SpeechFlow,
+    StreamedTranscript,
     TranscriptionFlow,
+    Whole,
+    WholeTranscript,
 )
 from proxy.providers.multipart import MultipartStream
+from proxy.providers.quirks import OPENAI_WAYS, Quirks
 from proxy.providers.requests import header
 from proxy.providers.target import Target
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
+SPEECH_RATE = 24_000
 SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
     max_characters=4096,
@@ -60,17 +69,36 @@ MODELS: Mapping[str, Capabilities] = {
     "gpt-4o-mini-transcribe-2025-03-20": replace(GPT_4O, shutdown_date="2027-01-20"),
     "gpt-4o-transcribe-diarize": replace(GPT_4O, response_formats=("json", "text", "diarized_json")),
     "gpt-transcribe": replace(TRANSCRIPTION, shutdown_date=None),
+    **realtime.MODELS,
+    **live.MODELS,
 }
+
+
+#: `calls` makes text of the json that is all gpt-transcribe answers; its languages are a list.
+GPT_TRANSCRIBE = Quirks(language="languages[]", asks={"text": "json"})
+MODEL_QUIRKS: Mapping[str, Quirks] = {"gpt-transcribe": GPT_TRANSCRIBE}
 
 
 class OpenAIAdapter:
     """One deployment behind OpenAI's API. URLs and headers are prepared once; a call copies them."""
 
-    def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        base: str,
+        key: str | None,
+        declared: Capabilities,
+        quirks: Quirks | None = None,
+    ) -> None:
         self.capabilities = declared
         self._deployment = deployment
-        path = "" if httpx.URL(base).path.strip("/") else "/v1"
-        self._target = Target(deployment, base=base.rstrip("/") + path, authorization=_authorization(deployment, key))
+        self._quirks = quirks or MODEL_QUIRKS.get(deployment.base_model or deployment.model, OPENAI_WAYS)
+        if deployment.api_base is None:
+            base = self._quirks.bases.get(deployment.model, base)
+        self._target = Target(
+            deployment, base=_with_path(base, self._quirks.path), authorization=_authorization(deployment, key)
+        )
         self._speech_url = self._target.url("/audio/speech")
         self._transcriptions_url = self._target.url("/audio/transcriptions")
         self._translations_url = self._target.url("/audio/translations")
@@ -78,54 +106,79 @@ class OpenAIAdapter:
         self.event_error = self._target.event_error
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
-        stream_format = request.stream_format if self.capabilities.sse else None
+        format = native(self.capabilities.formats, request.response_format)
+        response = yield self._target.post(self._speech_url, self._body(request, format))
+        events, decoder = _is_sse(response), None
+        if events and self._quirks.speech_events is not None:
+            events, decoder = False, self._quirks.speech_events(self.event_error)
+        return SpeechAnswer(format, rate=rate_of(response), events=events, decoder=decoder)
+
+    def _body(self, request: SpeechRequest, format: str) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._deployment.model,
             "input": request.input,
-            "voice": {"id": request.voice} if request.voice_is_id else request.voice,
-            "response_format": request.response_format,
+            "voice": {"id": request.voice} if request.voice_is_id and self._quirks.voice_objects else request.voice,
+            **self._quirks.format_fields.get(format, {"response_format": format}),
         }
         if request.instructions is not None:
             body["instructions"] = request.instructions
-        if request.speed is not None:
+        if request.speed is not None and self.capabilities.speed != (1, 1):
             body["speed"] = request.speed
-        if stream_format is not None:
-            body["stream_format"] = stream_format
+        if request.stream_format is not None and self.capabilities.sse and format == request.response_format:
+            body["stream_format"] = request.stream_format
         if not self._deployment.drop_unknown:
             body.update(request.extra)
-        response = yield self._target.post(self._speech_url, body)
-        return SpeechAnswer(request.response_format, events=_is_sse(response))
+        return body
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        stream = MultipartStream([("model", self._deployment.model), *self._fields(request)], request.file)
-        url = self._transcriptions_url if request.task == "transcribe" else self._translations_url
-        response = yield self._target.form(url, stream)
+        ask = self._form(request)
+        if request.response_format in self._quirks.asks and not forms.streams(request, self._quirks):
+            response = yield Whole(ask)
+            diarized = request.response_format == "diarized_json"
+            found, used = transcripts.read(response.content, task=request.task, diarized=diarized)
+            return WholeTranscript(found, remarks=Said(used, forms.excluded(request, self._quirks)))
+        response = yield ask
+        if self._quirks.transcript_events is not None and _is_sse(response):
+            decoder = self._quirks.transcript_events(self.event_error)
+            return StreamedTranscript(decoder, remarks=decoder)
         return OpenAITranscript(events=_is_sse(response))
 
-    def _fields(self, request: TranscriptionRequest) -> list[tuple[str, str]]:
-        """OpenAI's form fields; arrays are ``name[]`` repeated, as its SDKs send them."""
-        fields = [("response_format", request.response_format)]
-        for name in ("language", "prompt"):
-            value = getattr(request, name)
-            if value is not None:
-                fields.append((name, value))
-        if request.temperature is not None:
-            fields.append(("temperature", repr(request.temperature)))
-        if request.stream:
-            fields.append(("stream", "true"))
-        for name in (
-            "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names",
-            "known_speaker_references",
-        ):  # fmt: skip
-            fields.extend((f"{name}[]", value) for value in getattr(request, name))
-        strategy = request.chunking_strategy
-        if isinstance(strategy, str):
-            fields.append(("chunking_strategy", strategy))
-        elif strategy is not None:
-            fields.extend((f"chunking_strategy[{key}]", value) for key, value in strategy.items())
+    def _form(self, request: TranscriptionRequest) -> httpx.Request:
+        fields = [("model", self._deployment.model), *forms.fields(request, self._quirks)]
         if not self._deployment.drop_unknown:
             fields.extend(request.extra)
-        return fields
+        is_translation = request.task == "translate" and self._quirks.translates is None
+        url = self._translations_url if is_translation else self._transcriptions_url
+        return self._target.form(url, MultipartStream(fields, request.file))
+
+
+#: What a format that a vendor does not make itself is best made of.
+_SOURCES = ("pcm", "wav", "flac", "mp3", "opus", "aac")
+_RATE = re.compile(r"rate=(\d{4,6})")
+
+
+def native(formats: Sequence[str] | None, wanted: str) -> str:
+    """The format to ask for of a vendor that makes ``formats`` itself; any where nothing is declared."""
+    if not formats or wanted in formats:
+        return wanted
+    return next(source for source in (*_SOURCES, *formats) if source in formats)
+
+
+def rate_of(response: httpx.Response) -> int:
+    """Samples a second, of a content type such as ``audio/pcm;rate=22050``; OpenAI's 24,000 where it does not say."""
+    found = _RATE.search(header(response, b"content-type"))
+    rate = int(found[1]) if found else SPEECH_RATE
+    return rate if 4_000 <= rate <= 192_000 else SPEECH_RATE
+
+
+def _with_path(base: str, path: str) -> str:
+    """A base URL with the API's path, whether it came with all of that, without the version, or as a host alone."""
+    base = base.rstrip("/")
+    given = httpx.URL(base).path.strip("/")
+    if not given:
+        return base + path
+    head, _, version = path.rpartition("/")
+    return f"{base}/{version}" if given == head.strip("/") else base
 
 
 def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
@@ -141,11 +194,24 @@ def _is_sse(response: httpx.Response) -> bool:
     return header(response, b"content-type").partition(";")[0].strip() == "text/event-stream"
 
 
+def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:
+    """The models behind a WebSocket are spoken to in another way."""
+    model = deployment.base_model or deployment.model
+    if live.declared_of(model) is not None:
+        return live.LiveAdapter(deployment, base=base, authorization=_authorization(deployment, key), declared=declared)
+    if realtime.speaks(model):
+        return realtime.RealtimeAdapter(
+            deployment, base=base, authorization=_authorization(deployment, key), declared=declared
+        )
+    return OpenAIAdapter(deployment, base=base, key=key, declared=declared)
+
+
 OPENAI = Vendor(
     name="openai",
     base_url="https://api.openai.com/v1",
     key_variables=("OPENAI_API_KEY",),
     models=MODELS,
-    adapter=OpenAIAdapter,
+    adapter=_adapter,
     others_speak_it=True,
+    find=realtime.find,
 )

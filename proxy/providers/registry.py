@@ -6,13 +6,23 @@ import re
 from collections.abc import Mapping
 
 from proxy.config import Config, Deployment
+from proxy.providers.assemblyai import ASSEMBLYAI
+from proxy.providers.azure import AZURE
+from proxy.providers.azure_speech import AZURE_SPEECH
 from proxy.providers.base import Adapter
+from proxy.providers.deepgram import DEEPGRAM
+from proxy.providers.elevenlabs import ELEVENLABS
+from proxy.providers.gemini import GEMINI
 from proxy.providers.local import LOCAL
 from proxy.providers.openai import OPENAI
+from proxy.providers.rows import ROWS
 from proxy.providers.vendor import Vendor
 from proxy.records import Mode
 
-VENDORS: Mapping[str, Vendor] = {vendor.name: vendor for vendor in (OPENAI, LOCAL)}
+VENDORS: Mapping[str, Vendor] = {
+    vendor.name: vendor
+    for vendor in (OPENAI, LOCAL, DEEPGRAM, ASSEMBLYAI, AZURE_SPEECH, AZURE, ELEVENLABS, GEMINI, *ROWS)
+}
 _NAMES_OF_SPEECH = re.compile(r"tts|speech|kokoro|piper|orpheus|voice", re.IGNORECASE)
 _NAMES_OF_TRANSCRIPTION = re.compile(r"whisper|transcri|\bstt\b|\basr\b|parakeet", re.IGNORECASE)
 
@@ -44,8 +54,9 @@ def problems(config: Config) -> list[str]:
                 f"{deployment.where}: {deployment.vendor}/{deployment.model} cannot serve mode {deployment.mode}; "
                 f"it can: {can}"
             )
-        if vendor.base_url is None and vendor.key_variables and deployment.api_base is None:
-            found.append(f"{deployment.where}: {deployment.vendor} needs an address: set api_base")
+        if not vendor.closed and vendor.base(deployment, config.environment) is None:
+            variable = f", or the variable {vendor.base_variable}" if vendor.base_variable else ""
+            found.append(f"{deployment.where}: {deployment.vendor} needs an address: set api_base{variable}")
         needs_key = vendor.key_variables and (deployment.api_base is None or not vendor.others_speak_it)
         if needs_key and not has_key(deployment, config.environment):
             found.append(

@@ -8,7 +8,11 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
 from proxy.errors import ProxyError, UpstreamInvalid
+from proxy.providers import usage
+from proxy.records import Usage
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
@@ -29,6 +33,23 @@ def audio_delta(audio: bytes) -> bytes:
     return b'data: {"type":"speech.audio.delta","audio":"' + b64encode(audio) + b'"}\n\n'
 
 
+class Reader:
+    """Takes the data out of a vendor's events as soon as each is complete; ``[DONE]`` is data too."""
+
+    def __init__(self) -> None:
+        self._blocks = _Blocks()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for block in self._blocks.feed(data):
+            if found := _data(block):
+                yield found
+
+    def end(self) -> None:
+        """Raises UpstreamInvalid where the stream broke off inside of an event."""
+        if self._blocks.rest.strip():
+            raise UpstreamInvalid("The upstream vendor's stream ended before it was complete.")
+
+
 class Relay:
     """Passes events on as soon as each is complete, byte for byte, so that a cut stream never ends inside of one.
 
@@ -37,28 +58,17 @@ class Relay:
 
     def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
         self._failure = failure
-        self._rest = bytearray()
-        self._begun = False
+        self._blocks = _Blocks()
         self._said_done = False
         self._said_end = False
+        #: What the last event says; known when it has passed.
+        self.usage: Usage | None = None
+        self.warnings: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        searched = max(0, len(self._rest) - 3)
-        self._rest += data
-        if not self._begun and len(self._rest) >= 3:
-            self._begun = True
-            if self._rest.startswith(b"\xef\xbb\xbf"):
-                del self._rest[:3]
-                searched = 0
-        start = 0
-        while match := _END_OF_EVENT.search(self._rest, max(start, searched)):
-            block = bytes(self._rest[start : match.end()])
-            start = match.end()
+        for block in self._blocks.feed(data):
             if self._wanted(block):
                 yield block
-        del self._rest[:start]
-        if len(self._rest) > LONGEST_EVENT:
-            raise UpstreamInvalid("The upstream vendor sent an event that does not end.")
 
     def end(self) -> Iterator[bytes]:
         """What is missing at the end of the stream; raises UpstreamInvalid where the stream never said its end."""
@@ -68,10 +78,9 @@ class Relay:
             yield DONE
 
     def _wanted(self, block: bytes) -> bool:
-        lines = block.splitlines()
-        data = b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
+        data = _data(block)
         if not data:
-            return any(line.startswith(b":") for line in lines)
+            return any(line.startswith(b":") for line in block.splitlines())
         if data == b"[DONE]":
             self._said_end = True
             return True
@@ -79,5 +88,46 @@ class Relay:
         kind = found[1] if found else b""
         if kind == b"error" or _ERROR.match(data):
             raise self._failure(data)
-        self._said_done = self._said_done or kind.endswith(b".done")
+        if kind.endswith(b".done"):
+            self._said_done = True
+            self.usage = _usage(kind, data)
         return True
+
+
+class _Blocks:
+    """Cuts a stream after each event, wherever its chunks were cut."""
+
+    def __init__(self) -> None:
+        self.rest = bytearray()
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        searched = max(0, len(self.rest) - 3)
+        self.rest += data
+        if not self._begun and len(self.rest) >= 3:
+            self._begun = True
+            if self.rest.startswith(b"\xef\xbb\xbf"):
+                del self.rest[:3]
+                searched = 0
+        start = 0
+        while match := _END_OF_EVENT.search(self.rest, max(start, searched)):
+            block = bytes(self.rest[start : match.end()])
+            start = match.end()
+            yield block
+        del self.rest[:start]
+        if len(self.rest) > LONGEST_EVENT:
+            raise UpstreamInvalid("The upstream vendor sent an event that does not end.")
+
+
+def _data(block: bytes) -> bytes:
+    return b"\n".join(line[5:].strip() for line in block.splitlines() if line.startswith(b"data:"))
+
+
+def _usage(kind: bytes, data: bytes) -> Usage | None:
+    try:
+        document = from_json(data)
+    except ValueError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    return usage.of_speech(document) if kind == b"speech.audio.done" else usage.of_transcript(document)

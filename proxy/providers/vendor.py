@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.config import Deployment
@@ -36,6 +36,10 @@ class Vendor:
     others_speak_it: bool = False
     #: Declares a model that the table does not name, such as one whose id holds a voice.
     find: Callable[[str], Capabilities | None] = lambda model: None
+    #: The variable that usually holds the base URL, where each customer has another.
+    base_variable: str | None = None
+    #: What holds of any other model, by what a deployment of it does.
+    others: Mapping[Mode, Capabilities] = field(default_factory=dict)
 
     @property
     def key_variable(self) -> str | None:
@@ -58,10 +62,18 @@ class Vendor:
             return None
         return next((environment[name] for name in self.key_variables if name in environment), None)
 
+    def base(self, deployment: Deployment, environment: Mapping[str, str]) -> str | None:
+        """The deployment's base URL, else the vendor's, else that of the vendor's variable."""
+        return deployment.api_base or self.base_url or environment.get(self.base_variable or "")
+
     def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> Adapter:
-        declared = self.capabilities(deployment) or Capabilities(modes=frozenset(Mode))
-        base = deployment.api_base or self.base_url or ""
+        declared = self.capabilities(deployment) or self._other(deployment)
+        base = self.base(deployment, environment) or ""
         return self.adapter(deployment, base=base, key=self.key(deployment, environment), declared=declared)
+
+    def _other(self, deployment: Deployment) -> Capabilities:
+        known = self.others.get(deployment.mode) if deployment.mode is not None else None
+        return known or Capabilities(modes=frozenset(Mode))
 
     def _is_own(self, deployment: Deployment) -> bool:
         return deployment.api_base is None or deployment.api_base.rstrip("/") == self.base_url

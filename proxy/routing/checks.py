@@ -11,7 +11,7 @@ from proxy.config import Config
 def problems(config: Config) -> list[str]:
     """One line each, with file and line number. Groups that were skipped as no audio count as existing."""
     aliases = config.router.model_group_alias
-    known = {*config.groups, *config.skipped, *aliases}
+    known = {*config.groups, *config.translators, *config.skipped, *aliases}
     return [
         f"{config.places.get(f'router_settings.{key}', config.path)}: {key} names '{name}', which is no model_name"
         f"{_nearest(name, known)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from proxy.audio.formats import SPEECH_FORMATS
@@ -13,17 +14,26 @@ from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 MEGABYTE = 1_048_576
 GRANULARITIES = ("word", "segment")
+#: OpenAI's speeds; what a vendor lacks of them is made by stretching.
+SPEEDS = (0.25, 4.0)
+#: Of an input that is spoken in pieces: some two hours.
+MOST_CHARACTERS = 100_000
+#: What OpenAI writes translations in, and which transcripts know times.
+PLAIN_TRANSLATIONS = ("json", "text")
+TIMED_TRANSLATIONS = ("srt", "verbose_json", "vtt")
+TIMED = ("verbose_json", "diarized_json")
 
 
 def serves(line: Line, mode: Mode) -> bool:
     """A transcription model serves translations where the vendor can."""
     if line.deployment.mode == mode:
         return True
-    return (
-        mode == Mode.TRANSLATION
-        and line.deployment.mode == Mode.TRANSCRIPTION
-        and mode in line.adapter.capabilities.modes
-    )
+    return mode == Mode.TRANSLATION and line.deployment.mode == Mode.TRANSCRIPTION and translates(line)
+
+
+def translates(line: Line) -> bool:
+    """Whether the vendor itself translates, as far as it is known."""
+    return Mode.TRANSLATION in line.adapter.capabilities.modes
 
 
 def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
@@ -37,10 +47,11 @@ def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
         return BadRequest(
             f"Missing required parameter: 'voice'.{voices}", param="voice", code="missing_required_parameter"
         )
-    if can.max_characters is not None and len(request.input) > can.max_characters:
+    is_long = can.max_characters is not None and len(request.input) > can.max_characters
+    most = MOST_CHARACTERS if can.splits else can.max_characters
+    if is_long and most is not None and len(request.input) > most:
         return BadRequest(
-            f"The input has {len(request.input)} characters; the model '{request.model}' takes at most "
-            f"{can.max_characters}.",
+            f"The input has {len(request.input)} characters; the model '{request.model}' takes at most {most}.",
             param="input",
             code="string_above_max_length",
         )
@@ -51,13 +62,17 @@ def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
             param="instructions",
             code="string_above_max_length",
         )
-    if request.speed is not None and can.speed is not None and not can.speed[0] <= request.speed <= can.speed[1]:
-        return UnsupportedValue(
-            f"speed {request.speed:g} is out of range: '{request.model}' takes {can.speed[0]:g} to {can.speed[1]:g}.",
-            param="speed",
-        )
+    is_stretched = False
+    if request.speed is not None and can.speed is not None:
+        if not SPEEDS[0] <= request.speed <= SPEEDS[1]:
+            return UnsupportedValue(
+                f"speed {request.speed:g} is out of range: '{request.model}' takes {SPEEDS[0]:g} to {SPEEDS[1]:g}.",
+                param="speed",
+            )
+        is_stretched = not can.speed[0] <= request.speed <= can.speed[1]
     # What the vendor does not make itself of OpenAI's six formats is made of what it does.
-    able = can.formats and tuple(dict.fromkeys((*can.formats, *SPEECH_FORMATS)))
+    own = () if is_stretched or is_long else can.formats
+    able = own if own is None else tuple(dict.fromkeys((*own, *SPEECH_FORMATS)))
     return _one_of("response_format", request.response_format, able, request.model)
 
 
@@ -82,6 +97,32 @@ def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | Non
         if granularity not in GRANULARITIES:
             return _one_of("timestamp_granularities", granularity, GRANULARITIES, request.model)
     return _one_of("response_format", request.response_format, can.response_formats, request.model)
+
+
+def translated(line: Line, request: TranscriptionRequest) -> ProxyError | None:
+    """As `transcription`, of a translation that a chat model makes of the deployment's transcript."""
+    asked = heard(line, request)
+    if request.response_format in TIMED_TRANSLATIONS and asked.response_format not in TIMED:
+        return _one_of("response_format", request.response_format, PLAIN_TRANSLATIONS, request.model)
+    allowed = (*PLAIN_TRANSLATIONS, *TIMED_TRANSLATIONS)
+    return _one_of("response_format", request.response_format, allowed, request.model) or transcription(line, asked)
+
+
+def heard(line: Line, request: TranscriptionRequest) -> TranscriptionRequest:
+    """What the deployment is asked for where a chat model translates: all that its vendor knows, and in its language.
+
+    The prompt of a translation is in English, and goes to the model that writes English.
+    """
+    able = line.adapter.capabilities.response_formats
+    wanted = ("verbose_json", "diarized_json", "json") if request.response_format in TIMED_TRANSLATIONS else (
+        "verbose_json", "json", "diarized_json",
+    )  # fmt: skip
+    best = next((name for name in wanted if able is None or name in able), "json")
+    strategy = request.chunking_strategy or ("auto" if best == "diarized_json" else None)
+    return replace(
+        request, task="transcribe", stream=False, response_format=best, timestamp_granularities=(), prompt=None,
+        chunking_strategy=strategy,
+    )  # fmt: skip
 
 
 def length_matters(chain: Mapping[str, Sequence[Line]], request: TranscriptionRequest) -> bool:

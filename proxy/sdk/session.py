@@ -42,6 +42,13 @@ def _transports(stack: AsyncExitStack, line: Line, client: Client | None) -> Map
         readers = Pool(size=1)
         stack.push_async_callback(readers.aclose)
         return {"local": LocalTransport(readers)}
+    if getattr(line.adapter, "over_socket", False):
+        from proxy.upstream.websocket import WebSocketTransport  # as above
+
+        readers = Pool(size=1)
+        stack.push_async_callback(readers.aclose)
+        sockets = WebSocketTransport(readers)
+        return {"ws": sockets, "wss": sockets}
     transport = HTTPTransport() if client is None else transport_of(client)
     return {"http": transport, "https": transport}
 

@@ -50,6 +50,8 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
     if base is None:
         base = environment.get(BASE_VARIABLES.get(vendor_name, ""))
         key = key or _usual_key(vendor_name, vendor.key_variable, environment, needed=base is None)
+    if base is None and vendor.base_url is None and not vendor.closed:
+        raise BadRequest(f"{vendor_name} needs an address: pass api_base.", param="api_base")
     deployment = _deployment(
         group=model,
         vendor=vendor_name,

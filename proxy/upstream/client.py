@@ -7,7 +7,7 @@ import contextlib
 import errno
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from time import perf_counter
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import httpx
 
@@ -87,6 +87,13 @@ class Waits(Mapping[str, float | None]):
         return len(self._limits)
 
 
+@runtime_checkable
+class Warmable(Protocol):
+    """A transport that can open a connection before it is needed."""
+
+    def warm(self, request: httpx.Request) -> None: ...
+
+
 class Upstream:
     """Runs flows. ``transports`` are mounted by scheme, as httpx mounts them: ``https``, ``http``, ``local``."""
 
@@ -119,6 +126,12 @@ class Upstream:
         finally:
             for request in cleanups:
                 self._clean(adapter, request)
+
+    def warm(self, request: httpx.Request) -> None:
+        """Begin to open the way that a request like this one will take, where the transport can."""
+        transport = self._transports.get(request.url.scheme)
+        if isinstance(transport, Warmable):
+            transport.warm(request)
 
     def _clean(self, adapter: Adapter, request: httpx.Request) -> None:
         if len(self._cleaning) < MOST_CLEANINGS:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal
+from urllib.parse import parse_qs
 
 import httptools
 
@@ -31,6 +32,7 @@ from tests.fakes.multipart import MultipartReader, Part
 #: The only key that the fake takes.
 KEY = "sk-upstream-5b1f0c7e9a3d46882222"
 _WAIT = 10.0
+_KEPT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Behaviour:
     #: Overrides single things of the answer.
     content_type: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    #: Send along what comes with every answer of OpenAI's.
+    as_openai: bool = True
     chunk_size: int | None = None
     framing: Literal["chunked", "length", "close"] | None = None
     #: Seconds before the headers, and before each chunk but the first.
@@ -96,6 +100,8 @@ class Recorded:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body_size: int = 0
     body_sha256: str = ""
+    #: The first MiB of a body that is not multipart.
+    body: bytes = b""
     json: Any = None
     parts: list[Part] = field(default_factory=list)
     #: The closing boundary came; true for bodies that are not multipart.
@@ -113,6 +119,10 @@ class Recorded:
     @property
     def path(self) -> str:
         return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(self.target.partition("?")[2], keep_blank_values=True, errors="strict")
 
     def header(self, name: str) -> str | None:
         values = [value for key, value in self.headers if key == name.lower()]
@@ -325,6 +335,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         request = self._request
         request.body_sha256 = self._digest.hexdigest()
+        request.body = bytes(self._body[:_KEPT])
         if (request.header("content-type") or "").startswith("application/json"):
             request.json = json.loads(bytes(self._body))
         request.received.set()
@@ -407,7 +418,7 @@ def _choose(request: Recorded, behaviour: Behaviour) -> Answer:
 
 def _head(answer: Answer, behaviour: Behaviour, framing: str, length: int) -> bytes:
     fields = {"content-type": behaviour.content_type or answer.content_type}
-    fields |= answers.standard_headers() | dict(answer.headers) | behaviour.headers
+    fields |= (answers.standard_headers() if behaviour.as_openai else {}) | dict(answer.headers) | behaviour.headers
     fields |= {"chunked": {"transfer-encoding": "chunked"}, "length": {"content-length": str(length)}}.get(framing, {})
     lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     lines += [f"{name}: {value}" for name, value in fields.items()]

@@ -45,6 +45,47 @@ def test_models_say_their_mode_and_shutdown_date(http: httpx.Client) -> None:
     assert models["selfhosted"].get("shutdown_date") is None
 
 
+def test_a_model_says_what_it_can_do(http: httpx.Client) -> None:
+    def of(name: str) -> dict[str, Any]:
+        document: dict[str, Any] = http.get(f"/v1/models/{name}").json()
+        assert list(document)[:4] == ["id", "object", "created", "owned_by"]
+        return document
+
+    six = ["mp3", "opus", "aac", "flac", "wav", "pcm"]
+    tts = of("openai-tts")
+    assert tts["modes"] == ["audio_speech"]
+    assert tts["speech"]["formats"] == tts["speech"]["native_formats"] == six
+    assert {"alloy", "marin"} <= set(tts["speech"]["voices"])
+    assert tts["speech"]["speed"] == [0.25, 4.0]
+    assert tts["speech"]["max_characters"] >= 4096
+    assert tts["speech"]["any_voice"] is False
+    assert tts["shutdown_date"] == "2027-01-06"
+    assert "transcription" not in tts
+    whisper = of("openai-whisper")
+    assert whisper["modes"] == ["audio_transcription", "audio_translation"]
+    assert whisper["transcription"]["response_formats"] == ["json", "text", "srt", "verbose_json", "vtt"]
+    assert whisper["transcription"]["max_file_mb"] == 25
+    assert of("openai-gpt-4o")["transcription"]["max_seconds"] == 1400
+    unknown = of("selfhosted")["speech"]
+    assert (unknown["formats"], unknown["max_characters"], unknown["extras"]) == (None, None, None)
+    assert of("narrator")["speech"]["voices"][0] == "alloy"
+
+
+def test_a_group_can_do_what_any_of_its_deployments_can(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    config = standard_config(upstream.url)
+    by_name = {entry["model_name"]: entry for entry in config["model_list"]}
+    by_name["openai-gpt-4o"]["model_name"] = "openai-whisper"
+    by_name["selfhosted"]["model_name"] = "openai-tts"
+    key = {"authorization": AUTHORIZATION}
+    server = serve(config)
+    both = httpx.get(server.url + "/v1/models/openai-whisper", headers=key).json()["transcription"]
+    assert both["response_formats"] == ["json", "text", "srt", "verbose_json", "vtt"]
+    assert both["max_seconds"] is None
+    mixed = httpx.get(server.url + "/v1/models/openai-tts", headers=key).json()
+    assert (mixed["speech"]["max_characters"], mixed["speech"]["any_voice"]) == (None, True)
+    assert mixed["shutdown_date"] is None
+
+
 def test_the_sdk_lists_and_retrieves(sdk: openai.OpenAI) -> None:
     assert sorted(model.id for model in sdk.models.list()) == sorted(GROUPS)
     assert sdk.models.retrieve("gpt-tts").id == "gpt-tts"

@@ -1,0 +1,85 @@
+"""What an attempt brought: the first bytes, and whatever follows as the upstream sends it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+import httpx
+
+from proxy.providers import sse
+from proxy.providers.base import Remarks
+from proxy.records import Attempt
+
+PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
+PASSED_PREFIX = b"x-ratelimit-"
+
+
+class Answer:
+    """What goes back to the client. ``first`` is here already; ``rest`` comes as the upstream sends it.
+
+    Whoever holds an answer closes it, on every path.
+    """
+
+    __slots__ = ("_sources", "attempt", "content_type", "first", "on_end", "remarks", "response", "rest")
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        content_type: str,
+        first: bytes,
+        rest: AsyncIterator[bytes] | None = None,
+        remarks: Remarks | None = None,
+        sources: Sequence[AsyncGenerator[bytes]] = (),
+    ) -> None:
+        self.response = response
+        self.remarks = remarks
+        #: What ``rest`` is made of, last things first; they hold processes and responses until they are closed.
+        self._sources = sources
+        self.content_type = content_type
+        self.first = first
+        self.rest = rest
+        self.attempt: Attempt | None = None
+        #: Told once how the answer ended: by the error that cut it, or None.
+        self.on_end: Callable[[BaseException | None], None] = _nobody_listens
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What the vendor says of itself and clients read, by allowlist."""
+        return [
+            (name, value)
+            for raw, value in self.response.headers.raw
+            if (name := raw.lower()) in PASSED_HEADERS or name.startswith(PASSED_PREFIX)
+        ]
+
+    @property
+    def is_sse(self) -> bool:
+        return self.content_type == sse.CONTENT_TYPE
+
+    def settle(self) -> None:
+        """Note in the attempt what the vendor remarked up to now; all of it once the last byte has come."""
+        remarks, self.remarks = self.remarks, None
+        if remarks is not None and self.attempt is not None:
+            self.attempt.usage = remarks.usage
+            self.attempt.note(remarks.warnings)
+
+    async def aclose(self, error: BaseException | None = None) -> None:
+        self.settle()
+        on_end, self.on_end = self.on_end, _nobody_listens
+        try:
+            if self._sources:
+                await _close(self.rest, *self._sources)
+        finally:
+            try:
+                await self.response.aclose()
+            finally:
+                on_end(error)
+
+
+async def _close(*chunks: object) -> None:
+    for one in chunks:
+        if isinstance(one, AsyncGenerator):
+            await one.aclose()
+
+
+def _nobody_listens(_: BaseException | None) -> None:
+    pass

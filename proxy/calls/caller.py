@@ -1,0 +1,278 @@
+"""Makes attempts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+from time import perf_counter
+
+import httpx
+
+from proxy.audio import codec
+from proxy.audio.codec import SPEECH_RATE
+from proxy.audio.formats import SPEECH_FORMATS, content_type
+from proxy.audio.pool import Pool
+from proxy.audio.probe import probe
+from proxy.audio.transcript import Transcript
+from proxy.calls.answer import Answer
+from proxy.calls.fitting import FittedSpeech, fitted_speech, fitted_transcription, from_sound
+from proxy.calls.line import Line
+from proxy.calls.recital import Recital
+from proxy.calls.sentences import pieces
+from proxy.calls.speech import (
+    Begun,
+    as_events,
+    audio_format,
+    content_type_of,
+    first_of,
+    joined,
+    relayed,
+    taken_out,
+)
+from proxy.calls.transcripts import decoded_events, read_transcript, rendered, whole_document
+from proxy.errors import InvalidAudio, ProxyError, UpstreamInvalid
+from proxy.providers import sse
+from proxy.providers.base import OpenAITranscript, Remarks, Said, StreamedTranscript, WholeTranscript
+from proxy.providers.chat import ChatAdapter
+from proxy.providers.requests import upstream_id
+from proxy.providers.voices import Voice
+from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload
+from proxy.upstream.client import Upstream, Waits, read_whole, stream
+
+#: Of speech as people upload it (128 kbit/s), where a speed is to be told and nobody knows the length.
+TYPICAL_BYTES_A_SECOND = 16_000
+#: Seconds in which a vendor's list of voices is to be here.
+VOICES_SECONDS = 5.0
+
+
+class Heard(Answer):
+    """A transcript that goes on to be translated, in place of bytes for the caller."""
+
+    __slots__ = ("line", "transcript")
+
+    def __init__(
+        self, response: httpx.Response, line: Line, transcript: Transcript, remarks: Remarks | None = None
+    ) -> None:
+        super().__init__(response, "application/json", b"", remarks=remarks)
+        self.line = line
+        self.transcript = transcript
+
+    def passed_on(self, request: TranscriptionRequest, transcript: Transcript) -> Answer:
+        """What the caller gets of it."""
+        return rendered(request, transcript, self.response, None)
+
+
+class Translated(Answer):
+    """Texts in English, one for each that was sent."""
+
+    __slots__ = ("texts",)
+
+    def __init__(self, response: httpx.Response, texts: Sequence[str], remarks: Remarks) -> None:
+        super().__init__(response, "application/json", b"", remarks=remarks)
+        self.texts = texts
+
+
+class Calls:
+    """``encoders`` are the workers that change the audio of answers, ``readers`` read uploads."""
+
+    def __init__(self, upstream: Upstream, encoders: Pool, readers: Pool) -> None:
+        self._upstream = upstream
+        self._encoders = encoders
+        self._readers = readers
+
+    # -- speech --------------------------------------------------------------------------------------------------------
+
+    async def speech(self, line: Line, request: SpeechRequest, attempt: Attempt, left: float | None = None) -> Answer:
+        """Raises a ProxyError where no first byte of audio came; later ``rest`` raises where the stream breaks."""
+        fitted = fitted_speech(line, request)
+        attempt.warnings.extend(fitted.warnings)
+        waits, can = line.waits(left), line.adapter.capabilities
+        if can.splits and can.max_characters is not None and len(request.input) > can.max_characters:
+            return await self._recited(line, request, fitted, can.max_characters, attempt, waits)
+        begun = await self._begin(line, fitted.request, waits, attempt)
+        try:
+            if not begun.format and fitted.tempo == 1.0:
+                return await relayed(line, begun)
+            return await self._finished(begun, request, fitted.tempo)
+        except BaseException:
+            await begun.response.aclose()
+            raise
+
+    def warm(self, line: Line, request: SpeechRequest) -> None:
+        """Begin to open what the speech will need, where the vendor is behind a socket. Nothing is known of it yet."""
+        opening: Callable[[SpeechRequest], httpx.Request] | None = getattr(line.adapter, "opening", None)
+        if opening is not None:
+            with contextlib.suppress(ProxyError):
+                self._upstream.warm(opening(fitted_speech(line, request).request))
+
+    async def _begin(self, line: Line, request: SpeechRequest, waits: Waits, attempt: Attempt | None = None) -> Begun:
+        """One request, up to the first bytes of audio; ``attempt`` notes its times."""
+        described, response = await self._upstream.run(line.adapter, line.adapter.speech(request), waits)
+        try:
+            if attempt is not None:
+                attempt.upstream_id = upstream_id(response)
+            chunks = stream(response)
+            if described.decoder is not None:
+                chunks = taken_out(described.decoder, chunks)
+            first = await first_of(chunks)
+            if attempt is not None:
+                attempt.first_byte = perf_counter()
+            waits.answering()
+            remarks = described.remarks or described.decoder
+            if attempt is not None and remarks is not None:
+                attempt.note(remarks.warnings)
+            format = "" if described.events else audio_format(described, first, response)
+            return Begun(response, format, described.rate, first, chunks, remarks)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    async def _finished(self, begun: Begun, request: SpeechRequest, tempo: float) -> Answer:
+        """The audio in the format, at the speed and in the framing that the caller wants."""
+        wanted, came, first, chunks = request.response_format, begun.format, begun.first, begun.chunks
+        sources: tuple[AsyncGenerator[bytes], ...] = ()
+        is_due = wanted in SPEECH_FORMATS and came in SPEECH_FORMATS and (came, begun.rate) != (wanted, SPEECH_RATE)
+        if is_due or tempo != 1.0:
+            chunks = encoder = self._changed(begun, wanted, tempo)
+            sources, came = (encoder,), wanted
+            first = await first_of(chunks)
+        if request.stream_format == "sse":
+            events = as_events(chunks, begun.remarks)
+            first, chunks = sse.audio_delta(first), events
+            return Answer(begun.response, sse.CONTENT_TYPE, first, chunks, begun.remarks, sources)
+        return Answer(begun.response, content_type_of(came, begun.response), first, chunks, begun.remarks, sources)
+
+    def _changed(self, begun: Begun, wanted: str, tempo: float) -> AsyncGenerator[bytes]:
+        if not begun.format:
+            raise UpstreamInvalid("The upstream vendor sent events where audio was due.")
+        chunks = joined(begun.first, begun.chunks)
+        if begun.format == "pcm":
+            source = codec.PcmFormat(begun.rate)
+            return codec.encode(self._encoders, chunks, source=source, target=wanted, tempo=tempo)
+        return codec.transcode(self._encoders, chunks, source_format=begun.format, target=wanted, tempo=tempo)
+
+    async def _recited(
+        self, line: Line, request: SpeechRequest, fitted: FittedSpeech, most: int, attempt: Attempt, waits: Waits
+    ) -> Answer:
+        """As `speech`, of an input that is too long for one request."""
+        asked = replace(fitted.request, **from_sound(line.adapter.capabilities))
+
+        async def begin(text: str, *, first: bool) -> Begun:
+            piece = replace(asked, input=text)
+            return await self._begin(
+                line, piece, waits if first else line.waits(waits.left), attempt if first else None
+            )
+
+        recital = Recital(begin, self._samples, pieces(request.input, most))
+        response = await recital.start()
+        spoken = recital.samples()
+        source, wanted = codec.PcmFormat(recital.rate), request.response_format
+        try:
+            encoded = codec.encode(self._encoders, spoken, source=source, target=wanted, tempo=fitted.tempo)
+            first = await first_of(encoded)
+        except BaseException:
+            await spoken.aclose()
+            await response.aclose()
+            raise
+        if request.stream_format == "sse":
+            events = as_events(encoded, recital)
+            return Answer(response, sse.CONTENT_TYPE, sse.audio_delta(first), events, recital, (encoded, spoken))
+        return Answer(response, content_type(wanted), first, encoded, recital, (encoded, spoken))
+
+    def _samples(self, begun: Begun, rate: int) -> AsyncGenerator[bytes]:
+        """s16le mono; of the readers' processes, since a call that holds an encoder must not wait for another."""
+        chunks = joined(begun.first, begun.chunks)
+        return codec.transcode(self._readers, chunks, source_format=begun.format, target="pcm", rate=rate)
+
+    # -- transcription -------------------------------------------------------------------------------------------------
+
+    async def transcription(
+        self, line: Line, request: TranscriptionRequest, attempt: Attempt, left: float | None = None
+    ) -> Answer:
+        """Raises a ProxyError where no answer came; ``rest`` raises where a stream of events breaks."""
+        request, warnings = fitted_transcription(line, request)
+        attempt.warnings.extend(warnings)
+        waits = line.waits(left)
+        described, response = await self._upstream.run(line.adapter, line.adapter.transcription(request), waits)
+        try:
+            attempt.upstream_id = upstream_id(response)
+            remarks = described.remarks
+            if isinstance(described, WholeTranscript):
+                attempt.first_byte = perf_counter()
+                attempt.audio_seconds = described.transcript.duration
+                return rendered(request, described.transcript, response, remarks)
+            if isinstance(described, StreamedTranscript) or described.events:
+                chunks = stream(response)
+                first = await first_of(chunks)
+                attempt.first_byte = perf_counter()
+                waits.answering()
+                if isinstance(described, StreamedTranscript):
+                    decoded = decoded_events(described.decoder, first, chunks)
+                    return Answer(response, sse.CONTENT_TYPE, b"", decoded, remarks)
+                return await relayed(line, Begun(response, "", 0, first, chunks, remarks))
+            body = await read_whole(response)
+            attempt.first_byte = perf_counter()
+            attempt.audio_seconds = request.seconds or request.file.size / TYPICAL_BYTES_A_SECOND
+            return whole_document(request, response, body, remarks)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    async def transcript(
+        self, line: Line, request: TranscriptionRequest, attempt: Attempt, left: float | None = None
+    ) -> Heard:
+        """As `transcription`, for the proxy itself to go on with."""
+        request, warnings = fitted_transcription(line, request)
+        attempt.warnings.extend(warnings)
+        flow = line.adapter.transcription(request)
+        described, response = await self._upstream.run(line.adapter, flow, line.waits(left))
+        try:
+            attempt.upstream_id = upstream_id(response)
+            if isinstance(described, WholeTranscript):
+                found = described.transcript
+            elif isinstance(described, OpenAITranscript) and not described.events:
+                found = read_transcript(await read_whole(response))
+            else:
+                raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
+            attempt.first_byte = perf_counter()
+            attempt.audio_seconds = found.duration
+            return Heard(response, line, found, described.remarks)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    async def translation(
+        self, line: Line, texts: Sequence[str], hint: str | None, attempt: Attempt, left: float | None = None
+    ) -> Translated:
+        """The texts in English. ``line`` is that of a chat deployment."""
+        if not isinstance(line.adapter, ChatAdapter):
+            raise TypeError("only a chat deployment translates")
+        flow = line.adapter.translation(texts, hint)
+        translated, response = await self._upstream.run(line.adapter, flow, line.waits(left))
+        await response.aclose()
+        attempt.upstream_id = upstream_id(response)
+        attempt.first_byte = perf_counter()
+        return Translated(response, translated.texts, Said(translated.usage))
+
+    # -- what helps to decide ------------------------------------------------------------------------------------------
+
+    async def voices(self, line: Line) -> tuple[Voice, ...]:
+        """The vendor's public voices, live. Raises a ProxyError, or NotImplementedError where it has no list."""
+        listing = getattr(line.adapter, "voices", None)
+        if listing is None:
+            raise NotImplementedError
+        waits = Waits(total=VOICES_SECONDS, first_byte=None, stall=None)
+        voices, response = await self._upstream.run(line.adapter, listing(), waits)
+        await response.aclose()
+        found: tuple[Voice, ...] = voices
+        return found
+
+    async def seconds_of(self, file: Upload) -> float | None:
+        """How long the audio is; None where it cannot be read, which is for the upstream to say."""
+        descriptor = file.fileno()
+        try:
+            found = await probe(self._readers, file.getbuffer() if descriptor is None else descriptor)
+        except InvalidAudio:
+            return None
+        return found.duration

@@ -1,0 +1,136 @@
+"""A long text spoken in pieces, one request after the other, as one stream of sound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import fields
+from typing import Any, Protocol
+
+import httpx
+
+from proxy.audio.codec import SPEECH_RATE
+from proxy.calls.speech import Begun
+from proxy.errors import UpstreamError, UpstreamInvalid
+from proxy.providers.base import Remarks
+from proxy.records import Usage
+
+#: How often a later piece is asked for. The first one is the router's to ask again, of another deployment perhaps.
+TRIES = 2
+
+
+class Begin(Protocol):
+    def __call__(self, text: str, *, first: bool) -> Coroutine[Any, Any, Begun]: ...
+
+
+class Recital:
+    """While a piece streams, the next one is begun: no more than one, and no more of it is read than its first bytes.
+
+    ``begin`` asks for one text; ``decoded`` turns what is no pcm into s16le mono at a rate. As `Remarks`, the sum of
+    what was said about each piece. ``start`` comes first, then ``samples``, which is to be closed.
+    """
+
+    def __init__(
+        self, begin: Begin, decoded: Callable[[Begun, int], AsyncGenerator[bytes]], texts: Sequence[str]
+    ) -> None:
+        self._begin = begin
+        self._decoded = decoded
+        self._texts = texts
+        self._remarks: list[Remarks] = []
+        #: Samples a second.
+        self.rate = SPEECH_RATE
+
+    async def start(self) -> httpx.Response:
+        """The first piece's response, for the caller to close."""
+        self._first = await self._begin(self._texts[0], first=True)
+        if self._first.format == "pcm":
+            self.rate = self._first.rate
+        self._note(self._first)
+        return self._first.response
+
+    async def samples(self) -> AsyncGenerator[bytes]:
+        """s16le, mono. Raises what the first failing piece raises."""
+        current, ahead = self._first, None
+        try:
+            for text in (*self._texts[1:], None):
+                ahead = asyncio.ensure_future(self._begin_later(text)) if text is not None else None
+                async with aclosing(self._sound(current)) as sound:
+                    async for data in sound:
+                        yield data
+                await current.response.aclose()
+                if ahead is not None:
+                    current, ahead = await ahead, None
+                    self._note(current)
+        finally:
+            await current.response.aclose()
+            if ahead is not None:
+                await _let_go(ahead)
+
+    async def _begin_later(self, text: str) -> Begun:
+        tries = 1
+        while True:
+            try:
+                return await self._begin(text, first=False)
+            except UpstreamError as error:
+                if tries == TRIES or not error.retryable:
+                    raise
+            tries += 1
+
+    def _sound(self, piece: Begun) -> AsyncGenerator[bytes]:
+        if not piece.format:
+            raise UpstreamInvalid("The upstream vendor sent events where audio was due.")
+        if piece.format != "pcm":
+            return self._decoded(piece, self.rate)
+        if piece.rate != self.rate:
+            raise UpstreamInvalid(
+                "The upstream vendor's audio changed on the way.", detail=f"{self.rate} Hz, then {piece.rate} Hz"
+            )
+        return _whole_samples(piece.first, piece.chunks)
+
+    # -- remarks -------------------------------------------------------------------------------------------------------
+
+    def _note(self, piece: Begun) -> None:
+        if piece.remarks is not None:
+            self._remarks.append(piece.remarks)
+
+    @property
+    def usage(self) -> Usage | None:
+        return summed(remarks.usage for remarks in self._remarks)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return list(dict.fromkeys(warning for remarks in self._remarks for warning in remarks.warnings))
+
+
+async def _whole_samples(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Without half a sample at the end, which would turn all that follows into noise."""
+    data = first
+    while True:
+        whole = len(data) // 2 * 2
+        if whole:
+            yield data[:whole]
+        chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        data = data[whole:] + chunk
+
+
+async def _let_go(ahead: asyncio.Future[Begun]) -> None:
+    ahead.cancel()
+    (outcome,) = await asyncio.gather(ahead, return_exceptions=True)
+    if isinstance(outcome, Begun):
+        await outcome.response.aclose()
+
+
+def summed(usages: Iterable[Usage | None]) -> Usage | None:
+    """Each count that any of them tells; None where none tells anything."""
+    known = [usage for usage in usages if usage is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    return Usage(**{field.name: _sum(getattr(usage, field.name) for usage in known) for field in fields(Usage)})
+
+
+def _sum(counts: Iterable[Any]) -> Any:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

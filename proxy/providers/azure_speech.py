@@ -1,0 +1,537 @@
+"""Azure AI Speech: neural voices by SSML, and "fast transcription".
+
+Sources: Microsoft's "Text to speech REST API" (2024-09: hosts, headers, formats, statuses, the cut at ten minutes),
+"Fast transcription" and "LLM speech" (2026-01: definition, answers, limits, translation), "Language support" (2026-04:
+which locales fast transcription knows; 2025-10: voices), "High definition voices" (2025-10: which SSML they take),
+"Sovereign clouds" and "Private link" (hosts), the swagger ``Transcription.json`` of 2025-10-15; LiteLLM's
+documentation of ``azure/speech/`` for what its users write. None of it was tried against the real service.
+
+- ``api_base`` is a resource's or a region's, whichever of the two APIs it names: ``https://REGION.tts.speech…``,
+  ``https://REGION.api.cognitive…``, ``https://NAME.cognitiveservices.azure.com``. Any other host is used as it is.
+- ``azure_ad_token`` goes out as Bearer. Entra tokens need a resource with a name of its own, or for a regional host the
+  form ``aad#RESOURCE_ID#TOKEN``, which the operator writes.
+- An answer is cut at ten minutes of audio without a word, so an input is spoken in pieces of a thousand characters:
+  Chinese at half the speed takes about eight minutes for them, everything else less.
+- Billed are the characters of the text as it stands in the SSML, markup within the voice included, Chinese characters
+  (hanzi, kanji, hanja) twice. Nothing of that is in the answer, so it is counted here.
+- Microsoft masks profanity where nobody says otherwise; OpenAI does not, so it is switched off.
+- Translation is the task of "LLM speech", which some regions have only. It has times of phrases, none of words, and no
+  speakers, and takes the prompt as prose; transcription takes a prompt that is a glossary as key terms, no other.
+- HD voices take neither prosody nor styles: they are left out, with a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+from pydantic_core import from_json, to_json
+
+from proxy.audio.languages import language_code
+from proxy.audio.transcript import Segment, Transcript, Word
+from proxy.config import Deployment
+from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
+from proxy.providers import failures, ssml, usage
+from proxy.providers.base import (
+    Capabilities,
+    Said,
+    SpeechAnswer,
+    SpeechFlow,
+    TranscriptionFlow,
+    VoicesFlow,
+    Whole,
+    WholeTranscript,
+)
+from proxy.providers.multipart import MultipartStream
+from proxy.providers.requests import header
+from proxy.providers.target import Target, without_version
+from proxy.providers.terms import key_terms
+from proxy.providers.transcripts import Speakers, document_of, rows, time
+from proxy.providers.vendor import Vendor
+from proxy.providers.voices import Voice, Voices
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
+
+API_VERSION = "2025-10-15"
+
+# -- voices ------------------------------------------------------------------------------------------------------------
+
+_LOCALE = r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?-[A-Z]{2}(?:-[a-z]{2,12})?"
+#: Of the public catalogue: ``en-US-AvaMultilingualNeural``, ``en-US-Ava:DragonHDLatestNeural``,
+#: ``en-US-Ethan:MAI-Voice-2``. An account's own voices need another host or another element: no id leads to one.
+_VOICE = re.compile(
+    rf"({_LOCALE})-[A-Za-z0-9]{{1,40}}(?:Neural(?:HD)?|:DragonHD[A-Za-z0-9]{{0,24}}Neural|:MAI-Voice-[0-9.]{{1,5}}(?:-Flash)?)",
+    re.IGNORECASE,
+)
+
+
+def _voices(table: str) -> tuple[Voice, ...]:
+    """Of a voice a line: its id and gender, as the language support page has them."""
+    found = []
+    for line in table.strip().splitlines():
+        id, gender = line.split()
+        locale = _locale_of(id)
+        name = id.removeprefix(f"{locale}-").removesuffix("Neural").partition(":")
+        found.append(Voice(id, _spaced(name[0]) + (" HD" if name[1] else ""), locale, gender))
+    return tuple(found)
+
+
+def _locale_of(voice: str) -> str:
+    """The language of a voice is in its id; English where it is not, as for a voice that an operator allows."""
+    found = _VOICE.fullmatch(voice)
+    return found[1] if found else "en-US"
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+
+
+#: Generally available in every region, and at home in whatever language the text is in, as OpenAI's are; the last six
+#: are those that LiteLLM gives for OpenAI's names, English only.
+_NEURAL = _voices(
+    """
+    en-US-AndrewMultilingualNeural male
+    en-US-AvaMultilingualNeural female
+    en-US-BrianMultilingualNeural male
+    en-US-EmmaMultilingualNeural female
+    en-US-JennyMultilingualNeural female
+    en-US-RyanMultilingualNeural male
+    de-DE-FlorianMultilingualNeural male
+    de-DE-SeraphinaMultilingualNeural female
+    fr-FR-RemyMultilingualNeural male
+    fr-FR-VivienneMultilingualNeural female
+    zh-CN-XiaochenMultilingualNeural female
+    zh-CN-XiaoxiaoMultilingualNeural female
+    zh-CN-YunyiMultilingualNeural male
+    en-US-AmberNeural female
+    en-US-AriaNeural female
+    en-US-DavisNeural male
+    en-US-GuyNeural male
+    en-US-JennyNeural female
+    en-GB-RyanNeural male
+    """
+)
+_HD = _voices(
+    """
+    en-US-Adam:DragonHDLatestNeural male
+    en-US-Andrew:DragonHDLatestNeural male
+    en-US-Andrew2:DragonHDLatestNeural male
+    en-US-Ava:DragonHDLatestNeural female
+    en-US-Brian:DragonHDLatestNeural male
+    en-US-Davis:DragonHDLatestNeural male
+    en-US-Emma:DragonHDLatestNeural female
+    en-US-Emma2:DragonHDLatestNeural female
+    en-US-Steffan:DragonHDLatestNeural male
+    de-DE-Seraphina:DragonHDLatestNeural female
+    es-ES-Ximena:DragonHDLatestNeural female
+    fr-FR-Remy:DragonHDLatestNeural male
+    fr-FR-Vivienne:DragonHDLatestNeural female
+    """
+)
+VOICES = Voices(
+    catalogue=_NEURAL,
+    openai=MappingProxyType({
+        "alloy": "en-US-JennyMultilingualNeural",
+        "ash": "en-US-AndrewMultilingualNeural",
+        "ballad": "fr-FR-RemyMultilingualNeural",
+        "cedar": "de-DE-FlorianMultilingualNeural",
+        "coral": "en-US-EmmaMultilingualNeural",
+        "echo": "en-US-RyanMultilingualNeural",
+        "fable": "zh-CN-XiaochenMultilingualNeural",
+        "marin": "fr-FR-VivienneMultilingualNeural",
+        "nova": "en-US-AvaMultilingualNeural",
+        "onyx": "en-US-BrianMultilingualNeural",
+        "sage": "de-DE-SeraphinaMultilingualNeural",
+        "shimmer": "zh-CN-XiaoxiaoMultilingualNeural",
+        "verse": "zh-CN-YunyiMultilingualNeural",
+    }),
+    pattern=_VOICE,
+)  # fmt: skip
+HD_VOICES = Voices(
+    catalogue=_HD,
+    openai=MappingProxyType({
+        "alloy": "en-US-Emma2:DragonHDLatestNeural",
+        "ash": "en-US-Andrew:DragonHDLatestNeural",
+        "ballad": "fr-FR-Remy:DragonHDLatestNeural",
+        "cedar": "en-US-Brian:DragonHDLatestNeural",
+        "coral": "en-US-Emma:DragonHDLatestNeural",
+        "echo": "en-US-Andrew2:DragonHDLatestNeural",
+        "fable": "en-US-Steffan:DragonHDLatestNeural",
+        "marin": "en-US-Ava:DragonHDLatestNeural",
+        "nova": "de-DE-Seraphina:DragonHDLatestNeural",
+        "onyx": "en-US-Davis:DragonHDLatestNeural",
+        "sage": "fr-FR-Vivienne:DragonHDLatestNeural",
+        "shimmer": "es-ES-Ximena:DragonHDLatestNeural",
+        "verse": "en-US-Adam:DragonHDLatestNeural",
+    }),
+    pattern=_VOICE,
+)  # fmt: skip
+
+# -- languages ---------------------------------------------------------------------------------------------------------
+
+
+def _locales(table: str) -> Mapping[str, str]:
+    return MappingProxyType({language_code(locale.partition("-")[0]): locale for locale in table.split()})
+
+
+#: The locale that is meant by a bare language, for the languages of fast transcription.
+LOCALES = _locales(
+    """
+    af-ZA am-ET ar-EG az-AZ bg-BG bn-IN ca-ES cs-CZ cy-GB da-DK de-DE en-US es-ES et-EE eu-ES fa-IR fi-FI fil-PH fr-FR
+    ga-IE gl-ES he-IL hi-IN hr-HR hu-HU hy-AM id-ID is-IS it-IT ja-JP jv-ID ka-GE kk-KZ ko-KR lo-LA lt-LT lv-LV mk-MK
+    ml-IN mn-MN mr-IN ms-MY mt-MT my-MM nb-NO nl-NL pl-PL ps-AF pt-BR ro-RO ru-RU sk-SK sl-SI so-SO sq-AL sr-RS sv-SE
+    sw-KE ta-IN te-IN th-TH tr-TR uk-UA ur-IN uz-UZ vi-VN zh-CN zu-ZA
+    """
+)
+_GIVEN_LOCALE = re.compile(r"([A-Za-z]{2,3})[-_]([A-Za-z]{2})((?:-[A-Za-z]{2,12})?)")
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+#: "raw" formats stream, "riff" ones do not, so wav is made of raw pcm.
+FORMATS: Mapping[str, str] = {
+    "mp3": "audio-24khz-96kbitrate-mono-mp3",
+    "opus": "ogg-24khz-16bit-mono-opus",
+    "pcm": "raw-24khz-16bit-mono-pcm",
+}
+#: What a request may say of the manner of speaking, under LiteLLM's names and those of the elements.
+MANNERS: Mapping[str, re.Pattern[str]] = {
+    "style": re.compile(r"[A-Za-z][A-Za-z-]{0,39}"),
+    "styledegree": re.compile(r"[0-2](\.\d{1,3})?"),
+    "role": re.compile(r"[A-Za-z]{1,40}"),
+    "pitch": re.compile(r"(x-)?(low|high)|medium|default|[+-]?\d{1,3}(\.\d{1,2})?(%|Hz|st)"),
+    "volume": re.compile(r"silent|(x-)?(soft|loud)|medium|default|[+-]?\d{1,3}(\.\d{1,2})?%?"),
+    "lang": re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,12}){0,2}"),
+}
+PROFANITY = ("None", "Masked", "Removed", "Tags")
+_DIARIZED_SPEAKERS = 10
+_LONGEST_PROMPT = 4096
+_MOST_PHRASES = 500
+_MOST_MILLISECONDS = 1e10
+
+SPEECH = Capabilities(
+    modes=frozenset({Mode.SPEECH}),
+    max_characters=1000,
+    splits=True,
+    speed=(0.5, 2.0),
+    formats=tuple(FORMATS),
+    sse=False,
+    voices=VOICES,
+    ignores=frozenset({"instructions"}),
+    extras=frozenset(MANNERS),
+)
+HD_SPEECH = Capabilities(
+    modes=frozenset({Mode.SPEECH}),
+    max_characters=1000,
+    splits=True,
+    speed=(1.0, 1.0),
+    formats=tuple(FORMATS),
+    sse=False,
+    voices=HD_VOICES,
+    ignores=frozenset({"instructions"}),
+    extras=frozenset({"lang"}),
+)
+TRANSCRIPTION = Capabilities(
+    modes=frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION}),
+    response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    max_file_mb=500,
+    max_seconds=5 * 3600,
+    languages=tuple(sorted(LOCALES)),
+    ignores=frozenset({
+        "temperature", "include", "known_speaker_names", "known_speaker_references", "chunking_strategy",
+    }),
+    extras=frozenset({"profanityFilterMode", "maxSpeakers"}),
+)  # fmt: skip
+MODELS: Mapping[str, Capabilities] = {"azure-tts": SPEECH, "azure-tts-hd": HD_SPEECH, "azure-stt": TRANSCRIPTION}
+
+
+class AzureSpeechAdapter:
+    def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
+        self.capabilities = declared
+        voices_base, texts_base = bases(base)
+        authorization = _authorization(deployment, key)
+        self._voices = Target(deployment, base=voices_base, authorization=authorization)
+        self._texts = Target(deployment, base=texts_base, authorization=authorization)
+        #: A key is no less secret where a token goes out in its place.
+        self._secrets = (*self._voices.secrets, *self._texts.secrets, *([key] if key else []))
+        self._speech_url = self._voices.url("/cognitiveservices/v1")
+        self._list_url = self._voices.url("/cognitiveservices/voices/list")
+        version = {"api-version": deployment.api_version or API_VERSION}
+        self._transcription_url = self._texts.url("/speechtotext/transcriptions:transcribe", version)
+
+    def speech(self, request: SpeechRequest) -> SpeechFlow:
+        voice = request.voice or ""
+        if not voice.isprintable():
+            raise UnsupportedValue(f"'{voice[:50]!a}' is no id of a voice.", param="voice")
+        content, warnings = _content(request, voice)
+        body = ssml.document(content, voice=voice, language=_locale_of(voice)).encode()
+        format = request.response_format if request.response_format in FORMATS else "pcm"
+        yield self._voices.send(
+            "POST",
+            self._speech_url,
+            stream=httpx.ByteStream(body),
+            content_type="application/ssml+xml",
+            length=len(body),
+            headers={"x-microsoft-outputformat": FORMATS[format]},
+        )
+        return SpeechAnswer(format, remarks=Said(Usage(characters=billed(content)), warnings))
+
+    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
+        definition, warnings = _definition(request)
+        fields = [("definition", to_json(definition).decode())]
+        form = MultipartStream(fields, request.file, file_field="audio")
+        response = yield Whole(self._texts.form(self._transcription_url, form))
+        found = _transcript(response.content, request)
+        return WholeTranscript(found, remarks=Said(Usage(seconds_in=found.duration), warnings))
+
+    def voices(self) -> VoicesFlow:
+        response = yield Whole(self._voices.send("GET", self._list_url))
+        return _listed(response.content)
+
+    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+        error = failures.from_response(response, _shaped(response, body), secrets=self._secrets)
+        if response.status_code == 403 and b"quota" in body[:2000].lower():
+            return UpstreamRateLimited(
+                "The upstream vendor's quota is used up.", code="insufficient_quota", detail=error.detail
+            )
+        return error
+
+    def event_error(self, event: bytes) -> ProxyError:
+        return failures.from_event(event, secrets=self._secrets)
+
+
+# -- hosts -------------------------------------------------------------------------------------------------------------
+
+#: By cloud: where a region speaks, and where it transcribes.
+_CLOUDS = (
+    ("speech.microsoft.com", "api.cognitive.microsoft.com"),
+    ("speech.azure.us", "api.cognitive.microsoft.us"),
+    ("speech.azure.cn", "api.cognitive.azure.cn"),
+)
+_RESOURCES = (".cognitiveservices.azure.com", ".cognitiveservices.azure.us", ".cognitiveservices.azure.cn")
+#: The tails of addresses as people copy them from the documentation.
+_PATH = re.compile(r"(/tts)?/cognitiveservices(/voices/list)?$|/speechtotext(/.*)?$")
+
+
+def bases(api_base: str) -> tuple[str, str]:
+    """Where the voices are, and where the transcription is."""
+    url = httpx.URL(api_base)
+    for speech, api in _CLOUDS:
+        for known in (f".tts.{speech}", f".stt.{speech}", f".{api}"):
+            if url.host.endswith(known):
+                region = url.host.removesuffix(known)
+                return f"{url.scheme}://{region}.tts.{speech}", f"{url.scheme}://{region}.{api}"
+    if url.host.endswith(_RESOURCES):
+        resource = f"{url.scheme}://{url.host}"
+        return f"{resource}/tts", resource
+    base = _PATH.sub("", without_version(api_base))
+    return base, base
+
+
+def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
+    if deployment.azure_ad_token is not None:
+        return {"authorization": f"Bearer {deployment.azure_ad_token.get_secret_value()}"}
+    return {"ocp-apim-subscription-key": key} if key is not None else {}
+
+
+# -- speech ------------------------------------------------------------------------------------------------------------
+
+_HAN = re.compile(
+    "[\u2e80-\u2fdf\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+def billed(content: str) -> int:
+    """Characters of what stands within the voice, Chinese ones twice."""
+    return len(content) + len(_HAN.findall(content))
+
+
+def _content(request: SpeechRequest, voice: str) -> tuple[str, tuple[str, ...]]:
+    """What stands within the voice, and what had to be left out."""
+    spoken = ssml.text(request.input)
+    if not spoken:
+        raise BadRequest("The input has no character that can be spoken.", param="input", code="invalid_value")
+    manner = {name: _manner(name, value) for name, value in request.extra.items() if value is not None}
+    rate = None if request.speed in (None, 1) else f"{(request.speed - 1) * 100:+.4g}%"
+    prosody = {"rate": rate, "pitch": manner.get("pitch"), "volume": manner.get("volume")}
+    style = {name: manner.get(name) for name in ("style", "styledegree", "role")}
+    warnings: tuple[str, ...] = ()
+    if ":DragonHD" in voice:
+        lost = [name for name, value in {"speed": rate, **prosody, **style}.items() if value and name != "rate"]
+        warnings = tuple(f"{name} has no effect on the HD voice '{voice[:80]}'" for name in lost)
+        prosody = style = {}
+    spoken = ssml.element("prosody", spoken, prosody)
+    spoken = ssml.element("mstts:express-as", spoken, style)
+    return ssml.element("lang", spoken, {"xml:lang": manner.get("lang")}), warnings
+
+
+def _manner(name: str, value: Any) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and -1000 < value < 1000
+    text = f"{value:g}" if is_number else value
+    if not isinstance(text, str) or not MANNERS[name].fullmatch(text):
+        raise UnsupportedValue(f"{name} has a value that Azure's voices do not know.", param=name)
+    return text
+
+
+def _listed(content: bytes) -> tuple[Voice, ...]:
+    try:
+        found = from_json(content)
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise UpstreamInvalid("The upstream vendor's list of voices is none.", detail=f"{len(content)} bytes")
+    return tuple(_voice(row) for row in found if isinstance(row, dict) and _is_public(row.get("ShortName")))
+
+
+def _is_public(id: Any) -> bool:
+    return isinstance(id, str) and _VOICE.fullmatch(id) is not None
+
+
+def _voice(row: Mapping[str, Any]) -> Voice:
+    name, locale, gender = (row.get(key) for key in ("DisplayName", "Locale", "Gender"))
+    return Voice(
+        row["ShortName"],
+        name if isinstance(name, str) else None,
+        locale if isinstance(locale, str) else None,
+        gender.lower() if gender in ("Female", "Male", "Neutral") else None,
+    )
+
+
+# -- transcription -----------------------------------------------------------------------------------------------------
+
+
+def _definition(request: TranscriptionRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The JSON of the form, and what of the request has no place in it."""
+    extra = dict(request.extra)
+    definition: dict[str, Any] = {"profanityFilterMode": _profanity(extra.get("profanityFilterMode", "None"))}
+    if request.task == "translate":
+        return definition | {"enhancedMode": _translation(request)}, _unheard(request, "keywords", "languages")
+    if locales := _wanted(request):
+        definition["locales"] = locales
+    phrases, warnings = key_terms(request, most=_MOST_PHRASES)
+    if phrases:
+        definition["phraseList"] = {"phrases": phrases}
+    if request.response_format == "diarized_json":
+        definition["diarization"] = {"enabled": True, "maxSpeakers": _speakers(extra.get("maxSpeakers"))}
+    return definition, tuple(warnings)
+
+
+def _translation(request: TranscriptionRequest) -> dict[str, Any]:
+    mode: dict[str, Any] = {"enabled": True, "task": "translate", "targetLanguage": "en"}
+    if request.prompt:
+        mode["prompt"] = [request.prompt[:_LONGEST_PROMPT]]
+    return mode
+
+
+def _unheard(request: TranscriptionRequest, *names: str) -> tuple[str, ...]:
+    return tuple(f"{name} has no effect on '{request.model}'" for name in names if getattr(request, name))
+
+
+def _wanted(request: TranscriptionRequest) -> list[str]:
+    """One locale is a statement, several are candidates, and with none the service finds out by itself."""
+    named: Iterable[tuple[str, str]] = [("languages", language) for language in request.languages]
+    if request.language:
+        named = [("language", request.language)]
+    return list(dict.fromkeys(_locale(language, param) for param, language in named))
+
+
+def _locale(language: str, param: str) -> str:
+    given = _GIVEN_LOCALE.fullmatch(language.strip())
+    if given is not None:
+        return f"{given[1].lower()}-{given[2].upper()}{given[3].lower()}"
+    found = LOCALES.get(language_code(language))
+    if found is None:
+        raise UnsupportedValue(f"{param} '{language[:50]}' is not transcribed by Azure AI Speech.", param=param)
+    return found
+
+
+def _profanity(value: str) -> str:
+    if value not in PROFANITY:
+        raise UnsupportedValue(
+            f"profanityFilterMode must be one of {', '.join(PROFANITY)}.", param="profanityFilterMode"
+        )
+    return value
+
+
+def _speakers(value: str | None) -> int:
+    if value is None:
+        return _DIARIZED_SPEAKERS
+    if not re.fullmatch(r"[0-9]{1,2}", value) or not 2 <= int(value) <= 35:
+        raise UnsupportedValue("maxSpeakers must be 2 to 35.", param="maxSpeakers")
+    return int(value)
+
+
+def _transcript(content: bytes, request: TranscriptionRequest) -> Transcript:
+    document = document_of(content)
+    phrases = rows(document, "phrases")
+    # A translation has one label for all.
+    is_diarized = request.response_format == "diarized_json" and request.task == "transcribe"
+    speakers = Speakers() if is_diarized else None
+    segments = tuple(_segment(number, row, speakers) for number, row in enumerate(phrases))
+    combined = [_text(row) for row in rows(document, "combinedPhrases")]
+    if "combinedPhrases" not in document and "phrases" not in document:
+        raise UpstreamInvalid("The upstream vendor's answer is no transcript.", detail=f"{len(content)} bytes")
+    duration = _milliseconds(document.get("durationMilliseconds"))
+    spoken = Counter(row["locale"] for row in phrases if isinstance(row.get("locale"), str) and row["locale"])
+    language = language_code(spoken.most_common(1)[0][0]) if spoken else None
+    return Transcript(
+        text=" ".join(combined) if combined else " ".join(segment.text for segment in segments),
+        language="en" if request.task == "translate" else language,
+        duration=duration,
+        segments=segments,
+        words=tuple(word for segment in segments for word in segment.words),
+        usage=usage.shown(Usage(seconds_in=duration)),
+        task=request.task,
+    )
+
+
+def _segment(number: int, row: Mapping[str, Any], speakers: Speakers | None) -> Segment:
+    start, end = _span(row)
+    speaker = speakers.letter(row.get("speaker")) if speakers is not None else None
+    words = tuple(Word(_text(word), *_span(word), speaker) for word in rows(row, "words"))
+    return Segment(number, start, end, _text(row), speaker, words)
+
+
+def _span(row: Mapping[str, Any]) -> tuple[float, float]:
+    start = _milliseconds(row.get("offsetMilliseconds"))
+    return start, round(start + _milliseconds(row.get("durationMilliseconds")), 3)
+
+
+def _milliseconds(value: Any) -> float:
+    """As seconds."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MOST_MILLISECONDS:
+        raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=type(value).__name__)
+    return time(value / 1000, "milliseconds")
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    text = row.get("text")
+    if not isinstance(text, str):
+        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail="text")
+    return text
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def _shaped(response: httpx.Response, body: bytes) -> bytes:
+    """Plain text as a message in OpenAI's shape, and the code that only the header tells."""
+    code = header(response, b"x-ms-error-code")
+    stated = header(response, b"content-type")
+    if stated.startswith("text/plain") or (code and not body.strip()):
+        message = " ".join(body[:1000].decode("utf-8", "replace").split())
+        return to_json({"error": {"message": message, "code": code or None}})
+    return body
+
+
+AZURE_SPEECH = Vendor(
+    name="azure/speech",
+    base_url=None,
+    #: Microsoft's name, that of LiteLLM's documentation, and those that LiteLLM falls back to.
+    key_variables=("AZURE_SPEECH_KEY", "AZURE_TTS_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
+    models=MODELS,
+    adapter=AzureSpeechAdapter,
+    closed=True,
+)

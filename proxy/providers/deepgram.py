@@ -1,0 +1,412 @@
+"""Deepgram: Aura and Flux speak, Nova and Whisper transcribe.
+
+Sources: Deepgram's OpenAPI file (2026-07-15), deepgram-sdk 7.17.0, and its pages "TTS Voice Controls" (2026-05: a speed
+of 0.7 to 1.5 for English and Spanish), "Flux TTS Voices", "Voices and Languages", "Keyterm Prompting" and "Keywords".
+2,000 characters a request, 2 GB a file and the header ``dg-char-count`` are no part of the OpenAPI file; the header is
+seen in others' code, the limits are taken from older pages. That ``aac`` comes as ADTS is assumed: `calls` looks at the
+bytes. Flux's limit is taken to be that of Aura.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import httpx
+from pydantic_core import from_json, to_json
+
+from proxy.audio.languages import language_code
+from proxy.audio.transcript import Segment, Transcript, Word
+from proxy.config import Deployment
+from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
+from proxy.providers import failures, usage
+from proxy.providers.base import (
+    Capabilities,
+    Said,
+    SpeechAnswer,
+    SpeechFlow,
+    TranscriptionFlow,
+    VoicesFlow,
+    Whole,
+    WholeTranscript,
+)
+from proxy.providers.requests import header
+from proxy.providers.target import Target, without_version
+from proxy.providers.terms import key_terms
+from proxy.providers.transcripts import Speakers, document_of, rows, time
+from proxy.providers.upload import ANY_BYTES, UploadStream
+from proxy.providers.vendor import Vendor
+from proxy.providers.voices import NAMES, Voice, Voices
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
+
+# -- voices ------------------------------------------------------------------------------------------------------------
+
+_AURA_2: Mapping[tuple[str, str], str] = {
+    ("en", "female"): "amalthea andromeda asteria athena aurora callista cora cordelia delia electra harmonia helena "
+    "hera iris janus juno luna minerva ophelia pandora phoebe selene thalia theia vesta",
+    ("en", "male"): "apollo arcas aries atlas draco hermes hyperion jupiter mars neptune odysseus orion orpheus pluto "
+    "saturn zeus",
+    ("es", "female"): "agustina antonia carina celeste diana estrella gloria olivia selena silvia",
+    ("es", "male"): "alvaro aquila javier luciano nestor sirio valerio",
+    ("de", "female"): "aurelia elara kara lara viktoria",
+    ("de", "male"): "fabian julius",
+    ("nl", "female"): "beatrix cornelia daphne hestia leda rhea",
+    ("nl", "male"): "lars roman sander",
+    ("fr", "female"): "agathe",
+    ("fr", "male"): "hector",
+    ("it", "female"): "cinzia demetra livia maia melia",
+    ("it", "male"): "cesare dionisio elio flavio",
+    ("ja", "female"): "ama izanami uzume",
+    ("ja", "male"): "ebisu fujin",
+}
+_FLUX: Mapping[tuple[str, str], str] = {
+    ("en", "female"): "alexis bree brittany brooke elise gemma haley hannah heather kelsey maeve meena meghan paige "
+    "priya sharon sienna",
+    ("en", "male"): "bruce cliff cole colin conor donovan drew jack kai kit marcelo marcus miles naveen rufus sean "
+    "tanner wade wes",
+}
+
+
+def _catalogue(model: str, names: Mapping[tuple[str, str], str]) -> tuple[Voice, ...]:
+    return tuple(
+        Voice(f"{model}-{name}-{language}", name.capitalize(), language, gender)
+        for (language, gender), row in names.items()
+        for name in row.split()
+    )
+
+
+def _english(model: str, names: str) -> Mapping[str, str]:
+    """``names``: one for each of OpenAI's, in their order."""
+    return {ours: f"{model}-{theirs}-en" for ours, theirs in zip(NAMES, names.split(), strict=True)}
+
+
+#: OpenAI's names by the sound of the voices; the mapping is ours.
+AURA_2_VOICES = Voices(
+    catalogue=_catalogue("aura-2", _AURA_2),
+    openai=_english(
+        "aura-2", "thalia apollo draco arcas andromeda orpheus pandora helena luna zeus athena asteria orion"
+    ),
+)
+FLUX_VOICES = Voices(
+    catalogue=_catalogue("flux", _FLUX),
+    openai=_english("flux", "alexis cole colin miles brooke bruce gemma hannah heather cliff sienna haley kit"),
+)
+#: A model whose id holds its voice; ``flux-general-…`` transcribes.
+_FULL = re.compile(r"(?P<family>aura-2|aura|flux)-(?!general-)(?P<name>[a-z]{1,30})-(?P<language>[a-z]{2}|multi)")
+#: Where Aura changes its speed.
+_PACED = ("en", "es")
+
+# -- what the models can do --------------------------------------------------------------------------------------------
+
+AURA = Capabilities(
+    modes=frozenset({Mode.SPEECH}),
+    max_characters=2000,
+    splits=True,
+    speed=(0.7, 1.5),
+    formats=("mp3", "opus", "aac", "flac", "wav", "pcm"),
+    sse=False,
+    voices=AURA_2_VOICES,
+    ignores=frozenset({"instructions"}),
+    extras=frozenset({"bit_rate", "mip_opt_out"}),
+)
+FLUX = replace(
+    AURA, speed=(0.5, 1.5), voices=FLUX_VOICES, extras=frozenset({"bit_rate", "expressivity", "mip_opt_out"})
+)
+#: What a transcription may set of Deepgram's own. What costs more and cannot be seen in OpenAI's answer is left out.
+_EXTRAS = frozenset({
+    "dictation", "diarize_model", "filler_words", "measurements", "mip_opt_out", "numerals", "profanity_filter",
+    "punctuate", "redact", "replace", "smart_format", "utt_split",
+})  # fmt: skip
+NOVA_3 = Capabilities(
+    modes=frozenset({Mode.TRANSCRIPTION}),
+    response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    max_file_mb=1907,  # 2 GB
+    ignores=frozenset({
+        "chunking_strategy", "include", "known_speaker_names", "known_speaker_references", "temperature",
+    }),
+    extras=_EXTRAS | {"keyterm"},
+)  # fmt: skip
+NOVA_2 = replace(NOVA_3, extras=_EXTRAS)
+NOVA_3_ENGLISH = replace(NOVA_3, languages=("en",), ignores=NOVA_3.ignores | {"languages"})
+NOVA_2_ENGLISH = replace(NOVA_3_ENGLISH, extras=_EXTRAS)
+WHISPER = replace(NOVA_2, ignores=NOVA_2.ignores | {"keywords", "prompt"})
+#: These know English only.
+_OF_ONE_TRADE = "atc automotive conversationalai drivethru finance medical meeting phonecall video voicemail"
+MODELS: Mapping[str, Capabilities] = {
+    "aura-2": AURA,
+    "flux": FLUX,
+    "nova-3": NOVA_3,
+    "nova-3-general": NOVA_3,
+    "nova-3-medical": NOVA_3_ENGLISH,
+    "nova-2": NOVA_2,
+    "nova-2-general": NOVA_2,
+    **{f"nova-2-{trade}": NOVA_2_ENGLISH for trade in _OF_ONE_TRADE.split()},
+    "whisper": WHISPER,
+    **{f"whisper-{size}": WHISPER for size in ("tiny", "base", "small", "medium", "large")},
+}
+
+
+def find(model: str) -> Capabilities | None:
+    """A full id fixes the voice: whatever voice of OpenAI's the caller names, it is that one."""
+    full = _FULL.fullmatch(model)
+    if full is None:
+        return None
+    family, language = full["family"], full["language"]
+    known = {"aura-2": AURA_2_VOICES, "flux": FLUX_VOICES}.get(family)
+    described = {voice.id: voice for voice in known.catalogue} if known is not None else {}
+    voice = described.get(model) or Voice(model, full["name"].capitalize(), language if language != "multi" else None)
+    voices = Voices(catalogue=(voice,), openai=dict.fromkeys(NAMES, model))
+    if family == "flux":
+        return replace(FLUX, voices=voices)
+    paced = family == "aura-2" and language in _PACED
+    return replace(AURA, voices=voices, speed=AURA.speed if paced else (1, 1))
+
+
+_GENDERS = {"feminine": "female", "masculine": "male"}
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+_OUTPUT: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "mp3": (("encoding", "mp3"),),
+    "opus": (("encoding", "opus"), ("container", "ogg")),
+    "aac": (("encoding", "aac"),),
+    "flac": (("encoding", "flac"), ("sample_rate", "48000")),
+    "wav": (("encoding", "linear16"), ("container", "wav"), ("sample_rate", "24000")),
+    "pcm": (("encoding", "linear16"), ("container", "none"), ("sample_rate", "24000")),
+}
+_WITH_BIT_RATE = ("mp3", "opus", "aac")
+#: Models that boost single words (``keywords``); later ones take phrases (``keyterm``).
+_OLDER = re.compile(r"(nova|nova-2|enhanced|base)(-[a-z]+)?")
+#: Of ``keyterm``, which takes 500 tokens, and of ``keywords``.
+MOST_TERMS = 100
+#: What a client may call its file: under ``application/json`` Deepgram would fetch a URL from it.
+_MEDIA = re.compile(r"(audio|video)/[\w.+-]{1,60}", re.ASCII)
+_REGIONAL = re.compile(r"[a-z]{2,3}-([A-Z]{2}|[0-9]{3}|[A-Z][a-z]{3})", re.ASCII)
+
+
+class DeepgramAdapter:
+    def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
+        self.capabilities = declared
+        self._model = deployment.model
+        self._kind = deployment.base_model or deployment.model
+        authorization = {"authorization": f"Token {key}"} if key is not None else {}
+        self._target = Target(deployment, base=without_version(base), authorization=authorization)
+        self.event_error = self._target.event_error
+
+    def speech(self, request: SpeechRequest) -> SpeechFlow:
+        model, warnings = self._speaker(request.voice)
+        format = request.response_format if request.response_format in _OUTPUT else "mp3"
+        query = [("model", model), *_OUTPUT[format]]
+        if request.speed not in (None, 1):
+            query += self._speed(request.speed or 1.0, model, warnings)
+        for name, value in request.extra.items():
+            if name == "bit_rate" and format not in _WITH_BIT_RATE:
+                warnings.append(f"bit_rate has no effect on {format}")
+            else:
+                query.append((name, _plain(name, value)))
+        path = "/v2/speak" if self._kind.startswith("flux") else "/v1/speak"
+        response = yield self._target.post(self._target.url(path, query), {"text": request.input})
+        return SpeechAnswer(format, remarks=Said(_billed(response), warnings))
+
+    def _speaker(self, voice: str | None) -> tuple[str, list[str]]:
+        """The model as Deepgram names it, which holds the voice and its language."""
+        if _FULL.fullmatch(self._model):
+            ignored = voice not in (None, self._model)
+            return self._model, [f"voice has no effect on '{self._model}'"] if ignored else []
+        if voice is None:
+            return self._model, []
+        named = voice if voice.startswith(f"{self._model}-") else f"{self._model}-{voice}"
+        return (named if _FULL.fullmatch(named) else f"{named}-en"), []
+
+    def _speed(self, speed: float, model: str, warnings: list[str]) -> list[tuple[str, str]]:
+        if self._kind.startswith("flux"):
+            step = round(speed * 20) / 20
+            if abs(step - speed) > 1e-6:
+                warnings.append(f"speed {speed:g} was rounded to {step:g}: the voice changes in steps of 0.05")
+            return [("speed", f"{step:g}")] if step != 1 else []
+        if model.rpartition("-")[2] not in _PACED:
+            warnings.append(f"speed has no effect on '{model}'")
+            return []
+        return [("speed", f"{speed:g}")]
+
+    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
+        query, warnings = self._question(request)
+        content_type = request.file.content_type.partition(";")[0].strip().lower()
+        response = yield Whole(
+            self._target.send(
+                "POST",
+                self._target.url("/v1/listen", query),
+                stream=UploadStream(request.file),
+                content_type=content_type if _MEDIA.fullmatch(content_type) else ANY_BYTES,
+                length=request.file.size,
+            )
+        )
+        transcript = _transcript(document_of(response.content), request)
+        used = Usage(seconds_in=transcript.duration) if transcript.duration is not None else None
+        return WholeTranscript(transcript, Said(used, warnings))
+
+    def _question(self, request: TranscriptionRequest) -> tuple[list[tuple[str, str]], list[str]]:
+        extra = [(name.partition("[")[0], value) for name, value in request.extra]
+        terms, warnings = self._terms(request, [value for name, value in extra if name == "keyterm"])
+        query = [("model", self._model), *self._language(request), *terms]
+        chosen = {name for name, _ in extra}
+        if "smart_format" not in chosen:
+            query.append(("smart_format", "true"))
+        if request.response_format == "diarized_json":
+            query.append(("utterances", "true"))
+            if "diarize_model" not in chosen:
+                query.append(("diarize_model", "latest"))
+        return [*query, *((name, value) for name, value in extra if name != "keyterm")], warnings
+
+    def _language(self, request: TranscriptionRequest) -> list[tuple[str, str]]:
+        if request.language:
+            return [("language", _bcp_47(request.language))]
+        if self.capabilities.languages is not None:
+            return [("language", self.capabilities.languages[0])]
+        # Of these, or of all that Deepgram can tell apart.
+        return [("detect_language", _bcp_47(language)) for language in request.languages or ("true",)]
+
+    def _terms(self, request: TranscriptionRequest, further: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
+        """``keyterm`` or ``keywords``, by the model."""
+        found = key_terms(request, most=MOST_TERMS, further=tuple(further))
+        if not _OLDER.fullmatch(self._kind):
+            return [("keyterm", term) for term in found.terms], found.warnings
+        # A colon would begin the number by which a word is boosted.
+        words = dict.fromkeys(word for term in found.terms for word in re.split(r"[\s:]+", term) if word)
+        return [("keywords", word) for word in list(words)[:MOST_TERMS]], found.warnings
+
+    def voices(self) -> VoicesFlow:
+        """``GET /v1/models`` lists the public voices as models."""
+        if Mode.SPEECH not in self.capabilities.modes:
+            raise NotImplementedError
+        response = yield Whole(self._target.send("GET", self._target.url("/v1/models")))
+        voices = tuple(map(_voice, rows(document_of(response.content), "tts")))
+        return tuple(voice for voice in voices if f"{voice.id}-".startswith(f"{self._model}-"))
+
+    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+        error = failures.from_response(response, _restated(body, response.status_code), secrets=self._target.secrets)
+        if isinstance(error, UpstreamRejected) and error.message.startswith("No such model"):
+            return UpstreamNotFound(error.message, code="model_not_found", detail=error.detail)
+        return error
+
+
+def _plain(name: str, value: Any) -> str:
+    """A value of JSON as it stands in a query."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise UnsupportedValue(f"{name} must be a string, a number or a boolean.", param=name)
+
+
+def _bcp_47(language: str) -> str:
+    """``German`` and ``de`` → ``de``, ``pt_br`` → ``pt-BR``, ``zh-hant`` → ``zh-Hant``."""
+    main, _, rest = language.strip().replace("_", "-").partition("-")
+    regional = f"{main.lower()}-{rest.title() if len(rest) == 4 else rest.upper()}"
+    if _REGIONAL.fullmatch(regional):
+        return regional
+    return language_code(language)
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def _transcript(answer: Mapping[str, Any], request: TranscriptionRequest) -> Transcript:
+    results = _part(answer, "results")
+    channel = _first(results, "channels")
+    spoken = _first(channel, "alternatives")
+    duration = usage.seconds_of(_part(answer, "metadata").get("duration"))
+    language = channel.get("detected_language") or request.language
+    speakers = Speakers()
+    return Transcript(
+        text=_text(spoken.get("transcript")),
+        language=language_code(language) if isinstance(language, str) and language != "multi" else None,
+        duration=duration,
+        # Turns of the speakers. A turn is too long for a subtitle: those are made of the words.
+        segments=_turns(results, speakers) if request.response_format == "diarized_json" else (),
+        words=tuple(_word(row, speakers) for row in rows(spoken, "words")),
+        usage=usage.shown(Usage(seconds_in=duration)) if duration is not None else None,
+    )
+
+
+def _turns(results: Mapping[str, Any], speakers: Speakers) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(number, *_span(row), _text(row.get("transcript")), speakers.letter(row.get("speaker")))
+        for number, row in enumerate(rows(results, "utterances"))
+    )
+
+
+def _word(row: Mapping[str, Any], speakers: Speakers) -> Word:
+    return Word(_text(row.get("punctuated_word") or row.get("word")), *_span(row), speakers.letter(row.get("speaker")))
+
+
+def _span(row: Mapping[str, Any]) -> tuple[float, float]:
+    start = time(row.get("start"), "start")
+    return start, max(start, time(row.get("end"), "end"))
+
+
+def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = document.get(name)
+    if not isinstance(part, dict):
+        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail=name)
+    return part
+
+
+def _first(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = rows(document, name)
+    if not found:
+        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail=name)
+    return found[0]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail="text")
+    return value
+
+
+def _voice(row: Mapping[str, Any]) -> Voice:
+    id = _text(row.get("canonical_name"))
+    languages, metadata = row.get("languages"), row.get("metadata")
+    known = [language for language in languages if isinstance(language, str)] if isinstance(languages, list) else []
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    genders = [_GENDERS[tag] for tag in tags if tag in ("feminine", "masculine")] if isinstance(tags, list) else []
+    name = row.get("name")
+    shown = name.capitalize() if isinstance(name, str) else None
+    return Voice(id, shown, max(known, key=len, default=None), genders[0] if genders else None)
+
+
+def _billed(response: httpx.Response) -> Usage | None:
+    value = header(response, b"dg-char-count").strip()
+    return Usage(characters=int(value)) if re.fullmatch(r"[0-9]{1,9}", value) else None
+
+
+def _restated(body: bytes, status: int) -> bytes:
+    """Deepgram's shapes (``err_msg``, ``category`` and ``message``, a plain text) as OpenAI's."""
+    try:
+        document = from_json(body)
+    except ValueError:
+        document = body.decode(errors="replace").strip()
+    if isinstance(document, str):
+        return to_json({"error": {"message": "" if document.startswith("<") else document}})
+    if not isinstance(document, dict) or "error" in document:
+        return body
+    parts = [document.get("err_msg") or document.get("message"), document.get("details")]
+    message = ": ".join(part for part in parts if isinstance(part, str) and part)
+    code = document.get("err_code") or document.get("category")
+    # The status says it better.
+    return to_json({"error": {"message": message, "code": None if status in (402, 429) else code}})
+
+
+DEEPGRAM = Vendor(
+    name="deepgram",
+    base_url="https://api.deepgram.com/v1",
+    key_variables=("DEEPGRAM_API_KEY",),
+    models=MODELS,
+    adapter=DeepgramAdapter,
+    find=find,
+    # Of a model that is newer than this table the voices are those that the operator names.
+    others={Mode.SPEECH: replace(AURA, voices=Voices(catalogue=())), Mode.TRANSCRIPTION: NOVA_3},
+)

@@ -1,0 +1,405 @@
+"""Vendors and servers that speak OpenAI's API, each with what it can do and its quirks.
+
+Sources, unless a row names another: the vendors' OpenAPI files (Groq 2026-06-22, Fireworks 2026-05-04, Together
+2026-04-28, DeepInfra 2026-03-25, OpenRouter 2026-08-22, Mistral 2026-07-15), the SDKs openrouter 1.3.84 and mistralai
+3.7.0, and the sources of vLLM, Kokoro-FastAPI, Speaches and LocalAI (2026). Groq's 200 characters and Fireworks' 1 GB
+are the vendors' documentation. None of it was tried against the real services.
+
+What a vendor renders of a transcript is asked for as JSON and rendered here, so that it is the same for all and its
+length is known for the bill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import httpx
+from pydantic_core import from_json
+
+from proxy.config import Deployment
+from proxy.errors import UpstreamInvalid
+from proxy.providers import kokoro
+from proxy.providers.base import Adapter, Capabilities, VoicesFlow, Whole
+from proxy.providers.openai import OpenAIAdapter
+from proxy.providers.quirks import OPENAI_WAYS, Quirks
+from proxy.providers.streams import AudioChunks, MistralEvents, TextChunks
+from proxy.providers.vendor import Binder, Vendor
+from proxy.providers.voices import OPENAI_VOICES, Voice, Voices
+from proxy.records import Mode
+
+SIX = ("mp3", "opus", "aac", "flac", "wav", "pcm")
+WITH_TIMES = ("json", "text", "srt", "verbose_json", "vtt")
+WITH_SPEAKERS = (*WITH_TIMES, "diarized_json")
+#: OpenAI's fields that nobody else has.
+OPENAI_ONLY = frozenset(
+    {"languages", "include", "known_speaker_names", "known_speaker_references", "chunking_strategy"}
+)
+NO_EXTRAS: frozenset[str] = frozenset()
+
+#: Everything is asked for with times, and with the length that is billed.
+ALL_VERBOSE = dict.fromkeys(WITH_SPEAKERS, "verbose_json")
+#: Times are asked for where they are needed.
+VERBOSE_FOR_TIMES = {**ALL_VERBOSE, "json": "json", "text": "json"}
+WORDS_WITH_SPEAKERS = {"diarized_json": ("word", "segment")}
+
+SPEECH = Capabilities(
+    modes=frozenset({Mode.SPEECH}),
+    sse=False,
+    ignores=frozenset({"instructions"}),
+    extras=NO_EXTRAS,
+)
+TRANSCRIPTION = Capabilities(
+    modes=frozenset({Mode.TRANSCRIPTION}),
+    response_formats=WITH_TIMES,
+    ignores=OPENAI_ONLY | {"keywords"},
+    extras=NO_EXTRAS,
+)
+BOTH_TASKS = frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION})
+
+
+def _bound(usual: Quirks, of_model: Mapping[str, Quirks] = MappingProxyType({})) -> Binder:
+    def bind(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:
+        quirks = of_model.get(deployment.base_model or deployment.model, usual)
+        adapter = ListingAdapter if quirks.voices else OpenAIAdapter
+        return adapter(deployment, base=base, key=key, declared=declared, quirks=quirks)
+
+    return bind
+
+
+def _others(*known: Capabilities) -> Mapping[Mode, Capabilities]:
+    """By mode; a transcription's also for deployments that translate only."""
+    return {mode: capabilities for capabilities in known for mode in capabilities.modes}
+
+
+class ListingAdapter(OpenAIAdapter):
+    """One whose vendor tells its voices."""
+
+    def voices(self) -> VoicesFlow:
+        field = self._quirks.voices_of
+        query = {field: self._deployment.model} if field is not None else {}
+        response = yield Whole(self._target.send("GET", self._target.url(self._quirks.voices, query)))
+        return tuple(_voices(response, self._deployment.model))
+
+
+def _voices(response: httpx.Response, model: str) -> list[Voice]:
+    """``{"voices": […]}``, or ``{"data": [{"model", "voices": […]}]}``; a voice is an id or ``{"id", "name"}``."""
+    try:
+        document = from_json(response.content)
+    except ValueError:
+        document = None
+    found = document.get("voices") if isinstance(document, dict) else None
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        of_model = [row for row in document["data"] if isinstance(row, dict) and row.get("model") == model]
+        found = of_model[0].get("voices") if of_model else []
+    if not isinstance(found, list):
+        raise UpstreamInvalid("The upstream vendor's list of voices is none.", detail=f"{len(response.content)} bytes")
+    return [voice for voice in map(_voice, found) if voice is not None]
+
+
+def _voice(row: object) -> Voice | None:
+    known = {voice.id: voice for voice in kokoro.CATALOGUE}
+    name = row.get("name") if isinstance(row, dict) else None
+    id = row.get("id", name) if isinstance(row, dict) else row
+    if not isinstance(id, str) or not id:
+        return None
+    return known.get(id) or Voice(id, name if isinstance(name, str) else None)
+
+
+# -- Groq --------------------------------------------------------------------------------------------------------------
+
+
+def _english(women: str, men: str) -> tuple[Voice, ...]:
+    return tuple(Voice(id, id.capitalize(), "en", "female") for id in women.split()) + tuple(
+        Voice(id, id.capitalize(), "en", "male") for id in men.split()
+    )
+
+
+GROQ_ENGLISH = Voices(
+    catalogue=_english("autumn diana hannah", "austin daniel troy"),
+    openai={
+        "alloy": "hannah", "ash": "austin", "ballad": "daniel", "cedar": "troy", "coral": "diana", "echo": "austin",
+        "fable": "daniel", "marin": "hannah", "nova": "autumn", "onyx": "troy", "sage": "diana", "shimmer": "autumn",
+        "verse": "austin",
+    },
+)  # fmt: skip
+GROQ_ARABIC = Voices(
+    catalogue=(
+        *(Voice(id, id.capitalize(), "ar-SA", "female") for id in ("aisha", "lulwa", "noura")),
+        *(Voice(id, id.capitalize(), "ar-SA", "male") for id in ("abdullah", "fahad", "sultan")),
+    ),
+    openai={
+        "alloy": "noura", "ash": "fahad", "ballad": "sultan", "cedar": "abdullah", "coral": "lulwa", "echo": "fahad",
+        "fable": "sultan", "marin": "noura", "nova": "aisha", "onyx": "abdullah", "sage": "lulwa", "shimmer": "aisha",
+        "verse": "fahad",
+    },
+)  # fmt: skip
+#: Orpheus answers wav only, whatever the file of the API says.
+GROQ_SPEECH = replace(
+    SPEECH, max_characters=200, splits=True, speed=(0.5, 4.0), formats=("wav",), extras=frozenset({"sample_rate"})
+)
+#: On the smallest plan 25 MB.
+GROQ_TRANSCRIPTION = replace(TRANSCRIPTION, max_file_mb=100)
+
+GROQ = Vendor(
+    name="groq",
+    base_url="https://api.groq.com/openai/v1",
+    key_variables=("GROQ_API_KEY",),
+    models={
+        "canopylabs/orpheus-v1-english": replace(GROQ_SPEECH, voices=GROQ_ENGLISH),
+        "canopylabs/orpheus-arabic-saudi": replace(GROQ_SPEECH, voices=GROQ_ARABIC),
+        "whisper-large-v3": replace(GROQ_TRANSCRIPTION, modes=BOTH_TASKS),
+        "whisper-large-v3-turbo": GROQ_TRANSCRIPTION,
+    },
+    adapter=_bound(Quirks(path="/openai/v1", asks=ALL_VERBOSE, codes=True, streams=False)),
+    others=_others(GROQ_SPEECH, replace(GROQ_TRANSCRIPTION, modes=BOTH_TASKS)),
+)
+
+# -- Fireworks ---------------------------------------------------------------------------------------------------------
+
+FIREWORKS_TRANSCRIPTION = replace(
+    TRANSCRIPTION,
+    modes=BOTH_TASKS,
+    response_formats=WITH_SPEAKERS,
+    max_file_mb=1024,
+    extras=frozenset({"vad_model", "alignment_model", "preprocessing", "min_speakers", "max_speakers"}),
+)
+FIREWORKS = Vendor(
+    name="fireworks_ai",
+    base_url="https://audio-prod.api.fireworks.ai/v1",
+    key_variables=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
+    models={"whisper-v3": FIREWORKS_TRANSCRIPTION, "whisper-v3-turbo": FIREWORKS_TRANSCRIPTION},
+    adapter=_bound(
+        Quirks(
+            bases={"whisper-v3-turbo": "https://audio-turbo.api.fireworks.ai/v1"},
+            asks=ALL_VERBOSE,
+            times=WORDS_WITH_SPEAKERS,
+            brackets="",
+            codes=True,
+            speakers=(("diarize", "true"),),
+            streams=False,
+        )
+    ),
+    others=_others(FIREWORKS_TRANSCRIPTION),
+)
+
+# -- Together ----------------------------------------------------------------------------------------------------------
+
+#: Eight voices of canopylabs/orpheus-3b-0.1-ft, whose README names them.
+ORPHEUS = Voices(
+    catalogue=_english("tara leah jess mia zoe", "leo dan zac"),
+    openai={
+        "alloy": "tara", "ash": "zac", "ballad": "dan", "cedar": "leo", "coral": "jess", "echo": "zac", "fable": "dan",
+        "marin": "mia", "nova": "zoe", "onyx": "leo", "sage": "leah", "shimmer": "tara", "verse": "zac",
+    },
+)  # fmt: skip
+#: wav is made of the pcm, which streams.
+TOGETHER_SPEECH = replace(SPEECH, speed=(1, 1), formats=("mp3", "pcm"), extras=frozenset({"bit_rate"}))
+TOGETHER_TRANSCRIPTION = replace(
+    TRANSCRIPTION,
+    modes=BOTH_TASKS,
+    response_formats=WITH_SPEAKERS,
+    extras=frozenset({"min_speakers", "max_speakers"}),
+)
+TOGETHER = Vendor(
+    name="together_ai",
+    base_url="https://api.together.ai/v1",
+    key_variables=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
+    models={
+        "hexgrad/Kokoro-82M": replace(TOGETHER_SPEECH, voices=kokoro.VOICES),
+        "canopylabs/orpheus-3b-0.1-ft": replace(TOGETHER_SPEECH, voices=ORPHEUS),
+        "openai/whisper-large-v3": TOGETHER_TRANSCRIPTION,
+        "nvidia/parakeet-tdt-0.6b-v3": replace(TOGETHER_TRANSCRIPTION, modes=frozenset({Mode.TRANSCRIPTION})),
+    },
+    adapter=_bound(
+        Quirks(
+            format_fields={
+                "pcm": {
+                    "response_format": "raw",
+                    "response_encoding": "pcm_s16le",
+                    "sample_rate": 24_000,
+                    "stream": True,
+                }
+            },
+            speech_events=AudioChunks,
+            voices="/voices",
+            voices_of="model",
+            asks=ALL_VERBOSE,
+            times=WORDS_WITH_SPEAKERS,
+            brackets="",
+            unnamed_language="auto",
+            codes=True,
+            speakers=(("diarize", "true"),),
+            streams=False,
+        )
+    ),
+    others=_others(TOGETHER_SPEECH, TOGETHER_TRANSCRIPTION),
+)
+
+# -- DeepInfra ---------------------------------------------------------------------------------------------------------
+
+DEEPINFRA_SPEECH = replace(SPEECH, speed=(0.25, 4.0), formats=("mp3", "opus", "flac", "wav", "pcm"))
+DEEPINFRA_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS)
+DEEPINFRA = Vendor(
+    name="deepinfra",
+    base_url="https://api.deepinfra.com/v1/openai",
+    key_variables=("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN"),
+    models={
+        "hexgrad/Kokoro-82M": replace(DEEPINFRA_SPEECH, voices=kokoro.VOICES),
+        "canopylabs/orpheus-3b-0.1-ft": replace(DEEPINFRA_SPEECH, voices=ORPHEUS),
+        "openai/whisper-large-v3": DEEPINFRA_TRANSCRIPTION,
+        "openai/whisper-large-v3-turbo": TRANSCRIPTION,
+    },
+    adapter=_bound(Quirks(path="/v1/openai", asks=ALL_VERBOSE, brackets="", codes=True, streams=False)),
+    others=_others(DEEPINFRA_SPEECH, DEEPINFRA_TRANSCRIPTION),
+)
+
+# -- OpenRouter --------------------------------------------------------------------------------------------------------
+
+#: Mistral's, of Voxtral TTS 3.
+VOXTRAL = Voices(
+    catalogue=(
+        Voice("voice_478", "Sarah", "en", "female"),
+        Voice("voice_447", "Yael", "en", "female"),
+        Voice("voice_485", "Eric", "en-US", "male"),
+        Voice("voice_484", "Jesse", "en-US", None),
+        Voice("voice_483", "Esmeralda", "es", "female"),
+        Voice("voice_482", "Andrea", "it", None),
+        Voice("voice_481", "Fiona", "de", "female"),
+        Voice("voice_480", "Marina", "pt", "female"),
+        Voice("voice_479", "Linda", "ar", "female"),
+        Voice("voice_592", "Marie", "fr", "female"),
+        *(
+            Voice(f"en_paul_{mood}", f"Paul, {mood}", "en-US", "male")
+            for mood in ("neutral", "happy", "cheerful", "excited", "confident", "sad", "frustrated", "angry")
+        ),
+        Voice("gb_oliver_neutral", "Oliver, neutral", "en-GB", "male"),
+        Voice("gb_oliver_cheerful", "Oliver, cheerful", "en-GB", "male"),
+        Voice("gb_jane_neutral", "Jane, neutral", "en-GB", "female"),
+    ),
+    openai={
+        "alloy": "voice_484", "ash": "voice_485", "ballad": "gb_oliver_neutral", "cedar": "en_paul_confident",
+        "coral": "voice_447", "echo": "en_paul_neutral", "fable": "gb_oliver_cheerful", "marin": "voice_478",
+        "nova": "gb_jane_neutral", "onyx": "en_paul_confident", "sage": "gb_jane_neutral", "shimmer": "voice_478",
+        "verse": "en_paul_cheerful",
+    },
+)  # fmt: skip
+#: Which models heed a speed or instructions, OpenRouter does not say: both are passed on.
+OPENROUTER_SPEECH = replace(SPEECH, formats=("mp3", "pcm"), ignores=frozenset())
+OPENROUTER_OPENAI = replace(
+    OPENROUTER_SPEECH, speed=(0.25, 4.0), max_characters=4096, voices=OPENAI_VOICES, shutdown_date="2027-01-06"
+)
+#: Larger files need another request, with the audio as base64 in JSON.
+OPENROUTER_TRANSCRIPTION = replace(TRANSCRIPTION, max_file_mb=25, ignores=OPENAI_ONLY | {"prompt"})
+OPENROUTER = Vendor(
+    name="openrouter",
+    base_url="https://openrouter.ai/api/v1",
+    key_variables=("OPENROUTER_API_KEY",),
+    models={
+        "openai/gpt-4o-mini-tts": OPENROUTER_OPENAI,
+        "openai/gpt-4o-mini-tts-2025-12-15": OPENROUTER_OPENAI,
+        "mistralai/voxtral-mini-tts-3-0": replace(
+            OPENROUTER_SPEECH, speed=(1, 1), voices=VOXTRAL, ignores=frozenset({"instructions"})
+        ),
+        "openai/whisper-large-v3": OPENROUTER_TRANSCRIPTION,
+    },
+    adapter=_bound(Quirks(path="/api/v1", asks=VERBOSE_FOR_TIMES, codes=True, keywords="keyterms", streams=False)),
+    others=_others(OPENROUTER_SPEECH, OPENROUTER_TRANSCRIPTION),
+)
+
+# -- Mistral -----------------------------------------------------------------------------------------------------------
+
+_SEGMENTS = ("segment",)
+MISTRAL_TRANSCRIPTION = replace(
+    TRANSCRIPTION, response_formats=WITH_SPEAKERS, streams=True, ignores=OPENAI_ONLY | {"prompt"}
+)
+#: There is no ``response_format``. Voxtral 3 refuses times of words; the models before it answer them as segments.
+MISTRAL_QUIRKS = Quirks(
+    asks=dict.fromkeys(WITH_SPEAKERS),
+    times={"srt": _SEGMENTS, "vtt": _SEGMENTS, "verbose_json": _SEGMENTS, "diarized_json": _SEGMENTS},
+    words=False,
+    brackets="",
+    codes=True,
+    keywords="context_bias",
+    single_words=True,
+    speakers=(("diarize", "true"),),
+    transcript_events=MistralEvents,
+)
+MISTRAL_BEFORE_3 = replace(MISTRAL_QUIRKS, language_excludes_times=True)
+MISTRAL = Vendor(
+    name="mistral",
+    base_url="https://api.mistral.ai/v1",
+    key_variables=("MISTRAL_API_KEY",),
+    models={
+        "voxtral-mini-transcribe-3-0": MISTRAL_TRANSCRIPTION,
+        "voxtral-small-transcribe-3-0": MISTRAL_TRANSCRIPTION,
+        "voxtral-mini-2602": MISTRAL_TRANSCRIPTION,
+        "voxtral-mini-latest": MISTRAL_TRANSCRIPTION,
+    },
+    adapter=_bound(MISTRAL_QUIRKS, {"voxtral-mini-2602": MISTRAL_BEFORE_3, "voxtral-mini-latest": MISTRAL_BEFORE_3}),
+    others=_others(MISTRAL_TRANSCRIPTION),
+)
+
+# -- servers of one's own ----------------------------------------------------------------------------------------------
+
+OWN_SPEECH = replace(SPEECH, ignores=frozenset(), extras=None)
+OWN_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS, streams=True, ignores=OPENAI_ONLY, extras=None)
+
+
+def _own(name: str, quirks: Quirks, *known: Capabilities, models: Mapping[str, Capabilities] | None = None) -> Vendor:
+    """At ``api_base``, with a key where the deployment has one."""
+    return Vendor(
+        name=name,
+        base_url=None,
+        key_variables=(),
+        models=models or {},
+        adapter=_bound(quirks),
+        others=_others(*known),
+    )
+
+
+HOSTED_VLLM = _own(
+    "hosted_vllm",
+    Quirks(
+        asks={name: asked for name, asked in VERBOSE_FOR_TIMES.items() if name != "diarized_json"},
+        codes=True,
+        keywords="hotwords",
+        joined=", ",
+        transcript_events=TextChunks,
+    ),
+    OWN_SPEECH,
+    OWN_TRANSCRIPTION,
+)
+
+SPEACHES_SPEECH = replace(OWN_SPEECH, speed=(0.25, 4.0), formats=SIX, sse=True, ignores=frozenset({"instructions"}))
+SPEACHES = replace(
+    _own(
+        "speaches",
+        Quirks(codes=True, keywords="hotwords", joined=", "),
+        SPEACHES_SPEECH,
+        OWN_TRANSCRIPTION,
+    ),
+    find=lambda model: replace(SPEACHES_SPEECH, voices=kokoro.VOICES) if "kokoro" in model.lower() else None,
+)
+
+KOKORO_SPEECH = replace(
+    OWN_SPEECH, speed=(0.25, 4.0), formats=SIX, voices=kokoro.VOICES, ignores=frozenset({"instructions"})
+)
+#: Kokoro-FastAPI; its own map of OpenAI's voices lacks four of them.
+KOKORO = replace(_own("kokoro", Quirks(voices="/audio/voices")), find=lambda model: KOKORO_SPEECH)
+
+LOCALAI = _own(
+    "localai",
+    Quirks(codes=True, translates=("translate", "true")),
+    replace(OWN_SPEECH, speed=(0.25, 4.0)),
+    replace(OWN_TRANSCRIPTION, ignores=OPENAI_ONLY | {"keywords"}),
+)
+
+#: Any other; nothing is known of it.
+OPENAI_COMPATIBLE = _own("openai_compatible", OPENAI_WAYS)
+
+ROWS = (
+    GROQ, FIREWORKS, TOGETHER, DEEPINFRA, OPENROUTER, MISTRAL, HOSTED_VLLM, SPEACHES, KOKORO, LOCALAI,
+    OPENAI_COMPATIBLE,
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Which deployments' models their vendor ends, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
+
+from proxy.config import Config, Deployment
+from proxy.providers.registry import VENDORS
+
+#: Days before the end at which a start says so.
+SOON = 60
+
+
+class Shutdown(NamedTuple):
+    deployment: Deployment
+    on: date
+    #: Until then; negative where it is over.
+    days: int
+
+    def __str__(self) -> str:
+        deployment = self.deployment
+        return f"'{deployment.group}' ({deployment.vendor}/{deployment.model}) {self._when()}"
+
+    def _when(self) -> str:
+        count = f"{abs(self.days)} day{'' if abs(self.days) == 1 else 's'}"
+        if self.days < 0:
+            return f"ended {count} ago, on {self.on}"
+        return f"ends today, {self.on}" if self.days == 0 else f"ends in {count}, on {self.on}"
+
+
+def shutdowns(config: Config, today: date) -> list[Shutdown]:
+    """Of the deployments whose model has an end, the nearest first."""
+    found = []
+    for deployment in config.deployments:
+        declared = VENDORS[deployment.vendor].capabilities(deployment)
+        if declared is not None and declared.shutdown_date is not None:
+            on = date.fromisoformat(declared.shutdown_date)
+            found.append(Shutdown(deployment, on, (on - today).days))
+    return sorted(found, key=lambda shutdown: shutdown.days)
+
+
+def warning(found: Sequence[Shutdown]) -> str | None:
+    """One line on those that end soon, or have ended; None where there are none."""
+    near = [str(shutdown) for shutdown in found if shutdown.days <= SOON]
+    return f"models that their vendor ends: {'; '.join(near)} (see docs/openai-audio-shutdown.md)" if near else None

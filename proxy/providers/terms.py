@@ -1,0 +1,44 @@
+"""OpenAI's ``keywords`` and ``prompt`` as the key terms that other vendors take: words and short phrases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from proxy.records import TranscriptionRequest
+
+#: Of one term.
+MOST_WORDS = 6
+_GAPS = re.compile(r"[,;:\n\r]+|[.?!](?:\s+|$)")
+_MARKS = " \t.?!\"'()[]"
+
+
+class Terms(NamedTuple):
+    terms: list[str]
+    #: What was left out, one sentence each.
+    warnings: list[str]
+
+
+def key_terms(request: TranscriptionRequest, *, most: int, further: Sequence[str] = ()) -> Terms:
+    """The caller's terms, the ``further`` ones and those of the prompt, at most ``most``."""
+    terms = of_request((*request.keywords, *further), request.prompt)
+    warnings = []
+    if request.prompt and not of_prompt(request.prompt):
+        warnings.append(f"prompt has no effect on '{request.model}' unless it is a list of terms")
+    if len(terms) > most:
+        warnings.append(f"only the first {most} of {len(terms)} key terms were used")
+    return Terms(terms[:most], warnings)
+
+
+def of_request(keywords: Sequence[str], prompt: str | None, *, most: int | None = None) -> list[str]:
+    """The keywords as they are, then the terms of the prompt."""
+    terms = [term for term in dict.fromkeys((*keywords, *of_prompt(prompt or ""))) if term.strip()]
+    return terms[:most]
+
+
+def of_prompt(prompt: str) -> list[str]:
+    """The terms of a prompt that is a list of them. None of prose, whose words are no terms."""
+    pieces = [piece.strip(_MARKS) for piece in _GAPS.split(prompt)]
+    terms = [piece for piece in pieces if piece]
+    return terms if all(len(term.split()) <= MOST_WORDS for term in terms) else []

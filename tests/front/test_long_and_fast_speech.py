@@ -1,0 +1,213 @@
+"""What the proxy does for a vendor that takes short texts only, or few speeds: it asks in pieces, and stretches."""
+
+from __future__ import annotations
+
+import array
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import av
+import httpx
+import pytest
+
+from tests.conftest import MASTER_KEY, Server, group, launch
+from tests.fakes import answers
+from tests.fakes.answers import Answer
+from tests.fakes.samples import wav
+from tests.fakes.upstream import Recorded, Upstream
+from tests.front.shape import error_of
+
+#: It speaks 200 characters at a time, at half to five times the speed, and in wav only.
+MODEL = "canopylabs/orpheus-v1-english"
+SENTENCES = [f"This is sentence number {number} of a text that is far too long for one request." for number in range(9)]
+LONG = " ".join(SENTENCES)
+FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
+
+
+@pytest.fixture(scope="module")
+def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    config = {
+        "model_list": [
+            group("orpheus", f"groq/{MODEL}", fake.url),
+            group("single", "openai/tts-1", None, timeout=1),
+        ],
+        "general_settings": {"master_key": MASTER_KEY, "drain_delay": 0},
+        "router_settings": {"num_retries": 0},
+    }
+    running = launch(config, tmp_path_factory.mktemp("long"))
+    yield running
+    assert running.stop() == 0, running.log()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=20) as client:
+        yield client
+
+
+def loud(number: int, seconds: float = 0.5) -> Answer:
+    """A wav of one value, by which the test knows where it comes from."""
+    samples = array.array("h", [1000 * (number + 1)] * int(24_000 * seconds)).tobytes()
+    return Answer("audio/wav", answers.cut(wav(samples, streamed=True), 4096))
+
+
+def spoken(request: Recorded) -> Answer:
+    return loud(next(number for number, text in enumerate(SENTENCES) if text[:26] in request.json["input"]))
+
+
+def ask(**fields: Any) -> dict[str, Any]:
+    return {"model": "orpheus", "input": LONG, "voice": "alloy", "response_format": "pcm"} | fields
+
+
+def seconds(audio: bytes, name: str) -> float:
+    if name == "pcm":
+        return len(audio) / 48_000
+    with av.open(io.BytesIO(audio), "r", format={"opus": "ogg"}.get(name, name)) as container:
+        return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+
+
+# -- in pieces ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_long_text_is_spoken_in_pieces_in_order(upstream: Upstream, client: httpx.Client) -> None:
+    upstream.behave(MODEL, answer=spoken)
+    reply = client.post("/v1/audio/speech", json=ask())
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"] == "audio/pcm"
+    texts = [request.json["input"] for request in upstream.requests]
+    assert " ".join(texts) == LONG
+    assert all(len(text) <= 200 and text.endswith(".") for text in texts)
+    values = array.array("h", reply.content)
+    assert len(values) == 12_000 * len(texts)
+    assert sorted(values) == values.tolist(), "the pieces came in another order"
+    assert len({request.json["voice"] for request in upstream.requests}) == 1
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+def test_the_pieces_are_one_stream_of_the_format(upstream: Upstream, client: httpx.Client, wanted: str) -> None:
+    upstream.behave(MODEL, answer=spoken)
+    reply = client.post("/v1/audio/speech", json=ask(response_format=wanted))
+    assert reply.status_code == 200, reply.text
+    assert seconds(reply.content, wanted) == pytest.approx(0.5 * len(upstream.requests), rel=0.05, abs=0.13)
+
+
+def test_events_are_made_of_the_pieces(upstream: Upstream, client: httpx.Client) -> None:
+    upstream.behave(MODEL, answer=spoken)
+    reply = client.post("/v1/audio/speech", json=ask(stream_format="sse"))
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert reply.text.count("speech.audio.done") == 1
+    assert reply.text.endswith("data: [DONE]\n\n")
+
+
+def test_the_first_sound_leaves_before_the_next_piece_is_spoken(upstream: Upstream, client: httpx.Client) -> None:
+    gate = upstream.gate()
+    gate.release(2)
+    upstream.behave(MODEL, answer=spoken, gate=gate)
+    with client.stream("POST", "/v1/audio/speech", json=ask()) as reply:
+        sound = reply.iter_raw(1000)
+        assert next(sound)
+        upstream.wait_requests(2)
+        assert len(upstream.requests) == 2, "no more than one piece is asked for ahead"
+        gate.open()
+        assert sum(map(len, sound)) > 100_000
+
+
+def test_a_caller_who_leaves_ends_both_requests(upstream: Upstream, client: httpx.Client) -> None:
+    gate = upstream.gate()
+    gate.release(2)
+    upstream.behave(MODEL, answer=spoken, gate=gate)
+    with client.stream("POST", "/v1/audio/speech", json=ask()) as reply:
+        next(reply.iter_raw(1000))
+        upstream.wait_requests(2)
+    for request in list(upstream.requests):
+        request.wait_closed()
+
+
+def failing_from(number: int, times: int, status: int = 500) -> Callable[[Recorded], Answer]:
+    """The piece with sentence ``number`` in it fails so often."""
+    left = [times]
+
+    def answer(request: Recorded) -> Answer:
+        if SENTENCES[number][:26] in request.json["input"] and left[0]:
+            left[0] -= 1
+            return answers.ERRORS[status]
+        return spoken(request)
+
+    return answer
+
+
+def test_a_later_piece_is_asked_for_once_more(upstream: Upstream, client: httpx.Client) -> None:
+    upstream.behave(MODEL, answer=failing_from(4, 1))
+    reply = client.post("/v1/audio/speech", json=ask())
+    texts = [request.json["input"] for request in upstream.requests]
+    assert len(array.array("h", reply.content)) == 12_000 * (len(texts) - 1)
+
+
+@pytest.mark.parametrize("wanted", ["pcm", "mp3", "wav"])
+@pytest.mark.parametrize(("times", "status"), [(2, 500), (1, 400)])
+def test_an_answer_that_lacks_a_piece_never_looks_complete(
+    upstream: Upstream, client: httpx.Client, wanted: str, times: int, status: int
+) -> None:
+    upstream.behave(MODEL, answer=failing_from(4, times, status))
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.post("/v1/audio/speech", json=ask(response_format=wanted))
+
+
+def test_a_piece_that_dies_in_its_midst_cuts_the_answer(upstream: Upstream, client: httpx.Client) -> None:
+    upstream.behave(MODEL, answer=spoken, stop_after=3)
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.post("/v1/audio/speech", json=ask())
+
+
+def test_a_first_piece_that_fails_is_an_error(upstream: Upstream, client: httpx.Client) -> None:
+    upstream.behave(MODEL, answer=failing_from(0, 9))
+    error_of(client.post("/v1/audio/speech", json=ask()), 500)
+
+
+def test_even_pieces_have_a_limit(upstream: Upstream, client: httpx.Client) -> None:
+    error = error_of(client.post("/v1/audio/speech", json=ask(input="x" * 100_001)), 400, "string_above_max_length")
+    assert "100000" in error["message"]
+    assert not upstream.requests
+
+
+def test_a_vendor_that_must_not_be_split_refuses(upstream: Upstream, client: httpx.Client) -> None:
+    body = ask(model="single", input="x" * 4097)
+    assert "4096" in error_of(client.post("/v1/audio/speech", json=body), 400, "string_above_max_length")["message"]
+
+
+# -- stretched ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", FORMATS)
+@pytest.mark.parametrize(("speed", "asked"), [(0.25, 0.5), (0.4, 0.5)])
+def test_a_speed_that_the_vendor_lacks(
+    upstream: Upstream, client: httpx.Client, wanted: str, speed: float, asked: float
+) -> None:
+    """It is asked for its nearest one, and the rest is done here."""
+    upstream.behave(MODEL, answer=loud(0, 2))
+    reply = client.post("/v1/audio/speech", json=ask(input="Hi.", speed=speed, response_format=wanted))
+    assert reply.status_code == 200, reply.text
+    assert upstream.last.json["speed"] == asked
+    assert upstream.last.json["response_format"] == "wav"
+    assert seconds(reply.content, wanted) == pytest.approx(2 * asked / speed, rel=0.03, abs=0.13)
+
+
+def test_a_speed_that_the_vendor_has_is_left_to_it(upstream: Upstream, client: httpx.Client) -> None:
+    upstream.behave(MODEL, answer=loud(0, 2))
+    reply = client.post("/v1/audio/speech", json=ask(input="Hi.", speed=1.5))
+    assert upstream.last.json["speed"] == 1.5
+    assert seconds(reply.content, "pcm") == 2
+
+
+@pytest.mark.parametrize("speed", [0.24, 4.01])
+def test_a_speed_that_openai_lacks_is_refused(upstream: Upstream, client: httpx.Client, speed: float) -> None:
+    error = error_of(client.post("/v1/audio/speech", json=ask(input="Hi.", speed=speed)), 400, "unsupported_value")
+    assert "0.25 to 4" in error["message"]
+    assert error["param"] == "speed"
+
+
+def test_pieces_are_stretched_too(upstream: Upstream, client: httpx.Client) -> None:
+    upstream.behave(MODEL, answer=spoken)
+    reply = client.post("/v1/audio/speech", json=ask(speed=0.25))
+    assert seconds(reply.content, "pcm") == pytest.approx(1.0 * len(upstream.requests), rel=0.03)

@@ -1,0 +1,1 @@
+"""The cases of the contract suite, one module a vendor: each has ``CASES``."""
