@@ -1,4 +1,4 @@
-"""The command line: ``audio-proxy [serve|check|demo|init]``."""
+"""The command line: ``audio-proxy [serve|check|demo|init|keys|prices|usage]``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from proxy.config import Config, describe, load
 from proxy.errors import ConfigError
-from proxy.providers import registry
+from proxy.providers import chat, registry, shutdowns
 from proxy.routing import checks
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
+USAGE_FILTERS = ("key", "user", "team", "end_user", "tag", "model", "vendor", "deployment")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,10 +63,64 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--force", action="store_true", help="overwrite it")
     init.set_defaults(command=_init)
 
+    prices = commands.add_parser("prices", help="print what models cost, by the table that bills are made from")
+    prices.add_argument("model", nargs="?", metavar="MODEL", help="such as openai/tts-1; with its source")
+    prices.set_defaults(command=_prices)
+
+    _add_keys(commands.add_parser("keys", help="make, list, revoke or import virtual keys, in the database"))
+    _add_usage(commands.add_parser("usage", help="print who used what, and what it cost"))
+
     check = commands.add_parser("check", help="say what is wrong with a configuration, or what it serves")
     _add_config(check)
     check.set_defaults(command=_check)
     return parser
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    create = actions.add_parser("create", help="make a key and print it, for the only time")
+    create.add_argument("--alias", help="a name for it")
+    create.add_argument("--models", type=_list, help="what it may use, such as tts,whisper (default: everything)")
+    create.add_argument("--duration", help="such as 30m, 24h or 30d (default: for ever)")
+    create.add_argument("--user", help="id of the user that it belongs to")
+    create.add_argument("--team", help="id of the team")
+    create.add_argument("--tags", type=_list, help="tags of all its calls, such as batch,eu")
+    create.add_argument("--metadata", help="a JSON object, kept with it")
+    create.set_defaults(command=_keys_create)
+
+    show = actions.add_parser("list", help="list all keys")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    show.set_defaults(command=_keys_list)
+
+    revoke = actions.add_parser("revoke", help="end keys; running servers hear of it within two seconds")
+    revoke.add_argument("key", nargs="+", metavar="KEY", help="its alias, its id, or the key")
+    revoke.set_defaults(command=_keys_revoke)
+
+    take_over = actions.add_parser("import", help="take over LiteLLM's keys; clients keep theirs")
+    take_over.add_argument("file", metavar="FILE", help="export of LiteLLM_VerificationToken: CSV or JSON")
+    take_over.add_argument(
+        "--without-limits", action="store_true", help="also keys with limits that have no effect here"
+    )
+    take_over.add_argument("--dry-run", action="store_true", help="say what would be done")
+    take_over.set_defaults(command=_keys_import)
+    for action in (create, show, revoke, take_over):
+        _add_config(action)
+
+
+def _add_usage(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("--start", help="a date or a timestamp (UTC), such as 2026-11-01")
+    parser.add_argument("--end", help="a date, which is included, or a timestamp, which is not")
+    parser.add_argument("--group-by", help="of day,key,user,team,end_user,tag,model,vendor,deployment")
+    for name in USAGE_FILTERS:
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"only the calls of this {name.replace('_', ' ')}")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
+    parser.set_defaults(command=_usage)
+
+
+def _list(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +154,7 @@ def _load(options: argparse.Namespace) -> Config:
         hint = "" if options.config else f" Name one with --config, or in ${CONFIG_VARIABLE}."
         raise ConfigError([f"{path}: no such file.{hint}"])
     config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=os.environ)
-    problems = [*registry.problems(config), *checks.problems(config)]
+    problems = [*registry.problems(config), *chat.problems(config), *checks.problems(config)]
     if problems:
         raise ConfigError(problems)
     return config
@@ -116,6 +172,8 @@ def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
         refuse("--ssl-keyfile needs --ssl-certfile")
     file = serving.ConfigFile(partial(_load, options))
     _warn(file.config)
+    if ending := shutdowns.warning(shutdowns.shutdowns(file.config, _today())):
+        print(f"warning: {ending}", file=sys.stderr)
     try:
         return serving.serve(
             file,
@@ -134,6 +192,10 @@ def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
         return 1
 
 
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
 def _demo(options: argparse.Namespace) -> int:
     from proxy.commands import demo
 
@@ -144,6 +206,58 @@ def _init(options: argparse.Namespace) -> int:
     from proxy.commands import init
 
     return init.run(options.config, force=options.force)
+
+
+def _prices(options: argparse.Namespace) -> int:
+    from proxy.commands import prices
+
+    return prices.run(options.model)
+
+
+def _keys_create(options: argparse.Namespace) -> int:
+    from proxy.commands import keys
+
+    fields = {
+        "key_alias": options.alias,
+        "models": options.models,
+        "duration": options.duration,
+        "user_id": options.user,
+        "team_id": options.team,
+        "tags": options.tags,
+    }
+    return keys.create(_load(options), fields, options.metadata)
+
+
+def _keys_list(options: argparse.Namespace) -> int:
+    from proxy.commands import keys
+
+    return keys.show(_load(options), as_json=options.json)
+
+
+def _keys_revoke(options: argparse.Namespace) -> int:
+    from proxy.commands import keys
+
+    return keys.revoke(_load(options), options.key)
+
+
+def _keys_import(options: argparse.Namespace) -> int:
+    from proxy.commands import keys
+
+    return keys.take_over(_load(options), options.file, without_limits=options.without_limits, dry_run=options.dry_run)
+
+
+def _usage(options: argparse.Namespace) -> int:
+    from proxy.commands import usage
+
+    equal = {name: value for name in USAGE_FILTERS if (value := getattr(options, name))}
+    return usage.run(
+        _load(options),
+        start=options.start,
+        end=options.end,
+        group_by=options.group_by,
+        equal=equal,
+        format=options.format,
+    )
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -164,4 +278,6 @@ def _check(options: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for shutdown in shutdowns.shutdowns(config, _today()):
+        print(f"{shutdown.deployment.where}: {shutdown}")
     return 0

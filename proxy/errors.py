@@ -95,6 +95,13 @@ class InvalidAudio(BadRequest):
         super().__init__(message, param="file", detail=detail)
 
 
+class GuardrailViolation(BadRequest):
+    """A guardrail refuses the words of this call. The message names the guardrail, never what it found."""
+
+    code = "guardrail_violation"
+    kind = "guardrail_violation"
+
+
 class Unauthorized(BadRequest):
     """No key, or a wrong one."""
 
@@ -206,6 +213,14 @@ class Overloaded(ProxyError):
 class Saturated(Overloaded):
     """As Overloaded, of something that every deployment needs: connections, open files."""
 
+    retryable = False
+
+
+class GuardrailUnavailable(Overloaded):
+    """A guardrail could not decide, and is told to block then; no other deployment can change that."""
+
+    code = "guardrail_unavailable"
+    kind = "guardrail_unavailable"
     retryable = False
 
 

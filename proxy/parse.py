@@ -26,15 +26,25 @@ OWN_FIELDS = frozenset({
 })  # fmt: skip
 MOST_RETRIES = 10
 LONGEST_MODEL = 256
+LONGEST_END_USER = 256
+MOST_TAGS = 20
+LONGEST_TAG = 128
 OWN_PREFIXES = ("litellm_", "proxy_")
 
-_SPEECH_FIELDS = frozenset({"model", "input", "voice", "instructions", "response_format", "speed", "stream_format"})
+#: Where a client names the end user besides the field ``user``; the first one counts.
+_END_USER_HEADERS = (
+    b"x-proxy-end-user-id", b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id",
+)  # fmt: skip
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SPEECH_FIELDS = frozenset(
+    {"model", "input", "voice", "instructions", "response_format", "speed", "stream_format", "user"}
+)
 _ARRAYS = (
     "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names", "known_speaker_references",
 )  # fmt: skip
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:\[[\w.-]*\])*")
 _FORM_FIELDS = frozenset(
-    {"file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy"}
+    {"file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", "user"}
 )
 _KNOWN_FIELDS = _SPEECH_FIELDS | _FORM_FIELDS | frozenset(_ARRAYS)
 _ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\[\d*\])?")
@@ -57,6 +67,7 @@ def speech_request(body: bytes) -> SpeechRequest:
         response_format=_text(document, "response_format") or "mp3",
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
+        user=_text(document, "user"),
         extra={name: value for name, value in document.items() if _passes(name)},
     )
 
@@ -85,6 +96,7 @@ def transcription_request(
         prompt=single.get("prompt") or None,
         response_format=single.get("response_format") or "json",
         temperature=_number("temperature", single.get("temperature") or None),
+        user=single.get("user"),
         stream=_boolean("stream", single.get("stream", "")),
         chunking_strategy=strategy or single.get("chunking_strategy") or None,
         languages=tuple(arrays["languages"]),
@@ -114,6 +126,53 @@ def wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         num_retries=None if count is None else int(count),
         no_fallback=_boolean("x-proxy-no-fallback", headers.get(b"x-proxy-no-fallback", b"").decode("latin-1")),
     )
+
+
+def end_user(request: SpeechRequest | TranscriptionRequest, headers: Mapping[bytes, bytes]) -> str | None:
+    """Whom the caller serves: the field ``user``, else a header, else the field ``safety_identifier``."""
+    if found := _end_user("user", request.user):
+        return found
+    for name in _END_USER_HEADERS:
+        if name in headers and (found := _end_user(name.decode(), _decoded(headers[name]))):
+            return found
+    identifier = dict(request.extra).get("safety_identifier")
+    return _end_user("safety_identifier", identifier) if isinstance(identifier, str) else None
+
+
+def _end_user(name: str, value: str | None) -> str | None:
+    """Without control characters and without white space around it."""
+    text = _plain(value or "")
+    if len(text) > LONGEST_END_USER:
+        raise BadRequest(f"'{name}' must have at most {LONGEST_END_USER} characters.", param=name, code="invalid_value")
+    return text or None
+
+
+def tags(headers: Mapping[bytes, bytes], own: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The key's ``own`` tags and those of ``x-proxy-tags`` (or ``x-litellm-tags``), which are separated by commas."""
+    stated = headers.get(b"x-proxy-tags", headers.get(b"x-litellm-tags"))
+    if stated is None:
+        return own
+    names = [text for part in _decoded(stated).split(",") if (text := _plain(part))]
+    if len(names) > MOST_TAGS or any(len(name) > LONGEST_TAG for name in names):
+        raise BadRequest(
+            f"x-proxy-tags must hold at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters.",
+            param="x-proxy-tags",
+            code="invalid_value",
+        )
+    return tuple(dict.fromkeys((*own, *names)))
+
+
+def _plain(text: str) -> str:
+    """Without what a database, a log or a terminal might stumble over."""
+    return _CONTROL.sub("", text).encode("utf-8", "replace").decode().strip()
+
+
+def _decoded(header: bytes) -> str:
+    """UTF-8, as most clients send it, else Latin-1."""
+    try:
+        return header.decode()
+    except UnicodeDecodeError:
+        return header.decode("latin-1")
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:

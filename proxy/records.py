@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -15,6 +15,15 @@ class Mode(StrEnum):
     SPEECH = "audio_speech"
     TRANSCRIPTION = "audio_transcription"
     TRANSLATION = "audio_translation"
+
+
+class Stage(StrEnum):
+    """When a guardrail looks at the words of a call; the names are those of LiteLLM's ``mode``."""
+
+    PRE_CALL = "pre_call"
+    DURING_CALL = "during_call"
+    POST_CALL = "post_call"
+    LOGGING_ONLY = "logging_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +40,12 @@ class SpeechRequest:
     speed: float | None = None
     #: ``audio`` or ``sse``; None where the caller left it out, which means audio.
     stream_format: str | None = None
+    #: The end user, for our records only; never sent upstream.
+    user: str | None = None
     #: Fields that OpenAI's API does not have, for self-hosted servers that do.
     extra: Mapping[str, Any] = field(default_factory=dict)
+    #: Names of guardrails that the caller wants besides those that are always on.
+    guardrails: tuple[str, ...] = ()
 
 
 class Upload(Protocol):
@@ -74,8 +87,12 @@ class TranscriptionRequest:
     known_speaker_references: tuple[str, ...] = ()
     #: How long the audio is, where somebody had to know.
     seconds: float | None = None
+    #: The end user, for our records only; never sent upstream.
+    user: str | None = None
     #: Form fields that OpenAI's API does not have, in the caller's order.
     extra: tuple[tuple[str, str], ...] = ()
+    #: Names of guardrails that the caller wants besides those that are always on.
+    guardrails: tuple[str, ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -84,16 +101,46 @@ class TranscriptionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a request says of its own routing, in headers."""
+    """What a request says of its own routing and guardrails, in headers."""
 
     #: Seconds for the whole call.
     timeout: float | None = None
     #: Further attempts within a group.
     num_retries: int | None = None
     no_fallback: bool = False
+    #: Names of guardrails, besides those that are always on.
+    guardrails: tuple[str, ...] = ()
 
 
 NO_WISHES = Wishes()
+
+
+#: ``Caller.key_id`` of the master key.
+MASTER_KEY_ID = "master"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the master key, a virtual key, or, where everybody may call, nobody in particular."""
+
+    #: SHA-256 of a virtual key in hexadecimal; None where everybody may call.
+    key_id: str | None = None
+    alias: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    #: Names of model groups, or aliases of theirs; empty: all.
+    models: frozenset[str] = frozenset()
+    tags: tuple[str, ...] = ()
+    #: Names of guardrails that look at all of its calls.
+    guardrails: tuple[str, ...] = ()
+
+    @property
+    def is_master(self) -> bool:
+        return self.key_id == MASTER_KEY_ID
+
+
+EVERYBODY = Caller()
+MASTER = Caller(key_id=MASTER_KEY_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +182,27 @@ class Attempt:
     #: What the caller asked for and did not get, one sentence each.
     warnings: list[str] = field(default_factory=list)
 
+    def note(self, warnings: Iterable[str]) -> None:
+        """Further warnings; what is noted already is not said twice."""
+        self.warnings.extend(warning for warning in warnings if warning not in self.warnings)
+
     @property
     def seconds(self) -> float | None:
         """To the first byte; None where none came."""
         return None if self.first_byte is None else self.first_byte - self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a guardrail said at one stage of a call. Never what it found, only of what kind that was."""
+
+    guardrail: str
+    stage: Stage
+    #: ``allowed``, ``logged`` (found, and only noted), ``redacted``, ``failed`` (it could not decide) or ``blocked``.
+    verdict: str
+    milliseconds: float
+    #: Such as ``CREDIT_CARD``.
+    found: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -151,6 +215,10 @@ class Call:
     request_id: str
     endpoint: str
     started: float
+    caller: Caller = EVERYBODY
+    #: Whom the caller serves, as far as the request says.
+    end_user: str | None = None
+    tags: tuple[str, ...] = ()
     #: The group that served it, and the same again where that is not the one that was asked for.
     group: str = ""
     fallback: str = ""
@@ -166,6 +234,9 @@ class Call:
     won: Attempt | None = None
     #: A second deployment was asked before the first had answered or failed.
     hedged: bool = False
+    #: What the guardrails said, and the names of those that were due and found nothing to look at.
+    guardrails: tuple[Ruling, ...] = ()
+    guardrails_skipped: tuple[str, ...] = ()
     #: When the whole request was here, and when the first byte of the answer was sent.
     received: float | None = None
     sent: float | None = None

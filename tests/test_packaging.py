@@ -360,7 +360,8 @@ def test_configurations_in_the_documents_load(block: str, tmp_path: Path) -> Non
     document.setdefault("model_list", [{"model_name": "tts", "litellm_params": {"model": "openai/tts-1"}}])
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(document))
-    environ = dict.fromkeys(["OPENAI_API_KEY", "PROXY_MASTER_KEY", *re.findall(r"os\.environ/(\w+)", block)], "k" * 8)
+    keys = [name for vendor in registry.VENDORS.values() for name in vendor.key_variables]
+    environ = dict.fromkeys([*keys, "PROXY_MASTER_KEY", *re.findall(r"os\.environ/(\w+)", block)], "k" * 8)
     config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=environ)
     assert registry.problems(config) == []
 

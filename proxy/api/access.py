@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from fastapi import Request
 
 from proxy.accounting.keys import Keys
+from proxy.errors import Forbidden, Overloaded, Unauthorized
+from proxy.records import EVERYBODY, Caller
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
-async def caller(request: Request) -> None:
+async def caller(request: Request) -> Caller:
     """Any valid key."""
-    _keys(request).admit(_authorization(request))
+    return await keys_of(request).caller(_authorization(request))
+
+
+async def visitor(request: Request) -> Caller:
+    """Anybody; somebody with a key is told from the others."""
+    try:
+        return await caller(request)
+    except (Unauthorized, Forbidden, Overloaded):
+        return EVERYBODY
+
+
+async def master(request: Request) -> None:
+    """The master key, where there is one."""
+    if not (found := await caller(request)).is_master and found.key_id is not None:
+        raise Forbidden("Only the master key may do this.")
 
 
 async def operator(request: Request) -> None:
     """The master key, or the metrics token; browsers may send it as a Basic password."""
-    _keys(request).admit_operator(_authorization(request))
+    keys_of(request).admit_operator(_authorization(request))
 
 
-def _keys(request: Request) -> Keys:
+async def administrator(request: Request) -> Caller:
+    """The master key, unless it can be guessed: then only from this machine."""
+    found = await caller(request)
+    if keys_of(request).open_to_everybody:
+        raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy keys'.")
+    if not found.is_master:
+        raise Forbidden("Only the master key may do this.")
+    if request.app.state.master_key_weak and not _is_local(request):
+        raise Forbidden(
+            "The master key can be guessed: until it is replaced, this may only be done from the server's own machine.",
+            code="weak_master_key",
+        )
+    return found
+
+
+async def reader(request: Request) -> Caller:
+    """A key that reads records: the master key those of all, a virtual key its own."""
+    found = await caller(request)
+    if found.key_id is None:
+        raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy usage'.")
+    return found
+
+
+def keys_of(request: Request) -> Keys:
     keys: Keys = request.app.state.keys
     return keys
+
+
+def _is_local(request: Request) -> bool:
+    """Neither sent on by a reverse proxy, nor by a browser that was led here under another name."""
+    try:
+        from_here = request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
+    host = request.headers.get("host", "").rpartition(":")
+    name = host[0] if host[1] and not host[2].endswith("]") else host[0] + host[1] + host[2]
+    return from_here and name in _LOCAL_NAMES and not any(header in request.headers for header in _FORWARDED)
 
 
 def _authorization(request: Request) -> bytes | None:

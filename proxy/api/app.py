@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,8 +17,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from proxy.accounting.administration import Administration
+from proxy.accounting.keyring import Keyring
 from proxy.accounting.keys import Keys
-from proxy.api import catalog, failures, health, openapi
+from proxy.accounting.usage import Usage
+from proxy.api import catalog, end_users, failures, health, keys, openapi, usage
 from proxy.api.access import operator
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
 from proxy.api.exchange import Bounds
@@ -25,19 +30,24 @@ from proxy.audio.pool import Pool
 from proxy.calls import Calls, Line
 from proxy.config import Config, GeneralSettings
 from proxy.engines.transport import LocalTransport
+from proxy.errors import ProxyError
 from proxy.gateway import Gateway
-from proxy.providers import registry
+from proxy.providers import chat, registry
 from proxy.routing.fitness import MEGABYTE
 from proxy.routing.fleet import Fleet
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
+from proxy.storage.database import Database
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
+from proxy.upstream.websocket import WebSocketTransport
 
 #: Streams whose format is changed at the same time; each takes a process of some 40 MB while it lasts.
 ENCODERS = 16
+#: How long a start waits for the keys; a database that is slower or away is asked again and again afterwards.
+FIRST_LOOK_SECONDS = 2.0
 EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry", "x-proxy-attempts",
@@ -49,37 +59,67 @@ EXPOSED_HEADERS = (
 class Resources:
     """What a process has once, whatever configuration is in force: pools, counters, the standing of deployments."""
 
-    def __init__(self, general: GeneralSettings) -> None:
+    def __init__(self, config: Config) -> None:
+        general = config.general
         self._transport = HTTPTransport(max_connections=general.max_concurrent_streams)
         self._readers, self._encoders = Pool(), Pool(size=ENCODERS)
-        mounts = {"http": self._transport, "https": self._transport, "local": LocalTransport(self._readers)}
+        self._sockets = WebSocketTransport(self._readers, max_connections=general.max_concurrent_streams)
+        mounts = {
+            "http": self._transport,
+            "https": self._transport,
+            "ws": self._sockets,
+            "wss": self._sockets,
+            "local": LocalTransport(self._readers),
+        }
         self._upstream = Upstream(mounts)
         self.calls = Calls(self._upstream, self._encoders, self._readers)
-        self.telemetry = Telemetry(lambda: self._transport.in_flight)
+        self.telemetry = Telemetry(lambda: self._transport.in_flight + self._sockets.in_flight)
         self.fleet = Fleet(alarm=self.telemetry.rests)
         self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
+        self.database = Database(config.database_url)
+        self.keyring = Keyring(self.database)
+        self._tasks: list[asyncio.Task[None]] = []
         #: The process was told to stop.
         self.draining = False
+
+    async def open(self) -> None:
+        """What runs in the background begins. The first look at the database is waited for, but not for long."""
+        self._tasks.append(asyncio.get_running_loop().create_task(self.keyring.run()))
+        with contextlib.suppress(TimeoutError, ProxyError):
+            await asyncio.wait_for(self.keyring.refresh(), timeout=FIRST_LOOK_SECONDS)
 
     async def aclose(self) -> None:
         await self._upstream.aclose()
         await self._encoders.aclose()
         await self._readers.aclose()
         self.room.close()
+        for task in self._tasks:
+            task.cancel()
+        await self.keyring.aclose()
+        await self.database.aclose()
 
 
 def build(config: Config, resources: Resources) -> App:
     """The application for one configuration; a reload builds another one on the same resources."""
     general, telemetry = config.general, resources.telemetry
     groups = lines(config)
-    gateway = Gateway(groups, Router(config.router, resources.fleet), resources.calls, config.router.model_group_alias)
+    gateway = Gateway(
+        groups,
+        Router(config.router, resources.fleet),
+        resources.calls,
+        config.router.model_group_alias,
+        translators=translators(config),
+        translation_model=general.translation_model,
+    )
     bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
     app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.probes = Probes(groups, resources.calls, resources.fleet)
     app.state.keys = Keys(
         master=general.master_key.get_secret_value() if general.master_key else None,
         metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
+        keyring=resources.keyring,
     )
+    app.state.master_key_weak = general.master_key_weak
     common = (gateway, app.state.keys, telemetry, bounds)
     shown = general.expose_deployment
     speech = SpeechEndpoint(*common, expose_deployment=shown)
@@ -92,6 +132,10 @@ def build(config: Config, resources: Resources) -> App:
             app.add_hot_route(prefix + path, _with_cors(endpoint, general))
     app.include_router(catalog.router(gateway, created=int(time.time()), public=general.public_catalog))
     app.include_router(health.router(gateway, resources.fleet, telemetry, app.state.probes, lambda: resources.draining))
+    administration, records = Administration(resources.database), Usage(resources.database)
+    app.include_router(keys.router(administration, resources.keyring))
+    app.include_router(usage.router(records))
+    app.include_router(end_users.router(administration, records, resources.keyring))
     if general.docs_enabled:
         _serve_docs(app)
     failures.install(app, telemetry)
@@ -147,6 +191,14 @@ def lines(config: Config) -> Mapping[str, Sequence[Line]]:
     return {
         name: [Line(deployment, registry.bind(deployment, config.environment)) for deployment in deployments]
         for name, deployments in config.groups.items()
+    }
+
+
+def translators(config: Config) -> Mapping[str, Sequence[Line]]:
+    """The groups of chat models, which only translate."""
+    return {
+        name: [Line(deployment, chat.bind(deployment, config.environment)) for deployment in deployments]
+        for name, deployments in config.translators.items()
     }
 
 

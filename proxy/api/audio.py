@@ -19,7 +19,7 @@ from proxy.calls import Answer
 from proxy.errors import ClientGone, Overloaded, ProxyError
 from proxy.gateway import Gateway
 from proxy.providers import sse
-from proxy.records import Call
+from proxy.records import Call, SpeechRequest, TranscriptionRequest
 from proxy.routing.fitness import file_too_large
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
@@ -50,7 +50,8 @@ class AudioEndpoint:
         call = Call(exchange.request_id, self.endpoint, perf_counter())
         self._telemetry.begin()
         try:
-            self._keys.admit(exchange.headers.get(b"authorization"))
+            authorization = exchange.headers.get(b"authorization")
+            call.caller = self._keys.known(authorization) or await self._keys.look_up(authorization)
             await self.serve(exchange, call)
         except ProxyError as error:
             await self._fail(exchange, call, error)
@@ -68,6 +69,12 @@ class AudioEndpoint:
 
     async def serve(self, exchange: Exchange, call: Call) -> None:
         raise NotImplementedError
+
+    def _identify(self, exchange: Exchange, call: Call, request: SpeechRequest | TranscriptionRequest) -> None:
+        """Whom the call is for; raises Forbidden for an end user that was blocked."""
+        call.end_user = parse.end_user(request, exchange.headers)
+        call.tags = parse.tags(exchange.headers, call.caller.tags)
+        self._keys.admit_end_user(call.end_user)
 
     async def _fail(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
         """An error document, if the answer has not begun; else an error event is out already, or the cut tells it."""
@@ -142,6 +149,7 @@ class SpeechEndpoint(AudioEndpoint):
         exchange.check_head(b"application/json")
         request = parse.speech_request(await exchange.body(JSON_BYTES))
         call.characters = len(request.input)
+        self._identify(exchange, call, request)
         wishes = parse.wishes(exchange.headers)
         await self._answer(exchange, call, lambda: self._gateway.speech(request, call, wishes))
 
@@ -168,7 +176,7 @@ class TranscriptionEndpoint(AudioEndpoint):
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"multipart/form-data")
         wishes = parse.wishes(exchange.headers)
-        file_limit = partial(self._gateway.file_limit, wishes=wishes)
+        file_limit = partial(self._gateway.file_limit, wishes=wishes, caller=call.caller)
         form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
         try:
             async for chunk in exchange.chunks():
@@ -177,6 +185,7 @@ class TranscriptionEndpoint(AudioEndpoint):
                     raise file_too_large(form.passed_limit, passed=None)
             fields, file = await form.finish()
             request = parse.transcription_request(fields, file, self._task)
+            self._identify(exchange, call, request)
             await self._answer(exchange, call, lambda: self._gateway.transcription(request, call, wishes))
         finally:
             form.close()

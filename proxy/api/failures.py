@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import cast
 
@@ -15,6 +16,8 @@ from starlette.routing import Route
 from proxy.api.exchange import error_headers
 from proxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError, Unauthorized
 from proxy.telemetry import Telemetry
+
+_KEY = re.compile(r"sk-[^/]+")
 
 
 def install(app: FastAPI, telemetry: Telemetry) -> None:
@@ -54,7 +57,7 @@ def install(app: FastAPI, telemetry: Telemetry) -> None:
 def _document(error: ProxyError, request: Request) -> Response:
     request_id = request.scope["request_id"]
     structlog.get_logger().info(
-        "refused", request_id=request_id, path=request.url.path[:200], status=error.status, error=error.kind
+        "refused", request_id=request_id, path=_path(request), status=error.status, error=error.kind
     )
     body = error.json(request_id)
     response = Response(body, status_code=error.status)
@@ -65,4 +68,9 @@ def _document(error: ProxyError, request: Request) -> Response:
 def _unknown_path(request: Request, paths: list[str]) -> str:
     nearest = get_close_matches(request.url.path, paths, n=1, cutoff=0.6)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
-    return f"Unknown request URL: {request.method} {request.url.path[:200]}.{hint}"
+    return f"Unknown request URL: {request.method} {_path(request)}.{hint}"
+
+
+def _path(request: Request) -> str:
+    """Without the key that LiteLLM's paths may hold."""
+    return _KEY.sub("sk-...", request.url.path[:200])

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 
-from proxy.api.access import caller, operator
+from proxy.api.access import master, operator
 from proxy.gateway import Gateway
 from proxy.routing.fleet import Fleet
 from proxy.routing.probes import Outcome, Probes
@@ -51,7 +51,7 @@ def router(
             ]
         }
 
-    @routes.post("/health/probe", dependencies=[Depends(caller)])
+    @routes.post("/health/probe", dependencies=[Depends(master)])
     async def probe() -> dict[str, Any]:
         """Asks every deployment a real, tiny question, which its vendor may bill."""
         outcomes = await probes.run()

@@ -15,7 +15,7 @@ class Site:
     """Calls that run when the configuration changes finish on the one that they began with."""
 
     def __init__(self, config: Config) -> None:
-        self.resources = Resources(config.general)
+        self.resources = Resources(config)
         self._app = build(config, self.resources)
         self._interval = config.general.health_check_interval
         self._checks: asyncio.Task[None] | None = None
@@ -34,6 +34,7 @@ class Site:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        await self.resources.open()
         self._check_health()
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -26,8 +26,9 @@ TRANSCRIPTION = Deployment(
 def run(*, once: bool) -> int:
     """Serve until interrupted, or with ``once`` until the sentence is back; 1 where it did not come back."""
     key = f"sk-{secrets.token_hex(16)}"
+    folder = Path(tempfile.mkdtemp(prefix="audio-proxy-demo-"))
     config = Config(
-        path="demo",
+        path=str(folder / "demo"),
         deployments=(SPEECH, TRANSCRIPTION),
         general=GeneralSettings.model_validate({"master_key": key, "log_level": "warning"}),
     )
@@ -37,7 +38,7 @@ def run(*, once: bool) -> int:
 
     def show(stop: Callable[[], object]) -> None:
         try:
-            outcome.append(_show(url, key))
+            outcome.append(_show(url, key, folder))
         finally:
             if once or not outcome or outcome[0]:
                 stop()
@@ -62,8 +63,7 @@ def _free_port() -> int:
     return PORT
 
 
-def _show(url: str, key: str) -> int:
-    folder = Path(tempfile.mkdtemp(prefix="audio-proxy-demo-"))
+def _show(url: str, key: str, folder: Path) -> int:
     speech_file = folder / "speech.mp3"
     print(f"Serving the local engines on {url}\n\nSpeaking: {SENTENCE}", flush=True)
     with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=120) as client:

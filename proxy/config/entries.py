@@ -15,6 +15,7 @@ from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, settings_of
 from proxy.records import Mode
 
+CHAT = "chat"
 _ENTRY_KEYS = ("model_name", "litellm_params", "params", "model_info")
 _PARAM_FIELDS = Deployment.model_fields.keys() - MODEL_INFO_FIELDS - DERIVED_FIELDS
 _COST = "_cost_per_"
@@ -64,7 +65,11 @@ class Entries:
         self._vendors, self._infer_mode = vendors, infer_mode
         self._alike: Counter[tuple[str, ...]] = Counter()
         self._ids: dict[str, str] = {}
+        #: Entries of ``mode: chat`` by their name, of which `translators` reads those that it is told.
+        self._chats: dict[str, list[Node]] = {}
         self.skipped: list[Skipped] = []
+        #: What the deployments' ``translation_model`` names, and where it is said first.
+        self.wanted: dict[str, Place] = {}
 
     def read(self, model_list: Node | None, router: RouterSettings, file: str) -> tuple[Deployment, ...]:
         if model_list is None:
@@ -74,6 +79,34 @@ class Entries:
             return ()
         found = [self._entry(node, router) for node in model_list.content]
         return tuple(deployment for deployment in found if deployment is not None)
+
+    def translators(self, names: Collection[str], router: RouterSettings) -> tuple[Deployment, ...]:
+        """The entries of ``mode: chat`` of these names: none is read unless it is to translate."""
+        found = []
+        for name in names:
+            nodes = self._chats.pop(name, [])
+            read = {(name, node.place) for node in nodes}
+            self.skipped = [entry for entry in self.skipped if (entry.name, entry.place) not in read]
+            found += [self._translator(node, router) for node in nodes]
+        return tuple(deployment for deployment in found if deployment is not None)
+
+    @property
+    def chats(self) -> Collection[str]:
+        """Names of the entries of ``mode: chat`` that have not been read."""
+        return self._chats.keys()
+
+    def _translator(self, node: Node, router: RouterSettings) -> Deployment | None:
+        top = self._top(node)
+        name, params, info = self._name(node, top), self._params(node, top), self._info(top)
+        self._check_keys(top, is_ours=True)
+        if params is None:
+            return None
+        vendor, model = self._vendor_and_model(node, params, None)
+        if model and not vendor:
+            remedy = "if its server speaks OpenAI's API, write openai/NAME and api_base"
+            self._problems.add(node.place, f"there is no vendor for {quoted(model)}; {remedy}")
+        derived = {"group": name or "?", "vendor": vendor or "?", "model": model or "?", "where": str(node.place)}
+        return self._deployment(node, derived, params, info, router)
 
     def _entry(self, node: Node, router: RouterSettings) -> Deployment | None:
         if not isinstance(node.content, Mapping):
@@ -94,6 +127,8 @@ class Entries:
             return self._deployment(node, derived | {"where": str(node.place)}, params or {}, info, router)
         if is_known:
             self._skip(node, name or "?", model, is_audio=mode is not None)
+        if is_other and name and self._values.text(info["mode"]) == CHAT:
+            self._chats.setdefault(name, []).append(node)
         return None
 
     def _skip(self, node: Node, name: str, model: str, *, is_audio: bool) -> None:
@@ -227,6 +262,8 @@ class Entries:
         deployment = self._values.check(Deployment, found, derived, node.place, members={"costs": costs})
         if deployment is not None:
             self._note_id(deployment, node.place)
+            if deployment.translation_model is not None:
+                self.wanted.setdefault(deployment.translation_model, found["translation_model"].place)
         return deployment
 
     def _note_idle(self, found: Mapping[str, Setting], costs: Mapping[str, Setting], router: RouterSettings) -> None:

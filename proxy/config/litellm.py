@@ -66,7 +66,7 @@ PROVIDERS = _words(
 #: Those of them that are any server that speaks OpenAI's API, at ``api_base``.
 OPENAI_COMPATIBLE = _words(
     """
-    aiohttp_openai custom custom_openai hosted_vllm litellm_proxy llamafile lm_studio openai_like vllm xinference
+    aiohttp_openai custom custom_openai litellm_proxy llamafile lm_studio openai_like vllm xinference
     """
 )
 
@@ -193,7 +193,7 @@ GENERAL_IGNORED = _words(
     custom_key_generate custom_key_policy custom_key_update custom_sso custom_ui_sso_sign_in_handler database_args
     database_connect_timeout database_connection_pool_limit database_connection_pool_timeout
     database_connection_timeout database_disable_prepared_statements database_extra_connection_params
-    database_lock_timeout database_socket_timeout database_statement_timeout database_type database_url
+    database_lock_timeout database_socket_timeout database_statement_timeout database_type
     default_team_disabled disable_adding_master_key_hash_to_db disable_auto_add_proxy_admin_to_teams
     disable_batch_input_file_rate_limiting disable_budget_reservation disable_env_credential_login
     disable_error_logs disable_master_key_return disable_prisma_schema_update disable_reset_budget

@@ -10,8 +10,8 @@ from proxy.config import litellm
 from proxy.config.entries import Entries, Skipped
 from proxy.config.files import read_config
 from proxy.config.ignored import Ignored
-from proxy.config.models import Config, Environment, GeneralSettings, RouterSettings
-from proxy.config.problems import Place, Problems, shown
+from proxy.config.models import Config, Deployment, Environment, GeneralSettings, RouterSettings
+from proxy.config.problems import Place, Problems, quoted, shown, suggestion
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, read_environment, settings_of
 from proxy.records import Mode
@@ -77,6 +77,7 @@ class _Loader:
     def config(self) -> Config | None:
         general, router = self._general(), self._router()
         deployments = self._entries.read(self._sections.get("model_list"), router or RouterSettings(), self._file)
+        translators = self._translators(general, router or RouterSettings())
         self._warn_of_skipped(deployments != ())
         self._warnings.extend(self._ignored.line(self._file))
         if self._problems or general is None or router is None:
@@ -85,6 +86,7 @@ class _Loader:
         return Config(
             path=self._file,
             deployments=deployments,
+            translators=translators,
             general=general,
             router=router,
             warnings=tuple(self._warnings),
@@ -92,6 +94,21 @@ class _Loader:
             places=self._places(),
             environment=self._environment,
         )
+
+    def _translators(self, general: GeneralSettings | None, router: RouterSettings) -> dict[str, Any]:
+        """The chat groups that a ``translation_model`` names; one that does not exist is a problem."""
+        wanted = dict(self._entries.wanted)
+        if general is not None and general.translation_model is not None:
+            wanted.setdefault(general.translation_model, self._sections["general_settings"].of_key("translation_model"))
+        chats = self._entries.chats
+        groups: dict[str, list[Deployment]] = {name: [] for name in wanted if name in chats}
+        for name, place in wanted.items():
+            if name not in chats:
+                what = f"translation_model names {quoted(name)}, which is no model_name of an entry with mode: chat"
+                self._problems.add(place, f"{what}{suggestion(name, chats)}")
+        for deployment in self._entries.translators(tuple(groups), router):
+            groups[deployment.group].append(deployment)
+        return groups
 
     def _known_sections(self) -> dict[str, Node]:
         sections: dict[str, Node] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -80,6 +81,14 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _database(secret: SecretStr) -> SecretStr:
+    """A URL of SQLAlchemy's, which may hold a password."""
+    text = secret.get_secret_value()
+    if not text.isprintable() or not re.match(r"(sqlite(\+aiosqlite)?:///|postgres(ql(\+\w+)?)?://)", text):
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return secret
+
+
 def _headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     seen: set[str] = set()
     for name, value in headers.items():
@@ -137,6 +146,7 @@ _FREEZE = (AfterValidator(_frozen), PlainSerializer(dict))
 
 Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_plain)]
 Key = Annotated[SecretStr, Field(min_length=1), AfterValidator(_key)]
+DatabaseUrl = Annotated[SecretStr, Field(min_length=1), AfterValidator(_database)]
 Url = Annotated[str, AfterValidator(_url)]
 Headers = Annotated[Mapping[str, SecretStr], AfterValidator(_headers), *_FREEZE]
 Identifier = Annotated[str, AfterValidator(_identifier)]
@@ -188,7 +198,8 @@ class Deployment(Frozen):
     vendor: Text = Field(description="The prefix of `model`; openai where there is none.")
     model: Text = Field(description="The vendor's name of the model: `model` without the prefix.")
     mode: Mode | None = Field(
-        default=None, description="What the deployment does; inferred from the model where missing."
+        default=None,
+        description="What the deployment does; inferred from the model where missing. None: it translates.",
     )
     base_model: Text | None = Field(default=None, description="The model whose limits and prices apply.")
     api_key: Key | None = Field(
@@ -257,6 +268,24 @@ class GeneralSettings(Frozen):
     spool_limit_mb: Megabytes = Field(default=4096, description="Disk that all uploads under way may take together.")
     spool_dir: Text | None = Field(
         default=None, description="Where uploads are spooled; else the system's temporary folder."
+    )
+    database_url: DatabaseUrl | None = Field(
+        default=None,
+        description="Keys and calls: sqlite:///… or postgresql://…; else audio-proxy.db beside the configuration.",
+    )
+    ledger_dir: Text | None = Field(
+        default=None,
+        description="Where calls wait for the database; else the folder audio-proxy-ledger beside the configuration.",
+    )
+    ledger_durability: Literal["process", "power"] = Field(
+        default="process", description="What a recorded call survives: the death of the process, or a power cut."
+    )
+    ledger_spool_mb: Megabytes = Field(default=256, description="Disk that a process's waiting calls may take.")
+    on_ledger_full: Literal["deny", "allow"] = Field(
+        default="deny", description="What happens to calls that cannot be recorded."
+    )
+    ledger_retention_days: Count | None = Field(
+        default=None, description="Days that calls are kept in the database; for ever if missing."
     )
     client_stall_timeout: Seconds = Field(
         default=30, description="Seconds after which a client that stopped sending is cut."
@@ -340,6 +369,8 @@ class Config(Frozen):
     path: str
     deployments: tuple[Deployment, ...]
     groups: Annotated[Mapping[str, tuple[Deployment, ...]], *_FREEZE] = Field(default_factory=_nothing, repr=False)
+    #: Groups of `mode: chat` that a `translation_model` names. They translate, and serve no calls.
+    translators: Annotated[Mapping[str, tuple[Deployment, ...]], *_FREEZE] = Field(default_factory=_nothing, repr=False)
     general: GeneralSettings = Field(default_factory=GeneralSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
     #: Lines for the operator: what was skipped, what has no effect here, what is unsafe.
@@ -349,6 +380,19 @@ class Config(Frozen):
     #: Where a key stands, by section and key: `places["router_settings.fallbacks"] == "config.yaml:40"`.
     places: Annotated[Mapping[str, str], *_FREEZE] = Field(default_factory=_nothing, repr=False)
     environment: Environment = Field(default_factory=lambda: Environment({}), repr=False, exclude=True)
+
+    @property
+    def database_url(self) -> str:
+        """Of the settings, else a file of SQLite beside the configuration. May hold a password."""
+        configured = self.general.database_url
+        return configured.get_secret_value() if configured else f"sqlite:///{self._beside('audio-proxy.db')}"
+
+    @property
+    def ledger_dir(self) -> Path:
+        return Path(self.general.ledger_dir or self._beside("audio-proxy-ledger"))
+
+    def _beside(self, name: str) -> Path:
+        return Path(self.path).absolute().with_name(name)
 
     @model_validator(mode="before")
     @classmethod

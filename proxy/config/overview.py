@@ -26,11 +26,12 @@ def describe(config: Config, has_key: Callable[[Deployment], bool]) -> list[Row]
     def row(deployment: Deployment) -> Row:
         return Row(
             group=deployment.group,
-            mode=deployment.mode.value if deployment.mode else "",
+            mode=deployment.mode.value if deployment.mode else "chat",
             deployment=f"{deployment.vendor}/{deployment.model}",
             host=urlsplit(deployment.api_base).netloc if deployment.api_base else "",
             key=has_key(deployment),
             max_file_size_mb=deployment.max_file_size_mb,
         )
 
-    return [row(deployment) for group in config.groups.values() for deployment in group]
+    groups = (*config.groups.values(), *config.translators.values())
+    return [row(deployment) for group in groups for deployment in group]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
+from proxy.config import Config
 from proxy.serving.certificate import check_certificate
 from proxy.serving.options import Options
 from proxy.serving.reload import ConfigFile
 from proxy.serving.sockets import listen, raise_file_limit
 from proxy.serving.supervisor import Supervisor
 from proxy.serving.worker import run_worker
+from proxy.storage import place
+from proxy.storage.database import Unavailable
 from proxy.telemetry import configure_logging
 
 #: Open files of a process besides two for each stream: listeners, logs, helpers.
@@ -21,12 +26,13 @@ __all__ = ["ConfigFile", "Options", "listen", "run_worker", "serve"]
 def serve(file: ConfigFile, options: Options) -> int:
     """Serve until told to stop; the exit status. Prints ``RUNNING on http://…`` once calls are answered.
 
-    Raises OSError where it cannot listen, ConfigError for a certificate that cannot be used.
+    Raises OSError where it cannot listen, ConfigError for a certificate or a database that cannot be used.
     """
     check_certificate(options)
     general = file.config.general
     configure_logging(general.log_format, general.log_level)
     _raise_file_limit(general.max_concurrent_streams)
+    _prepare_records(file.config)
     sockets = listen(options.host, options.port)
     host = f"[{options.host}]" if ":" in options.host else options.host
     scheme = "https" if options.ssl_certfile else "http"
@@ -39,6 +45,14 @@ def serve(file: ConfigFile, options: Options) -> int:
         return Supervisor(file, options, sockets, announce).run()
     run_worker(file, options, sockets, lambda _: announce(), watch=True)
     return 0
+
+
+def _prepare_records(config: Config) -> None:
+    """A database that is away now may come later; one that cannot be used is a mistake of the configuration."""
+    try:
+        asyncio.run(place.prepare(config))
+    except Unavailable as error:
+        structlog.get_logger().error("the database is away, virtual keys wait for it", reason=error.detail)
 
 
 def _raise_file_limit(streams: int) -> None:

@@ -98,7 +98,7 @@ def test_a_litellm_configuration_starts_as_it_is(load_text: Load) -> None:
         "text-embedding-ada-002 (line 25), * (line 28); "
         "an entry that is audio needs model_info.mode (audio_speech, audio_transcription, audio_translation)",
         "config.yaml: settings of LiteLLM that have no effect here: general_settings.store_model_in_db (line 67), "
-        "general_settings.database_url (line 68), litellm_settings.drop_params (line 48), "
+        "litellm_settings.drop_params (line 48), "
         "litellm_settings.set_verbose (line 49), litellm_settings.telemetry (line 52), "
         "litellm_settings.cache (line 53), litellm_settings.cache_params (line 54), "
         "litellm_settings.context_window_fallbacks (line 56), router_settings.redis_host (line 60), "
@@ -108,6 +108,7 @@ def test_a_litellm_configuration_starts_as_it_is(load_text: Load) -> None:
         "litellm_params.input_cost_per_second (line 37)",
         "config.yaml:66: the master key is weak: use 32 random characters or more",
     )
+    assert config.database_url == "postgresql://user:canary@host/db"
     assert "canary" not in "".join(config.warnings)
 
 
@@ -186,11 +187,11 @@ def test_settings_that_are_checked_but_have_no_effect_yet_are_named(load_text: L
     text = """
         model_list:
           - model_name: tts
-            litellm_params: {model: tts-1, api_version: 2024-02-01}
+            litellm_params: {model: tts-1, tpm: 9}
             model_info: {input_cost_per_character: 1e-5}
         router_settings: {routing_strategy: STRATEGY}
     """
-    ignored = "config.yaml: settings of LiteLLM that have no effect here: litellm_params.api_version (line 4)"
+    ignored = "config.yaml: settings of LiteLLM that have no effect here: litellm_params.tpm (line 4)"
     cost = "model_info.input_cost_per_character (line 5)"
     assert load_text(text.replace("STRATEGY", "simple-shuffle")).warnings == (f"{ignored}, {cost}",)
     assert load_text(text.replace("STRATEGY", "cost-based-routing")).warnings == (ignored,)

@@ -1,0 +1,129 @@
+"""Virtual keys out of an export of LiteLLM's table ``LiteLLM_VerificationToken``: CSV, JSON, or JSON a line.
+
+LiteLLM stores the SHA-256 of a key in hexadecimal, as this proxy does, so clients keep their keys. Source: LiteLLM's
+``schema.prisma`` and its ``hash_token``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from proxy.accounting import key_fields
+from proxy.accounting.administration import VirtualKey
+from proxy.accounting.keys import is_reference, key_id_of
+from proxy.errors import BadRequest
+
+#: How CSV writes what is not there, or empty.
+_NOTHING = ("", "{}", "[]", "null", "NULL", "\\N", "f", "false", "False")
+_TRUE = (True, "t", "true", "True", "1", 1)
+#: The team of the keys that LiteLLM's web pages make for their own sessions.
+_DASHBOARD = "litellm-dashboard"
+_TAKEN = ("key_alias", "user_id", "team_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that cannot be taken over as it is."""
+
+    name: str
+    why: str
+
+
+def read(text: str, *, without_limits: bool) -> tuple[list[VirtualKey], list[Refused]]:
+    """Raises BadRequest where the text is no such export. ``without_limits`` drops what has no effect here."""
+    keys: list[VirtualKey] = []
+    refused: list[Refused] = []
+    for number, row in enumerate(_rows(text), start=1):
+        name = str(row.get("key_alias") or row.get("key_name") or f"row {number}")
+        try:
+            keys.append(_key(row, without_limits=without_limits))
+        except (BadRequest, ValueError, TypeError) as error:
+            refused.append(
+                Refused(name, error.message if isinstance(error, BadRequest) else f"cannot be read: {error}")
+            )
+    return keys, refused
+
+
+def _rows(text: str) -> Iterator[Mapping[str, Any]]:
+    text = text.lstrip("\ufeff \t\r\n")
+    rows: Any
+    if text.startswith(("[", "{")):
+        try:
+            rows = json.loads(text)
+        except ValueError:
+            rows = [_object(line) for line in text.splitlines() if line.strip()]
+        if isinstance(rows, dict):
+            rows = rows.get("keys", [rows])
+    else:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    for row in rows:
+        if not isinstance(row, dict) or "token" not in row:
+            raise BadRequest("this is no export of LiteLLM_VerificationToken: a row has no 'token'")
+        yield {name: _value(value) for name, value in row.items() if name}
+
+
+def _object(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise BadRequest(f"a line is no JSON: {error}") from None
+
+
+def _value(value: Any) -> Any:
+    return None if isinstance(value, str) and value in _NOTHING else value
+
+
+def _key(row: Mapping[str, Any], *, without_limits: bool) -> VirtualKey:
+    token = row["token"]
+    if not isinstance(token, str) or not is_reference(token):
+        raise BadRequest("its token is neither a SHA-256 nor a key")
+    if row.get("team_id") == _DASHBOARD:
+        raise BadRequest("a session of LiteLLM's web pages, not needed here")
+    metadata = dict(_json(row.get("metadata")) or {})
+    limits = [*key_fields.protection(row), *key_fields.protection(metadata)]
+    if limits and not without_limits:
+        raise BadRequest(f"it has limits that have no effect here: {', '.join(limits)}")
+    expires = _moment(row.get("expires"))
+    if expires is not None and expires <= time.time() * 1000:
+        raise BadRequest("it has expired")
+    given = {
+        **{name: row[name] for name in _TAKEN if row.get(name) is not None},
+        "models": _list(row.get("models")),
+        "tags": _list(metadata.pop("tags", None) or row.get("tags")),
+        "metadata": metadata,
+        "blocked": row.get("blocked") in _TRUE,
+    }
+    created = _moment(row.get("created_at")) or int(time.time() * 1000)
+    columns = key_fields.read(given).columns
+    name = row.get("key_name")
+    shown = name if isinstance(name, str) and len(name) <= 16 and "..." in name else "sk-..."
+    return VirtualKey(key_id_of(token), shown, created, **{**columns, "expires": expires})
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _list(value: Any) -> Sequence[Any]:
+    """A list of JSON, or an array as PostgreSQL writes it: ``{tts,"a b"}``."""
+    if not isinstance(value, str):
+        return value or []
+    if value.startswith("["):
+        return list(json.loads(value))
+    inner = value.removeprefix("{").removesuffix("}")
+    return next(csv.reader([inner], escapechar="\\", doublequote=False), [])
+
+
+def _moment(value: Any) -> int | None:
+    """Milliseconds since 1970; LiteLLM writes UTC without saying so."""
+    if value is None:
+        return None
+    moment = datetime.fromisoformat(str(value))
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,0 +1,412 @@
+"""Virtual keys on both databases: what is stored, what each change leaves behind, and what a worker knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import event, func, insert, select, update
+
+from proxy.accounting import key_fields
+from proxy.accounting.administration import Administration
+from proxy.accounting.keyring import LEAST_PAUSE, Keyring
+from proxy.accounting.keys import Keys, hashed
+from proxy.errors import BadRequest, ConfigError, Forbidden, NotFound, Unauthorized
+from proxy.records import MASTER
+from proxy.storage import tables
+from proxy.storage.database import Database, Unavailable
+from proxy.storage.tables import AUDIT, KEYS, REVISIONS
+from tests.accounting.conftest import Postgres
+
+MASTER_SECRET = "sk-test-7f3a9c21d4e8b605c0ffee"
+Run = Callable[[Callable[[Database, Administration], Awaitable[Any]]], Any]
+#: What would break a statement that was put together of texts, or the database's encoding.
+NASTY = ["'; DROP TABLE keys; --", '" OR 1=1 --', "%_\\", "${jndi:ldap://x}", "naïve ☃ 名前", "a'b''c\"d", "$1 :x ?"]
+
+
+def bearer(secret: str) -> bytes:
+    return f"Bearer {secret}".encode()
+
+
+async def rows(database: Database, table: Any) -> list[Any]:
+    async with database.transaction() as connection:
+        return list((await connection.execute(select(table))).all())
+
+
+async def everything(database: Database) -> str:
+    return "\n".join([repr(row) for table in tables.METADATA.sorted_tables for row in await rows(database, table)])
+
+
+# -- what is stored ----------------------------------------------------------------------------------------------------
+
+
+def test_of_a_key_only_its_hash_is_stored(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        secret, key = await administration.generate({"key_alias": "one"}, "master")
+        assert len(secret) >= len("sk-") + 22
+        assert key.id == hashlib.sha256(secret.encode()).hexdigest()
+        stored = await everything(database)
+        assert key.id in stored
+        assert secret not in stored
+        assert secret.removeprefix("sk-") not in stored
+
+    with_administration(body)
+
+
+def test_what_was_said_of_a_key_comes_back(with_administration: Run) -> None:
+    said = {
+        "key_alias": "one",
+        "user_id": "u",
+        "team_id": "t",
+        "models": ["tts", "naïve ☃"],
+        "tags": ["eu"],
+        "metadata": {"deep": {"er": [1, 2.5, None, "☃"]}},
+        "blocked": True,
+        "expires": 2_000_000_000_123,
+    }
+
+    async def body(database: Database, administration: Administration) -> None:
+        _, key = await administration.generate(said, "master")
+        found = await administration.find(key.id)
+        assert {name: getattr(found, name) for name in said} == said
+        assert found == await administration.find("one")
+
+    with_administration(body)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_texts_are_values_and_nothing_else(with_administration: Run, text: str) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        await administration.generate({"key_alias": "other"}, "master")
+        said = {"key_alias": text, "user_id": text, "team_id": text, "models": [text], "metadata": {text: text}}
+        _, key = await administration.generate(said, "master")
+        assert (await administration.find(text)).id == key.id
+        found, total = await administration.keys({"user_id": text})
+        assert ([one.id for one in found], total) == ([key.id], 1)
+        await administration.block_end_users([text], blocked=True, actor=text)
+        keyring = Keyring(database)
+        await keyring.refresh()
+        assert keyring.blocks(text)
+        assert await administration.delete([text], "master") == [key.id]
+        assert len((await administration.keys())[0]) == 1
+
+    with_administration(body)
+
+
+def test_aliases_are_unique_until_their_key_is_deleted(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        _, first = await administration.generate({"key_alias": "one"}, "master")
+        _, other = await administration.generate({}, "master")
+        with pytest.raises(BadRequest, match="alias"):
+            await administration.generate({"key_alias": "one"}, "master")
+        with pytest.raises(BadRequest, match="alias"):
+            await administration.update(other.id, {"key_alias": "one"}, "master")
+        await administration.update(first.id, {"key_alias": "one", "user_id": "u"}, "master")
+        await administration.delete(["one"], "master")
+        await administration.generate({"key_alias": "one"}, "master")
+
+    with_administration(body)
+
+
+def test_a_key_is_not_used_twice(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        secret, key = await administration.generate({}, "master")
+        with pytest.raises(BadRequest, match="used before"):
+            await administration.generate({}, "master", secret)
+        await administration.delete([key.id], "master")
+        with pytest.raises(BadRequest, match="used before"):
+            await administration.generate({}, "master", secret)
+
+    with_administration(body)
+
+
+def test_deleting_is_all_or_nothing(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        _, key = await administration.generate({"key_alias": "one"}, "master")
+        before = await everything(database)
+        with pytest.raises(NotFound):
+            await administration.delete([key.id, "nobody"], "master")
+        assert await everything(database) == before
+        assert await administration.delete([key.id, "one"], "master") == [key.id, key.id]
+
+    with_administration(body)
+
+
+# -- the audit ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_change_leaves_one_audit_row_without_a_key(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        secret, key = await administration.generate({"key_alias": "one", "models": ["tts"]}, "master")
+        await administration.update(key.id, {"user_id": "u"}, "master")
+        await administration.block(key.id, blocked=True, actor="master")
+        await administration.block(key.id, blocked=False, actor="master")
+        second, replaced = await administration.regenerate(key.id, {}, "command line")
+        await administration.delete(["one"], "master")
+        await administration.block_end_users(["eve", "mallory"], blocked=True, actor="master")
+        await administration.block_end_users(["eve"], blocked=False, actor="master")
+        audit = sorted(await rows(database, AUDIT), key=lambda row: row.time)
+        assert sorted((row.action, row.subject, row.actor) for row in audit) == sorted(
+            [
+                ("key.generate", key.id, "master"),
+                ("key.update", key.id, "master"),
+                ("key.block", key.id, "master"),
+                ("key.unblock", key.id, "master"),
+                ("key.regenerate", replaced.id, "command line"),
+                ("key.delete", replaced.id, "master"),
+                ("end_user.block", "eve", "master"),
+                ("end_user.block", "mallory", "master"),
+                ("end_user.unblock", "eve", "master"),
+            ]
+        )
+        details = {row.action: json.loads(row.details) for row in audit}
+        assert details["key.generate"] == {"key_alias": "one", "models": ["tts"]}
+        assert details["key.regenerate"]["replaces"] == key.id
+        assert details["key.delete"]["key_alias"] == "one"
+        assert secret not in repr(audit)
+        assert second not in repr(audit)
+
+    with_administration(body)
+
+
+def test_a_change_that_fails_leaves_nothing(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        await administration.generate({"key_alias": "one"}, "master")
+        before = await everything(database)
+        with pytest.raises(BadRequest):
+            await administration.generate({"key_alias": "one"}, "master")
+        with pytest.raises(NotFound):
+            await administration.update("0" * 64, {"user_id": "u"}, "master")
+        with pytest.raises(NotFound):
+            await administration.regenerate("0" * 64, {}, "master")
+        assert await everything(database) == before
+
+    with_administration(body)
+
+
+def test_changes_at_the_same_time_each_get_a_revision_of_their_own(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        await database.open()
+        await asyncio.gather(*(administration.generate({}, "master") for _ in range(12)))
+        revisions = [row.revision for row in await rows(database, KEYS)]
+        assert sorted(revisions) == list(range(1, 13))
+        assert [row.value for row in await rows(database, REVISIONS)] == [12]
+
+    with_administration(body)
+
+
+# -- what a worker knows -----------------------------------------------------------------------------------------------
+
+
+class Scene:
+    """Two workers' keyrings on one database, and a count of the statements that they cost."""
+
+    def __init__(self, database: Database, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+        self.here, self.there = (Keyring(database, clock=lambda: self.now) for _ in range(2))
+        self.keys = Keys(master=MASTER_SECRET, keyring=self.here)
+
+
+def test_changes_reach_the_other_worker_with_its_next_look(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        scene = Scene(database)
+        _, key = await administration.generate({"models": ["tts"], "user_id": "u", "tags": ["eu"]}, "master")
+        for keyring in (scene.here, scene.there):
+            assert keyring.find(key.id) is None
+            await keyring.refresh()
+            caller = keyring.find(key.id)
+            assert caller is not None
+            assert (caller.models, caller.user_id, caller.tags) == (frozenset({"tts"}), "u", ("eu",))
+        await administration.update(key.id, {"models": ["whisper"]}, "master")
+        await scene.there.refresh()
+        changed = scene.there.find(key.id)
+        assert changed is not None
+        assert changed.models == {"whisper"}
+        await administration.block(key.id, blocked=True, actor="master")
+        await scene.there.refresh()
+        with pytest.raises(Forbidden) as blocked:
+            scene.there.find(key.id)
+        assert blocked.value.code == "key_blocked"
+        await administration.block(key.id, blocked=False, actor="master")
+        await administration.regenerate(key.id, {}, "master")
+        await scene.there.refresh()
+        assert scene.there.find(key.id) is None
+        assert len(scene.there) == 1
+
+    with_administration(body)
+
+
+def test_end_users_are_blocked_and_free_again(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        scene = Scene(database)
+        await administration.block_end_users(["eve", "eve", "mallory"], blocked=True, actor="master")
+        await scene.here.refresh()
+        assert [scene.here.blocks(name) for name in ("eve", "mallory", "alice")] == [True, True, False]
+        await administration.block_end_users(["eve"], blocked=False, actor="master")
+        await scene.here.refresh()
+        assert [scene.here.blocks(name) for name in ("eve", "mallory")] == [False, True]
+
+    with_administration(body)
+
+
+def test_an_expired_key_ends_without_a_look(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        scene = Scene(database)
+        columns = key_fields.read({"duration": "30s"}, clock=lambda: scene.now).columns
+        secret, _ = await administration.generate(columns, "master")
+        assert await scene.keys.look_up(bearer(secret)) is not None
+        scene.now += 29
+        assert scene.keys.known(bearer(secret)) is not None
+        scene.now += 2
+        with pytest.raises(Unauthorized) as raised:
+            scene.keys.known(bearer(secret))
+        assert (raised.value.status, raised.value.code) == (401, "expired_api_key")
+
+    with_administration(body)
+
+
+def test_a_database_that_was_put_back_takes_keys_with_it(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        scene = Scene(database)
+        _, old = await administration.generate({}, "master")
+        _, new = await administration.generate({}, "master")
+        await scene.here.refresh()
+        assert len(scene.here) == 2
+        async with database.transaction() as connection:
+            await connection.execute(KEYS.delete().where(KEYS.c.id == new.id))
+            await connection.execute(update(REVISIONS).values(value=1))
+        await scene.here.refresh()
+        assert scene.here.find(old.id) is not None
+        assert scene.here.find(new.id) is None
+
+    with_administration(body)
+
+
+def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        scene, loop = Scene(database), asyncio.get_running_loop()
+        secret, _ = await administration.generate({}, "master")
+        await scene.keys.look_up(bearer(secret))
+        statements: list[str] = []
+        engine = await database.open()
+        event.listen(engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+        for _ in range(1000):
+            assert scene.keys.known(bearer(secret)) is not None
+            assert scene.keys.known(bearer(MASTER_SECRET)) == MASTER
+        assert statements == []
+
+        async def guess(number: int) -> None:
+            with pytest.raises(Unauthorized):
+                await scene.keys.caller(bearer(f"sk-guess-{number:030}"))
+
+        began = loop.time()
+        for start in range(0, 1000, 250):
+            await asyncio.gather(*(guess(number) for number in range(start, start + 250)))
+        looks = (loop.time() - began) / LEAST_PAUSE + 1
+        assert 0 < len(statements) <= min(looks, 10)
+        assert all("revisions" in statement for statement in statements)
+
+    with_administration(body)
+
+
+def test_what_cannot_be_a_virtual_key_costs_nothing(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        keys = Keys(master=MASTER_SECRET, keyring=Keyring(database))
+        for header in (None, b"", b"Bearer", b"Bearer any", b"Basic sk-abc", b"Bearer \xff\xfe"):
+            with pytest.raises(Unauthorized):
+                keys.known(header)
+        assert database._engine is None
+
+    with_administration(body)
+
+
+def test_a_look_that_began_before_a_key_was_made_does_not_refuse_it(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        keys = Keys(master=MASTER_SECRET, keyring=Keyring(database))
+        for _ in range(5):
+            guessing = asyncio.gather(
+                *(keys.caller(bearer(f"sk-{number:043}")) for number in range(20)), return_exceptions=True
+            )
+            secret, key = await administration.generate({}, "master")
+            assert (await keys.caller(bearer(secret))).key_id == key.id
+            assert all(isinstance(outcome, Unauthorized) for outcome in await guessing)
+
+    with_administration(body)
+
+
+def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
+    postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    url = postgres.new()
+
+    async def body() -> None:
+        database = Database(url)
+        administration, keyring = Administration(database), Keyring(database)
+        keys = Keys(master=MASTER_SECRET, keyring=keyring)
+        secret, _ = await administration.generate({}, "master")
+        late, _ = await administration.generate({}, "master")
+        unknown, _ = await administration.generate({}, "master")
+        await keys.look_up(bearer(secret))
+        newer = Keys(master=MASTER_SECRET, keyring=Keyring(database))
+        postgres.stop()
+        try:
+            assert keys.known(bearer(secret)) is not None
+            assert newer.known(bearer(MASTER_SECRET)) == MASTER
+            for one in (late, unknown, "sk-no-key-of-ours-0123456789abcdef"):
+                with pytest.raises(Unavailable) as raised:
+                    await newer.caller(bearer(one))
+                assert raised.value.status == 503
+                assert "postgres" not in raised.value.message
+        finally:
+            postgres.start()
+        for _ in range(100):
+            try:
+                assert (await newer.caller(bearer(late))).key_id == hashed(late)
+                break
+            except Unavailable:
+                await asyncio.sleep(0.1)
+        else:
+            raise AssertionError("the database did not come back")
+        await database.aclose()
+
+    asyncio.run(body())
+
+
+def test_a_database_of_a_newer_program_is_refused(with_database: Callable[..., Any], database_url: str) -> None:
+    async def age(database: Database) -> None:
+        async with database.transaction() as connection:
+            await connection.exec_driver_sql(
+                "UPDATE "
+                + ("" if database.is_sqlite else "audio_proxy.")
+                + "audio_proxy_version SET version_num = '9999'"
+            )
+
+    with_database(age)
+
+    async def body(database: Database) -> None:
+        with pytest.raises(ConfigError, match="newer"):
+            await database.open()
+        with pytest.raises(Unavailable):
+            await Keyring(database).refresh()
+
+    with_database(body)
+
+
+def test_ten_thousand_keys_are_known_within_one_look(with_administration: Run) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        row = {"key_name": "sk-...", "models": "[]", "tags": "[]", "metadata": "{}", "blocked": False, "created": 1}
+        many = [{"id": f"{number:064x}", **row, "deleted": False, "revision": 1} for number in range(10_000)]
+        async with database.transaction() as connection:
+            await connection.execute(insert(KEYS), many)
+            await connection.execute(update(REVISIONS).values(value=1))
+            assert (await connection.execute(select(func.count()).select_from(KEYS))).scalar() == 10_000
+        keyring = Keyring(database)
+        await keyring.refresh()
+        assert len(keyring) == 10_000
+        assert keyring.find(f"{9_999:064x}") is not None
+
+    with_administration(body)
