@@ -14,6 +14,7 @@ from proxy.config import Deployment, Environment
 from proxy.config.litellm import OPENAI_COMPATIBLE, PROVIDERS
 from proxy.errors import BadRequest, ModelNotFound, Unauthorized
 from proxy.providers.registry import VENDORS
+from proxy.providers.vendor import Vendor
 from proxy.records import Mode
 from proxy.sdk.clients import Client
 
@@ -49,9 +50,7 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
     base, key = settings.api_base or None, settings.api_key or None
     if base is None:
         base = environment.get(BASE_VARIABLES.get(vendor_name, ""))
-        key = key or _usual_key(vendor_name, vendor.key_variable, environment, needed=base is None)
-    if base is None and vendor.base_url is None and not vendor.closed:
-        raise BadRequest(f"{vendor_name} needs an address: pass api_base.", param="api_base")
+        key = key or _usual_key(vendor, environment, needed=base is None)
     deployment = _deployment(
         group=model,
         vendor=vendor_name,
@@ -66,6 +65,8 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
         max_retries=MAX_RETRIES if settings.max_retries is None else settings.max_retries,
         timeout=_LONGEST_TIMEOUT if settings.timeout is None else settings.timeout,
     )
+    if vendor.base(deployment, environment) is None and not vendor.closed:
+        raise BadRequest(f"{vendor_name} needs an address: pass api_base.", param="api_base")
     bound = Line(deployment, vendor.bind(deployment, environment))
     if mode not in bound.adapter.capabilities.modes:
         can = ", ".join(sorted(bound.adapter.capabilities.modes))
@@ -73,12 +74,13 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
     return bound
 
 
-def _usual_key(vendor: str, variable: str | None, environment: Environment, *, needed: bool) -> str | None:
+def _usual_key(vendor: Vendor, environment: Environment, *, needed: bool) -> str | None:
     """It goes to the vendor's own server, or to the one that the environment names beside it."""
-    key = environment.get(variable) if variable is not None else None
-    if key is None and variable is not None and needed:
+    key = next((environment[name] for name in vendor.key_variables if name in environment), None)
+    if key is None and vendor.key_variables and needed:
         raise Unauthorized(
-            f"There is no key for {vendor}: set the variable {variable} or pass api_key.", param="api_key"
+            f"There is no key for {vendor.name}: set the variable {vendor.key_variable} or pass api_key.",
+            param="api_key",
         )
     return key
 

@@ -102,7 +102,7 @@ def test_a_missing_key_names_its_variable(upstream: Upstream) -> None:
         ({"model": ""}, "model", "missing_required_parameter"),
         ({"model": "whisper-1"}, "model", None),
         ({"model": "local/nothing"}, "model", "model_not_found"),
-        ({"model": "elevenlabs/eleven_v3"}, "model", "model_not_found"),
+        ({"model": "cartesia/sonic-3"}, "model", "model_not_found"),
         ({"speed": 9}, "speed", "unsupported_value"),
         ({"speed": "fast"}, "speed", "invalid_type"),
         ({"speed": float("nan")}, "speed", "invalid_type"),

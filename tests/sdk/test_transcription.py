@@ -421,8 +421,8 @@ def test_openai_s_own_limits_hold_for_its_own_server(monkeypatch: pytest.MonkeyP
         translation("gpt-4o-transcribe", WAV)
     with pytest.raises(BadRequest, match="temperature 3"):
         transcription("whisper-1", WAV, temperature=3)
-    with pytest.raises(ModelNotFound, match="no vendor 'deepgram'"):
-        transcription("deepgram/nova-3", WAV)
+    with pytest.raises(ModelNotFound, match="no vendor 'speechmatics'"):
+        transcription("speechmatics/enhanced", WAV)
 
 
 def test_arguments_that_no_form_can_carry(openai: Upstream) -> None:
