@@ -5,14 +5,23 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from proxy.providers.registry import VENDORS
 
-#: What a vendor serves in a starter file: ``model_name`` → ``model``.
+#: What a vendor serves in a starter file: ``model_name`` → ``model``. The first vendor found gets the bare names; those
+#: of every further one end in its name. Nothing stands here that its vendor ends soon.
 STARTERS: Mapping[str, Mapping[str, str]] = {
-    "openai": {"tts": "openai/gpt-4o-mini-tts", "whisper": "openai/whisper-1", "transcribe": "openai/gpt-transcribe"},
+    "openai": {"tts": "openai/gpt-realtime-2.1-mini", "whisper": "openai/gpt-transcribe"},
+    "elevenlabs": {"tts": "elevenlabs/eleven_flash_v2_5", "whisper": "elevenlabs/scribe_v2"},
+    "deepgram": {"tts": "deepgram/aura-2", "whisper": "deepgram/nova-3"},
+    "assemblyai": {"tts": "assemblyai/assemblyai-tts-1", "whisper": "assemblyai/universal-3-5-pro"},
+    "gemini": {"tts": "gemini/gemini-3.8-flash-tts", "whisper": "gemini/gemini-3.5-transcribe"},
+    "groq": {"tts": "groq/canopylabs/orpheus-v1-english", "whisper": "groq/whisper-large-v3"},
+    "together_ai": {"whisper": "together_ai/openai/whisper-large-v3"},
+    "fireworks_ai": {"whisper": "fireworks_ai/whisper-v3"},
+    "mistral": {"whisper": "mistral/voxtral-mini-latest"},
 }
 LOCAL: Mapping[str, str] = {"tts": "local/espeak-ng", "whisper": "local/pocketsphinx"}
 
@@ -51,13 +60,19 @@ def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> i
 
 
 def document(vendors: list[str], *, path: str, key: str) -> str:
-    """The YAML: each vendor's models, and the local engines behind them as the last resort."""
-    starters = [(name, model, vendor) for vendor in vendors for name, model in STARTERS[vendor].items()]
-    entries = [_entry(name, model, _variable(vendor)) for name, model, vendor in starters]
-    covered = {name for name, _, _ in starters}
-    entries += [_entry(f"{name}-local" if name in covered else name, model, None) for name, model in LOCAL.items()]
-    fallbacks = _fallbacks(sorted(covered & set(LOCAL)))
-    return HEAD.format(path=path) + "\n".join(entries) + fallbacks + TAIL.format(key=key)
+    """The YAML: each vendor's models, and behind them the next vendor's, with the local engines as the last resort."""
+    served: dict[str, list[str]] = {name: [] for name in LOCAL}
+    entries = []
+    for vendor in vendors:
+        for name, model in STARTERS[vendor].items():
+            group = f"{name}-{vendor}" if served[name] else name
+            served[name].append(group)
+            entries.append(_entry(group, model, _variable(vendor)))
+    for name, model in LOCAL.items():
+        group = f"{name}-local" if served[name] else name
+        served[name].append(group)
+        entries.append(_entry(group, model, None))
+    return HEAD.format(path=path) + "\n".join(entries) + _fallbacks(served.values()) + TAIL.format(key=key)
 
 
 def _variable(vendor: str) -> str:
@@ -71,8 +86,8 @@ def _entry(name: str, model: str, variable: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fallbacks(names: list[str]) -> str:
-    if not names:
+def _fallbacks(chains: Iterable[list[str]]) -> str:
+    rows = "".join(f"    - {first}: [{', '.join(rest)}]\n" for first, *rest in chains if rest)
+    if not rows:
         return ""
-    rows = "".join(f"    - {name}: [{name}-local]\n" for name in names)
-    return f"\nrouter_settings:\n  # Who answers when a vendor fails. These voices are rough.\n  fallbacks:\n{rows}"
+    return f"\nrouter_settings:\n  # Who answers when a vendor fails; the local voices are rough.\n  fallbacks:\n{rows}"

@@ -74,7 +74,6 @@ OPENAI_COMPATIBLE = _words(
 # -- the file's top level ----------------------------------------------------------------------------------------------
 
 TOP_REFUSED: Mapping[str, str] = {
-    "guardrails": "guardrails are not supported",
     "policies": "guardrail policies are not supported",
     "policy_attachments": "guardrail policies are not supported",
 }
@@ -91,14 +90,15 @@ OFF_IF_TRUE = frozenset({"ssl_verify"})
 
 # -- an audio entry of model_list --------------------------------------------------------------------------------------
 
+_OF_ONE_MODEL = "guardrails of a single model are not supported; use default_on, teams, keys or requests"
 ENTRY_REFUSED: Mapping[str, str] = {
-    "guardrails": "guardrails are not supported",
+    "guardrails": _OF_ONE_MODEL,
     "model_max_budget": "budgets are not supported",
 }
 ENTRY_IGNORED = _words("access_groups blocked model_id rpm tpm")
 
 PARAM_REFUSED: Mapping[str, str] = {
-    "guardrails": "guardrails are not supported",
+    "guardrails": _OF_ONE_MODEL,
     "max_budget": "budgets are not supported",
     "litellm_credential_name": "credential_list is not supported; write api_key and api_base into the entry",
     "mock_response": "mock answers are not supported; the vendor would be called",
@@ -226,10 +226,14 @@ GENERAL_IGNORED = _words(
     """
 )
 
+# -- guardrails --------------------------------------------------------------------------------------------------------
+
+GUARDRAIL_IGNORED = _words("guardrail_id guardrail_info created_at updated_at description")
+
 # -- router_settings ---------------------------------------------------------------------------------------------------
 
 ROUTER_REFUSED: Mapping[str, str] = {
-    "guardrail_list": "guardrails are not supported",
+    "guardrail_list": "write the list `guardrails` at the top of the file",
     "provider_budget_config": "budgets are not supported",
 }
 ROUTER_LOUD: Mapping[str, str] = {
@@ -257,11 +261,11 @@ ROUTER_IGNORED = _words(
 #: Settings of LiteLLM's module that mean the same as one of `router_settings`; router_settings wins.
 SETTING_ALIASES: Mapping[str, str] = {"request_timeout": "timeout"}
 LITELLM_REFUSED: Mapping[str, str] = {
-    "guardrails": "guardrails are not supported",
-    "guardrail_name_config_map": "guardrails are not supported",
-    "banned_keywords_list": "banned keywords are not supported",
+    "guardrails": "write the list `guardrails` at the top of the file",
+    "guardrail_name_config_map": "write the list `guardrails` at the top of the file",
+    "banned_keywords_list": "write a guardrail of kind blocked_words",
     "blocked_user_list": "blocked users are not supported",
-    "llamaguard_model_name": "guardrails are not supported",
+    "llamaguard_model_name": "this guardrail is not supported",
     "max_budget": "budgets are not supported",
     "max_user_budget": "budgets are not supported",
     "max_end_user_budget": "budgets are not supported",

@@ -9,6 +9,7 @@ from typing import Any
 from proxy.config import litellm
 from proxy.config.entries import Entries, Skipped
 from proxy.config.files import read_config
+from proxy.config.guardrails import Guardrails
 from proxy.config.ignored import Ignored
 from proxy.config.models import Config, Deployment, Environment, GeneralSettings, RouterSettings
 from proxy.config.problems import Place, Problems, quoted, shown, suggestion
@@ -22,6 +23,7 @@ _SECTIONS = (
     "router_settings",
     "litellm_settings",
     "environment_variables",
+    "guardrails",
     "include",
 )
 _MAPPINGS = ("general_settings", "router_settings", "litellm_settings", "environment_variables")
@@ -78,6 +80,7 @@ class _Loader:
         general, router = self._general(), self._router()
         deployments = self._entries.read(self._sections.get("model_list"), router or RouterSettings(), self._file)
         translators = self._translators(general, router or RouterSettings())
+        guardrails = Guardrails(self._values, self._problems, self._ignored).read(self._sections.get("guardrails"))
         self._warn_of_skipped(deployments != ())
         self._warnings.extend(self._ignored.line(self._file))
         if self._problems or general is None or router is None:
@@ -89,6 +92,7 @@ class _Loader:
             translators=translators,
             general=general,
             router=router,
+            guardrails=guardrails,
             warnings=tuple(self._warnings),
             skipped=tuple(entry.name for entry in self._entries.skipped),
             places=self._places(),

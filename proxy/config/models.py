@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from proxy.records import Mode
+from proxy.records import Mode, Stage
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -132,6 +132,16 @@ def _alias(value: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(value.get("model"), str):
         return value["model"]
     return value
+
+
+def _guardrail_name(text: str) -> str:
+    if not _ID.fullmatch(text) or "," in text:
+        raise ValueError("must be 1 to 128 printable ASCII characters without spaces and commas")
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
 def _frozen(mapping: Mapping[_K, _V]) -> Mapping[_K, _V]:
@@ -361,6 +371,53 @@ class RouterSettings(Frozen):
     stream_timeout: Seconds | None = Field(default=None, description="`stream_timeout` of deployments that set none.")
 
 
+GuardrailKind = Literal["pii", "blocked_words", "max_length", "openai_moderation", "webhook", "custom"]
+Entity = Literal["CREDIT_CARD", "EMAIL", "PHONE", "IBAN", "IP", "US_SSN"]
+ENTITIES: tuple[Entity, ...] = ("CREDIT_CARD", "EMAIL", "PHONE", "IBAN", "IP", "US_SSN")
+#: The names that Presidio, and so LiteLLM, has for them.
+_ENTITY_ALIASES = {"EMAIL_ADDRESS": "EMAIL", "PHONE_NUMBER": "PHONE", "IBAN_CODE": "IBAN", "IP_ADDRESS": "IP"}
+
+
+class Guardrail(Frozen):
+    """One entry of `guardrails`. Which fields a kind has is in `proxy.config.guardrails`."""
+
+    name: Annotated[str, AfterValidator(_guardrail_name)] = Field(description="`guardrail_name`: what requests name.")
+    kind: GuardrailKind = Field(description="`guardrail`: what it is.")
+    mode: Annotated[tuple[Stage, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        description="When it looks: pre_call, during_call, post_call, logging_only; one or several."
+    )
+    default_on: bool = Field(default=False, description="It looks at every call; no request can switch it off.")
+    teams: Names = Field(default=(), description="It looks at every call of these teams' keys.")
+    action: Literal["block", "redact", "log"] | None = Field(
+        default=None, description="What becomes of what it finds; block if missing."
+    )
+    entities: tuple[Annotated[Entity, BeforeValidator(lambda name: _ENTITY_ALIASES.get(name, name))], ...] = Field(
+        default=ENTITIES, min_length=1, description="What `pii` looks for."
+    )
+    regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = Field(
+        default=("US",), min_length=1, description="Countries whose phone numbers are known without their code."
+    )
+    words: Names = Field(default=(), description="What `blocked_words` looks for: words and phrases.")
+    patterns: Names = Field(default=(), description="Regular expressions of RE2's, beside the words.")
+    max_characters: Count | None = Field(default=None, description="What `max_length` lets pass.")
+    url: Url | None = Field(default=None, description="Where `webhook` asks.")
+    headers: Headers = Field(default_factory=_nothing, description="Sent with every question to the webhook.")
+    api_base: Url | None = Field(default=None, description="The moderation's server; OpenAI's if missing.")
+    api_key: Key | None = Field(default=None, description="Its key; $OPENAI_API_KEY if missing.")
+    model: Text = Field(default="omni-moderation-latest", description="The moderation's model.")
+    categories: Names = Field(default=(), description="The categories that count; all if missing.")
+    thresholds: Annotated[
+        Mapping[Text, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]], *_FREEZE
+    ] = Field(default_factory=_nothing, description="Scores from which a category counts, in place of the model's own.")
+    class_path: Text | None = Field(default=None, description="`class`: module.Class of a guardrail of one's own.")
+    params: Annotated[Mapping[Text, Any], *_FREEZE] = Field(
+        default_factory=_nothing, description="Arguments of that class."
+    )
+    timeout: Seconds = Field(default=5, description="Seconds that an answer may take.")
+    on_failure: Literal["block", "allow"] = Field(default="block", description="Where it cannot decide.")
+    where: str = Field(default="", description="File and line of the entry, for messages.")
+
+
 class Config(Frozen):
     """A whole configuration. Nothing in it changes after it was loaded."""
 
@@ -373,6 +430,7 @@ class Config(Frozen):
     translators: Annotated[Mapping[str, tuple[Deployment, ...]], *_FREEZE] = Field(default_factory=_nothing, repr=False)
     general: GeneralSettings = Field(default_factory=GeneralSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
+    guardrails: tuple[Guardrail, ...] = ()
     #: Lines for the operator: what was skipped, what has no effect here, what is unsafe.
     warnings: tuple[str, ...] = ()
     #: `model_name` of the entries that are not served, in the file's order.

@@ -13,7 +13,7 @@ from proxy.guardrails.spoken import Reading
 
 #: Characters that are looked at without a pause for other calls, and how far two such pieces overlap.
 PIECE = 4_000
-OVERLAP = 200
+OVERLAP = 400
 
 
 class Pii:

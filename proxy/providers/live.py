@@ -1,9 +1,9 @@
 """OpenAI's models for live transcription, ``gpt-live-transcribe`` and ``gpt-realtime-whisper``, fed with a file.
 
-They exist only in the Realtime API: audio goes in as 24 kHz PCM, text comes out while it does. There is no detection of
-turns, so a file would be one turn of any length; a long one is cut into turns of at most five minutes, after four at
-the first silence, so that no turn comes near what a model may bear and few words are cut in two. The turns' texts may
-come in any order and are given in that of the audio.
+They exist only in the Realtime API: audio goes in as 24 kHz PCM, as fast as the socket takes it, and text comes out
+while it does. There is no detection of turns, so a file would be one turn of any length; a long one is cut into turns
+of at most five minutes, after four at the first silence, so that no turn comes near what a model may bear and few words
+are cut in two. The turns' texts may come in any order and are given in that of the audio.
 
 Sources: OpenAI's guide to realtime transcription (November 2026: ``?intent=transcription`` and no model in the URL, no
 turn detection, turns completed in any order), openapi.yaml (2026-08-21), which says that ``languages`` and ``keywords``

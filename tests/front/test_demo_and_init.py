@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from proxy.commands.init import STARTERS
+from proxy.providers.registry import VENDORS
 from tests.conftest import command
 
 
@@ -40,6 +42,20 @@ def test_init_writes_what_check_accepts_with_a_strong_key_for_its_owner_only(tmp
     assert written["router_settings"]["fallbacks"] == [{"tts": ["tts-local"]}, {"whisper": ["whisper-local"]}]
     checked = command("check", folder=tmp_path, env=env)
     assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
+
+
+def test_init_offers_every_vendor_that_it_finds_a_key_of_and_none_that_ends_soon(tmp_path: Path) -> None:
+    env = {VENDORS[name].key_variable or "": "k" * 20 for name in STARTERS}
+    assert command("init", folder=tmp_path, env=env).returncode == 0
+    checked = command("check", folder=tmp_path, env=env)
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
+    for models in STARTERS.values():
+        assert all(model in checked.stdout for model in models.values())
+    for model in (model for models in STARTERS.values() for model in models.values()):
+        vendor, _, name = model.partition("/")
+        declared = VENDORS[vendor].declared(name)
+        assert declared is not None, f"{model} is not in the vendor's table"
+        assert declared.shutdown_date is None
 
 
 def test_init_without_any_key_serves_the_local_engines(tmp_path: Path) -> None:

@@ -83,10 +83,7 @@ def _entry(vendor: VendorServer, suffix: str, settings: Mapping[str, Any]) -> di
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("vendors")
     with ExitStack() as stack:
-        vendors = {
-            case.id: stack.enter_context(closing((case.server or VendorServer)(case)))
-            for case in _selected(request.session)
-        }
+        vendors = {case.id: stack.enter_context(closing(VendorServer(case))) for case in _selected(request.session)}
         config = configuration(vendors)
         server = launch(config, folder)
         headers = {"authorization": f"Bearer {MASTER_KEY}"}

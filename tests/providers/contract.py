@@ -11,7 +11,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -138,8 +138,6 @@ class Case:
     extra_of: Callable[[Recorded], Any] | None = None
     #: Tests that do not apply, by name, with the reason.
     skips: Mapping[str, str] = field(default_factory=dict)
-    #: A subclass of ``tests.fakes.vendor.VendorServer``, for a vendor that speaks something else than HTTP.
-    server: Any = None
 
     @property
     def mode(self) -> str:
@@ -273,9 +271,3 @@ def every_case() -> Found:
         except Exception as error:
             broken[module] = f"{type(error).__name__}: {error}"
     return Found(tuple(found), broken)
-
-
-def spoken(case: Case, reply: Reply) -> Case:
-    """The case with its main exchange answered so."""
-    changed = tuple(replace(one, reply=reply) if one is case.main else one for one in case.exchanges)
-    return replace(case, exchanges=changed)

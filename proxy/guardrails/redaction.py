@@ -1,0 +1,233 @@
+"""Taking words out of texts and transcripts, so that no reading of a transcript has what was taken out of another.
+
+A transcript says the same several times: as its text, as segments, as words. They may differ in spaces, punctuation,
+capitals, or in more than that. What is found in one reading is looked for in the others by its letters and digits; a
+reading that differs so much that it cannot be found there is given up: the words and segments go, and of the text
+what the segments or words say is left.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from difflib import SequenceMatcher
+from functools import cached_property
+from itertools import accumulate
+
+from proxy.audio.transcript import Segment, Transcript, Word
+from proxy.guardrails.base import Span
+
+TEXT, SEGMENTS, WORDS, INNER_WORDS = "text", "segments", "words", "inner words"
+#: Different things that are looked for in a reading that differs from the one that they were found in.
+MOST_SOUGHT = 200
+#: Words of two texts that are compared one by one.
+MOST_COMPARED = 2_000
+#: Letters, digits and symbols.
+_ASCII = re.compile("[0-9A-Za-z$+<=>^`|~]")
+
+
+def union(spans: Iterable[Span]) -> list[Span]:
+    """In order and apart from each other; of those that overlap, the longest says what is put there."""
+    merged: list[Span] = []
+    longest = 0
+    for span in sorted(spans):
+        if merged and span.start < merged[-1].end:
+            last = merged[-1]
+            put = span.put if span.end - span.start > longest else last.put
+            longest = max(longest, span.end - span.start)
+            merged[-1] = Span(last.start, max(last.end, span.end), put)
+        else:
+            merged.append(span)
+            longest = span.end - span.start
+    return merged
+
+
+class Reading:
+    """Texts in a row that are read as one."""
+
+    def __init__(self, pieces: Sequence[str], joint: str | None = None) -> None:
+        """``joint`` stands between two pieces; None: a space, where there is none already."""
+        self.pieces = pieces
+        joints = [joint if joint is not None else _joint(*pair) for pair in zip(pieces, pieces[1:], strict=False)]
+        self.text = "".join(piece + after for piece, after in zip(pieces, [*joints, ""], strict=False))
+        lengths = (len(piece) + len(after) for piece, after in zip(pieces, joints, strict=False))
+        self._starts = list(accumulate(lengths, initial=0)) if pieces else []
+
+    @cached_property
+    def _lettered(self) -> tuple[str, list[int]]:
+        """The letters, digits and symbols, alike however they are written, and their positions."""
+        if self.text.isascii():
+            found = list(_ASCII.finditer(self.text))
+            return "".join(match[0] for match in found).lower(), [match.start() for match in found]
+        letters: list[str] = []
+        places: list[int] = []
+        for place, char in enumerate(self.text):
+            if char.isalnum() or (not char.isspace() and unicodedata.category(char)[0] not in "PCZ"):
+                plain = unicodedata.normalize("NFKC", char).casefold()
+                letters.append(plain)
+                places += [place] * len(plain)
+        return "".join(letters), places
+
+    @property
+    def letters(self) -> str:
+        return self._lettered[0]
+
+    def says_the_same(self, other: Reading) -> bool:
+        return self.letters == other.letters
+
+    def without(self, spans: Iterable[Span]) -> list[str]:
+        """The pieces without the spans; what is put there stands in the piece where a span begins."""
+        pieces = list(self.pieces)
+        for start, end, put in reversed(union(spans)):
+            first = bisect_right(self._starts, start) - 1
+            last = bisect_right(self._starts, max(start, end - 1)) - 1
+            for index in range(first, last + 1):
+                begin, finish = max(0, start - self._starts[index]), max(0, end - self._starts[index])
+                pieces[index] = pieces[index][:begin] + (put if index == first else "") + pieces[index][finish:]
+        return pieces
+
+    def carried(self, spans: Iterable[Span], other: Reading) -> list[Span] | None:
+        """The spans as they are in ``other``; None where one of them cannot be found there."""
+        letters, places = self._lettered
+        sought: dict[str, str] = {}
+        carried: list[Span] = []
+        same = self.says_the_same(other)
+        for start, end, put in spans:
+            first, last = _index(places, start), _index(places, end)
+            if first == last:
+                continue  # nothing but punctuation
+            if same:
+                theirs = other._lettered[1]
+                carried.append(Span(theirs[first], theirs[last - 1] + 1, put))
+            else:
+                sought[letters[first:last]] = put
+        if len(sought) > MOST_SOUGHT:
+            return None
+        for value, put in sought.items():
+            found = [Span(start, end, put) for start, end in other._places_of(value)]
+            if not found:
+                return None
+            carried += found
+        return carried
+
+    def _places_of(self, value: str) -> Iterable[tuple[int, int]]:
+        """Where these letters are, as far as they are no part of a longer word."""
+        letters, places = self._lettered
+        at = letters.find(value)
+        while at >= 0:
+            start, end = places[at], places[at + len(value) - 1] + 1
+            if not self.text[start - 1 : start].isalnum() and not self.text[end : end + 1].isalnum():
+                yield start, end
+            at = letters.find(value, at + 1)
+
+
+def _joint(before: str, after: str) -> str:
+    return "" if before[-1:].isspace() or after[:1].isspace() else " "
+
+
+def _index(places: Sequence[int], position: int) -> int:
+    """The first letter that is not before the position."""
+    return bisect_right(places, position - 1)
+
+
+# -- transcripts -------------------------------------------------------------------------------------------------------
+
+
+def readings(transcript: Transcript) -> dict[str, Reading]:
+    """All that a transcript says; the text is always there."""
+    found = {TEXT: Reading([transcript.text])}
+    if transcript.segments:
+        found[SEGMENTS] = Reading([segment.text for segment in transcript.segments])
+    if transcript.words:
+        found[WORDS] = Reading([word.word for word in transcript.words])
+    inner = [word.word for segment in transcript.segments for word in segment.words]
+    if inner:
+        found[INNER_WORDS] = Reading(inner)
+    return found
+
+
+def redacted(transcript: Transcript, found: Mapping[str, Sequence[Span]]) -> Transcript:
+    """The transcript without the spans, which are positions in its `readings`, by their names."""
+    if not any(found.values()):
+        return transcript
+    all_readings = readings(transcript)
+    left: dict[str, list[str] | None] = {}
+    for name, reading in all_readings.items():
+        spans: list[Span] | None = list(found.get(name, ()))
+        for other, theirs in found.items():
+            if other != name and theirs and spans is not None:
+                carried = all_readings[other].carried(theirs, reading)
+                spans = None if carried is None else [*spans, *carried]
+        left[name] = None if spans is None else reading.without(spans)
+    return _rebuilt(transcript, left)
+
+
+def _rebuilt(transcript: Transcript, left: Mapping[str, list[str] | None]) -> Transcript:
+    """Of the pieces that are left of each reading; None: the reading is given up."""
+    words = _words(transcript.words, left.get(WORDS) or ())
+    inner = left.get(INNER_WORDS)
+    segments = _segments(transcript.segments, left.get(SEGMENTS) or (), inner)
+    text = left[TEXT]
+    if text is None:
+        others = (left.get(name) for name in (SEGMENTS, WORDS, INNER_WORDS))
+        text = [Reading(next((pieces for pieces in others if pieces is not None), [])).text.strip()]
+    return replace(transcript, text=text[0], segments=segments, words=words, logprobs=None)
+
+
+def _words(words: Sequence[Word], left: Sequence[str]) -> tuple[Word, ...]:
+    """A word of which nothing is left lengthens the one before it, which stands for both."""
+    kept: list[Word] = []
+    for word, spoken in zip(words, left, strict=False):
+        if spoken.strip() or not word.word.strip():
+            kept.append(word if spoken == word.word else replace(word, word=spoken))
+        elif kept:
+            kept[-1] = replace(kept[-1], end=max(kept[-1].end, word.end))
+    return tuple(kept)
+
+
+def _segments(
+    segments: Sequence[Segment], left: Sequence[str], inner: Sequence[str] | None
+) -> tuple[Segment, ...]:
+    """Segments of which nothing is left go. ``inner``: what is left of their words."""
+    kept: list[Segment] = []
+    position = 0
+    for segment, spoken in zip(segments, left, strict=False):
+        count = len(segment.words)
+        words = _words(segment.words, (inner or ())[position : position + count])
+        position += count
+        if spoken.strip() or not segment.text.strip():
+            ratio = segment.compression_ratio if spoken == segment.text else None
+            kept.append(replace(segment, text=spoken, words=words, tokens=(), compression_ratio=ratio))
+    return tuple(kept)
+
+
+# -- texts that somebody else has changed ------------------------------------------------------------------------------
+
+
+def changes(before: str, after: str) -> list[Span]:
+    """What to do to ``before`` so that it says what ``after`` does; coarse where they differ a lot."""
+    old, new = _split(before), _split(after)
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    starts = list(accumulate(map(len, old), initial=0))
+    middle_old, middle_new = old[head : len(old) - tail], new[head : len(new) - tail]
+    if len(middle_old) + len(middle_new) > MOST_COMPARED:
+        return [Span(starts[head], starts[len(old) - tail], "".join(middle_new))]
+    matcher = SequenceMatcher(None, middle_old, middle_new, autojunk=False)
+    return [
+        Span(starts[head + first], starts[head + last], "".join(middle_new[start:end]))
+        for kind, first, last, start, end in matcher.get_opcodes()
+        if kind != "equal"
+    ]
+
+
+def _split(text: str) -> list[str]:
+    """Words and what is between them."""
+    return re.findall(r"\s+|\S+", text)
