@@ -1,0 +1,198 @@
+"""One request of a connection and its answer, as the application sees them: ASGI's ``receive`` and ``send``.
+
+Own code in place of uvicorn's, because every byte passes here: bodies are handed on and not gathered, and what is known
+of an answer at one moment, its head included, travels in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+#: Unread bytes of a request at which its connection is no longer read: about one read of the event loop.
+READ_HIGH = 256 * 1024
+#: Pieces of an answer from this size on are not copied together with their frame.
+LARGE_PIECE = 64 * 1024
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class Cycle(RequestResponseCycle):
+    """``run_asgi`` is uvicorn's; what it reads here keeps uvicorn's names."""
+
+    def __init__(
+        self,
+        scope: HTTPScope,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        logger: logging.Logger,
+        default_headers: list[tuple[bytes, bytes]],
+        *,
+        awaits_continue: bool,
+        keep_alive: bool,
+        on_response: Callable[[], None],
+    ) -> None:
+        self.scope = scope
+        self.transport = transport
+        self.flow = flow
+        self.logger = logger
+        self.default_headers = default_headers
+        self.on_response = on_response
+        self.keep_alive = keep_alive
+        self.disconnected = self.response_started = self.response_complete = False
+        self._awaits_continue = awaits_continue
+        #: Set when something happened; made when somebody first has to wait for it, which is seldom.
+        self._news: asyncio.Event | None = None
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._body_ended = self._end_told = False
+        #: The head of the answer, until its first piece goes.
+        self._head = b""
+        self._bodiless = self._chunked = self._trailers = False
+        #: Bytes of the answer that are to come, where its length was told.
+        self._left: int | None = None
+
+    @property
+    def unframed(self) -> bool:
+        """Nothing but the end of the connection tells where the answer ends."""
+        return self.response_started and not self._chunked and not self._bodiless and self._left is None
+
+    # -- what the protocol calls ---------------------------------------------------------------------------------------
+
+    def take(self, body: bytes) -> None:
+        """A piece of the request's body came."""
+        self._pieces.append(body)
+        self._unread += len(body)
+        if self._unread > READ_HIGH:
+            self.flow.pause_reading()
+        self._tell()
+
+    def end_body(self) -> None:
+        self._body_ended = True
+        self._tell()
+
+    def disconnect(self) -> None:
+        self.disconnected = True
+        self._tell()
+
+    # -- what the application calls ------------------------------------------------------------------------------------
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self._awaits_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._awaits_continue = False
+        while not (self.disconnected or self.response_complete):
+            self.flow.resume_reading()
+            if self._pieces or (self._body_ended and not self._end_told):
+                return self._taken()
+            if self._news is None:
+                self._news = asyncio.Event()
+            self._news.clear()
+            await self._news.wait()
+        return {"type": "http.disconnect"}
+
+    def _taken(self) -> ASGIReceiveEvent:
+        pieces, self._pieces, self._unread = self._pieces, [], 0
+        self._end_told = self._body_ended
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return {"type": "http.request", "body": body, "more_body": not self._body_ended}
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        event = cast("Mapping[str, Any]", message)
+        kind = event["type"]
+        if self.response_complete or (kind == "http.response.start") is self.response_started:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
+        if kind == "http.response.body":
+            self._write(event.get("body", b""), more=event.get("more_body", False))
+        elif kind == "http.response.start":
+            self._start(event["status"], event.get("headers", ()), trailers=event.get("trailers", False))
+        elif kind == "http.response.trailers":
+            self._end(event.get("headers", ()))
+        else:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    def _start(self, status: int, headers: Headers, *, trailers: bool) -> None:
+        """The head is kept until the first piece, as ASGI asks, so that the two can travel together."""
+        self.response_started = True
+        self._awaits_continue = False
+        lines = [STATUS_LINE[status]]
+        closes = False
+        for name, value in (*self.default_headers, *headers):
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                self._left = int(value)
+            elif name == b"connection" and b"close" in value.lower():
+                closes, self.keep_alive = True, False
+        if not self.keep_alive and not closes:
+            lines.append(b"connection: close\r\n")
+        self._bodiless = self.scope["method"] == "HEAD" or status in (204, 304)
+        if self._left is None and not self._bodiless and self.scope["http_version"] != "1.0":
+            self._chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        self._trailers = trailers
+        lines.append(b"\r\n")
+        self._head = _checked(lines)
+
+    def _write(self, body: bytes, *, more: bool) -> None:
+        parts = [self._head] if self._head else []
+        self._head = b""
+        if body and not self._bodiless:
+            if self._chunked:
+                parts += (b"%x\r\n" % len(body), body, b"\r\n")
+            else:
+                self._count(len(body))
+                parts.append(body)
+        if not more and not self._trailers and self._chunked:
+            parts.append(b"0\r\n\r\n")
+        if len(body) >= LARGE_PIECE:
+            self.transport.writelines(parts)
+        elif parts:
+            self.transport.write(b"".join(parts))
+        if not more and not self._trailers:
+            self._complete()
+
+    def _count(self, size: int) -> None:
+        if self._left is not None:
+            self._left -= size
+            if self._left < 0:
+                raise RuntimeError("Response content longer than Content-Length")
+
+    def _end(self, trailers: Headers) -> None:
+        """Trailers are for those who were told that some may come, and can be sent in chunked framing only."""
+        if self._chunked:
+            lines = [b"0\r\n", *(b"%b: %b\r\n" % (name, value) for name, value in trailers), b"\r\n"]
+            self.transport.write(_checked(lines))
+        self._complete()
+
+    def _complete(self) -> None:
+        if self._left and not self._bodiless:
+            raise RuntimeError("Response content shorter than Content-Length")
+        self.response_complete = True
+        self._tell()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news.set()
+
+
+def _checked(lines: list[bytes]) -> bytes:
+    """The lines as one; raises RuntimeError where a header would smuggle in another."""
+    block = b"".join(lines)
+    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
+        raise RuntimeError("Invalid HTTP header.")
+    return block
