@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import httpx
 
+from proxy.messages import Headers, Post
 from proxy.providers.multipart import MultipartStream
+
+OF_THE_BODY = (b"content-type", b"content-length")
 
 
 def header(response: httpx.Response, name: bytes) -> str:
@@ -24,9 +27,9 @@ def post_form(url: httpx.URL, prepared: httpx.Headers, form: MultipartStream) ->
 
 
 def _post(
-    url: httpx.URL, prepared: httpx.Headers, body: httpx.AsyncByteStream, content_type: str, length: int
+    url: httpx.URL, prepared: httpx.Headers, body: httpx.ByteStream | MultipartStream, content_type: str, length: int
 ) -> httpx.Request:
-    headers = httpx.Headers(prepared)
-    headers["content-type"] = content_type
-    headers["content-length"] = str(length)
-    return httpx.Request("POST", url, headers=headers, stream=body)
+    headers = [header for header in prepared.raw if header[0].lower() not in OF_THE_BODY]
+    headers.append((b"content-type", content_type.encode("ascii")))
+    headers.append((b"content-length", b"%d" % length))
+    return Post(url, Headers(headers), body)

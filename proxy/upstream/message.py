@@ -69,7 +69,7 @@ class Message:
         self._stream = cast(AsyncIterable[bytes], stream)
         self.replayable = isinstance(stream, httpx.ByteStream) or bool(getattr(stream, "replayable", False))
         if isinstance(stream, httpx.ByteStream) and not chunked:
-            self.body = request.read()
+            self.body = b"".join(stream)
             if len(self.body) != (length or 0):
                 raise httpx.LocalProtocolError("the length of the request's body is not the declared one")
         elif not chunked and length is None:
