@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
@@ -15,9 +16,9 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-#: Unread bytes of a request at which its connection is no longer read: about one read of the event loop.
-READ_HIGH = 256 * 1024
-#: Pieces of an answer from this size on are not copied together with their frame.
+#: Unread bytes of a request at which its connection is no longer read: two reads of the event loop.
+READ_HIGH = 512 * 1024
+#: Pieces from this size on are not copied to go together with others.
 LARGE_PIECE = 64 * 1024
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -49,7 +50,7 @@ class Cycle(RequestResponseCycle):
         self._awaits_continue = awaits_continue
         #: Set when something happened; made when somebody first has to wait for it, which is seldom.
         self._news: asyncio.Event | None = None
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._unread = 0
         self._body_ended = self._end_told = False
         #: The head of the answer, until its first piece goes.
@@ -98,10 +99,15 @@ class Cycle(RequestResponseCycle):
         return {"type": "http.disconnect"}
 
     def _taken(self) -> ASGIReceiveEvent:
-        pieces, self._pieces, self._unread = self._pieces, [], 0
-        self._end_told = self._body_ended
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return {"type": "http.request", "body": body, "more_body": not self._body_ended}
+        pieces = self._pieces
+        if len(pieces) == 1 or (pieces and len(pieces[0]) >= LARGE_PIECE):
+            body = pieces.popleft()
+        else:
+            body = b"".join(pieces)
+            pieces.clear()
+        self._unread -= len(body)
+        self._end_told = self._body_ended and not pieces
+        return {"type": "http.request", "body": body, "more_body": not self._end_told}
 
     async def send(self, message: ASGISendEvent) -> None:
         if self.flow.write_paused and not self.disconnected:

@@ -196,11 +196,15 @@ class Connection(asyncio.Protocol):
         self._sent = True
 
     async def _send_pieces(self, pieces: AsyncIterator[bytes], timeouts: Timeouts) -> None:
+        undrained = 0
         async for piece in pieces:
             if self._refused:
                 return
             self._write(piece)
-            await self._drain(timeouts)
+            undrained += len(piece)
+            if undrained > SMALL_BODY:  # what is less travels with what follows
+                await self._drain(timeouts)
+                undrained = 0
         self._sent = True
 
     @property
