@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
@@ -29,13 +29,15 @@ class Gateway:
         self._router = router
         self._calls = calls
         self._aliases = aliases
+        #: The deployments of a model's groups by name, mode and the wish for no fallback: found once.
+        self._chains: dict[tuple[str, Mode, bool], Mapping[str, Sequence[Line]]] = {}
 
     async def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
         chain = self._chain(request.model, Mode.SPEECH, call, wishes)
         request = request if request.model == call.group else replace(request, model=call.group)
 
-        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
-            return await self._calls.speech(line, request, attempt, left)
+        def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
+            return self._calls.speech(line, request, attempt, left)
 
         return await self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
 
@@ -44,8 +46,8 @@ class Gateway:
         if fitness.length_matters(chain, request):
             request = replace(request, seconds=await self._calls.seconds_of(request.file))
 
-        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
-            return await self._calls.transcription(line, request, attempt, left)
+        def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
+            return self._calls.transcription(line, request, attempt, left)
 
         return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, wishes)
 
@@ -63,18 +65,22 @@ class Gateway:
         known = [limit for limit in limits if limit is not None]
         return max(known) if len(known) == len(limits) and known else None
 
-    def _chain(self, model: str, mode: Mode, call: Call, wishes: Wishes) -> dict[str, list[Line]]:
+    def _chain(self, model: str, mode: Mode, call: Call, wishes: Wishes) -> Mapping[str, Sequence[Line]]:
         """The deployments that serve the mode, of the model's group and then of its fallbacks."""
         name = self._aliases.get(model, model)
         if name not in self.groups:
             raise ModelNotFound(unknown_model(model, [name for name in self.groups if self._serving(name, mode)]))
         call.group = name
-        if not self._serving(name, mode):
+        key = (name, mode, wishes.no_fallback)
+        chain = self._chains.get(key)
+        if chain is None:
+            chain = self._chains[key] = {group: self._serving(group, mode) for group in self._names(name, wishes)}
+        if not chain[name]:
             able = ", ".join(repr(name) for name in self.groups if self._serving(name, mode)) or "none"
             raise BadRequest(
                 f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
             )
-        return {group: self._serving(group, mode) for group in self._names(name, wishes)}
+        return chain
 
     def _names(self, name: str, wishes: Wishes) -> list[str]:
         """The group and its fallbacks, which may be named by aliases."""

@@ -57,7 +57,7 @@ def speech_request(body: bytes) -> SpeechRequest:
         response_format=_text(document, "response_format") or "mp3",
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
-        extra={name: value for name, value in document.items() if _passes(name)},
+        extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
     )
 
 

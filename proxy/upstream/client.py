@@ -122,13 +122,27 @@ class Upstream:
             await transport.aclose()
 
 
-async def stream(response: httpx.Response) -> AsyncIterator[bytes]:
+def stream(response: httpx.Response) -> AsyncIterator[bytes]:
     """The body as it arrives. Raises our errors where it breaks off or stalls."""
-    try:
-        async for chunk in response.stream:  # type: ignore[union-attr]
-            yield chunk
-    except (httpx.TransportError, OSError) as error:
-        raise foreign(error) from error
+    return _Body(aiter(response.stream))  # type: ignore[arg-type]
+
+
+class _Body:
+    """An iterator and no generator, for the event loop keeps a list of those."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self._chunks.__anext__()
+        except (httpx.TransportError, OSError) as error:
+            raise foreign(error) from error
 
 
 async def read_whole(response: httpx.Response, limit: int = WHOLE_BYTES) -> bytes:
