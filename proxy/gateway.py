@@ -32,14 +32,14 @@ class Gateway:
         #: The deployments of a model's groups by name, mode and the wish for no fallback: found once.
         self._chains: dict[tuple[str, Mode, bool], Mapping[str, Sequence[Line]]] = {}
 
-    async def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
+    def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Awaitable[Answer]:
         chain = self._chain(request.model, Mode.SPEECH, call, wishes)
         request = request if request.model == call.group else replace(request, model=call.group)
 
         def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
             return self._calls.speech(line, request, attempt, left)
 
-        return await self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
+        return self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
 
     async def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
         chain = self._chain(request.model, request.mode, call, wishes)

@@ -111,11 +111,10 @@ class AudioEndpoint:
         call.status = 200
         call.sent = perf_counter()
         await exchange.start(200, [*_headers(answer), *self._routing_headers(call)])
-        if answer.rest is None:
-            call.bytes_out = len(answer.first)
+        call.bytes_out = len(answer.first)
+        if answer.rest is None or answer.at_end:
             await exchange.write(answer.first, more=False)
             return
-        call.bytes_out = len(answer.first)
         await exchange.write(answer.first, more=True)
         try:
             async for chunk in answer.rest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Awaitable, MutableMapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -123,11 +123,11 @@ class Exchange:
             pass
         self.gone = True
 
-    async def start(self, status: int, headers: list[Header]) -> None:
+    def start(self, status: int, headers: list[Header]) -> Awaitable[None]:
         """Begin an answer; its head leaves with the first piece that is written, be it empty."""
         self.started = True
         headers.append((HEADER, self._identity))
-        await self._send(
+        return self._send(
             {"type": "http.response.start", "status": status, "headers": headers, "trailers": self._trailers}
         )
 

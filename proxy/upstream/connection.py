@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_sent",
         "_timer",
         "_timer_due",
+        "_too_late",
         "_touched",
         "_transport",
         "_waiter",
@@ -74,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._deadline: float | None = None
+        #: What the waiter raises where nothing happens until the deadline.
+        self._too_late: tuple[type[httpx.TimeoutException], str] = (httpx.ReadTimeout, "")
         self._write_paused = self._read_paused = False
         self._ended = False
         self.lost = False
@@ -123,6 +126,11 @@ class Connection(asyncio.Protocol):
         if self._read_paused:
             self._resume_reading()
         return data
+
+    @property
+    def at_end(self) -> bool:
+        """All bytes of the body have come and been read."""
+        return self._complete and not self._buffer
 
     @property
     def http_version(self) -> bytes:
@@ -224,23 +232,22 @@ class Connection(asyncio.Protocol):
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    async def _wait(self, seconds: float | None, error: type[httpx.TimeoutException], text: str) -> None:
-        """Until something happened to the exchange."""
-        waiter = self._waiter = self._loop.create_future()
+    def _wait(self, seconds: float | None, error: type[httpx.TimeoutException], text: str) -> asyncio.Future[None]:
+        """Done when something happened to the exchange; after so many seconds it raises the error."""
+        self._waiter = self._loop.create_future()
+        self._too_late = (error, text)
         if seconds is not None:
             self._arm(seconds)
-        try:
-            await waiter
-        except TimeoutError:
-            raise error(text) from None
-        finally:
-            self._waiter = None
+        else:
             self._deadline = None
+        return self._waiter
 
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = self._deadline = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _arm(self, seconds: float) -> None:
         now = self._loop.time()
@@ -265,7 +272,8 @@ class Connection(asyncio.Protocol):
         elif self._waiter is None:
             self.abort()
         elif not self._waiter.done():
-            self._waiter.set_exception(TimeoutError())
+            error, text = self._too_late
+            self._waiter.set_exception(error(text))
 
     # -- what the event loop calls -------------------------------------------------------------------------------------
 

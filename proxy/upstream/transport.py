@@ -130,6 +130,11 @@ class AnswerStream(httpx.AsyncByteStream):
         self._timeouts = timeouts
         self._release = release
 
+    @property
+    def at_end(self) -> bool:
+        """All bytes have come and been read."""
+        return self._connection is not None and self._connection.at_end
+
     def __aiter__(self) -> AnswerStream:
         return self
 
