@@ -49,7 +49,7 @@ class Exchange:
         self.gone = False
         self._stalled = False
         #: The client and the server know trailers; some may follow the answer.
-        self._trailers = b"trailers" in self.headers.get(b"te", b"").lower() and TRAILERS in scope.get("extensions", ())
+        self._trailers = b"te" in self.headers and _wants_trailers(self.headers[b"te"], scope)
         #: A piece of the answer waits for the client to read; how many have not had to any more.
         self.writing = False
         self.written = 0
@@ -169,6 +169,10 @@ class Exchange:
                     drained += len(message["body"])
         except TimeoutError:
             logging.getLogger(__name__).debug("a refused request was not drained to its end")
+
+
+def _wants_trailers(te: bytes, scope: Scope) -> bool:
+    return b"trailers" in te.lower() and TRAILERS in scope.get("extensions", ())
 
 
 def error_headers(error: ProxyError, length: int) -> list[Header]:
