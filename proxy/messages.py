@@ -10,6 +10,22 @@ import httpx
 RawHeaders = list[tuple[bytes, bytes]]
 
 
+def head(start: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A start line (with its line end) and headers, as they go over the wire.
+
+    Raises ValueError where one of them would smuggle in another.
+    """
+    parts, count = [start], 0
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+        count += 1
+    parts.append(b"\r\n")
+    block = b"".join(parts)
+    if len(block) - len(block.translate(None, b"\r\n\0")) != 2 * (count + 2):
+        raise ValueError("a control character in the head of a message")
+    return block
+
+
 class Headers(httpx.Headers):
     """Headers as they go over the wire; httpx's own list of them is made when somebody looks a name up."""
 

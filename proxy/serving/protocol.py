@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import HTTPScope
+from uvicorn._types import ASGI3Application, HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.api.identity import request_id
@@ -38,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._waiting: deque[tuple[Cycle, ASGI3Application]] = deque()
         self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -115,7 +117,7 @@ class BoundedProtocol(HttpToolsProtocol):
             scope,
             self.transport,
             self.flow,
-            self.logger,
+            self.loop,
             self.server_state.default_headers,
             awaits_continue=self.expect_100_continue,
             keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
@@ -123,10 +125,15 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         app = UntilClose(self.app, cycle) if scope["http_version"] == "1.0" else self.app
         if earlier is None or earlier.response_complete:
-            self._start_asgi_task(cycle, app)
+            self._begin(cycle, app)
         else:  # a pipelined request waits for its turn
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, app))
+            self._waiting.append((cycle, app))
+
+    def _begin(self, cycle: Cycle, app: ASGI3Application) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _scope(self) -> HTTPScope:
         target = httptools.parse_url(self.url)
@@ -163,8 +170,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+        if self._waiting:
+            self._begin(*self._waiting.popleft())
             return
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
@@ -185,8 +192,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None:
             self.transport.close()
+        elif self.cycle.response_complete:
+            self.cycle.close()
         else:
             self.cycle.keep_alive = False
 
@@ -198,6 +207,8 @@ class BoundedProtocol(HttpToolsProtocol):
         reason = "Request Header Fields Too Large" if large else "Bad Request"
         head = f"HTTP/1.1 {error.status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         head += f"x-request-id: {request_id(None).decode('ascii')}\r\n"
+        if self.cycle is not None:
+            self.cycle.flush()
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
         self.transport.close()
 

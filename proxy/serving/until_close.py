@@ -25,6 +25,7 @@ class UntilClose:
             await self._app(scope, receive, send)
         finally:
             if self._cycle.unframed and not self._cycle.response_complete:
+                self._cycle.flush()
                 _reset(self._cycle.transport)
 
 
