@@ -176,7 +176,7 @@ class Cycle:
         self._head = head(STATUS_LINE[status], fields)
 
     def _write(self, body: bytes, *, more: bool) -> None:
-        parts = [self._head]
+        parts = [self._head] if self._head else []
         self._head = b""
         if body and not self._bodiless:
             if self._chunked:
