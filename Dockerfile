@@ -21,12 +21,16 @@ LABEL org.opencontainers.image.title="audio-proxy" \
       org.opencontainers.image.description="An OpenAI-compatible proxy for audio" \
       org.opencontainers.image.licenses="Apache-2.0"
 # A number, so that Kubernetes can see that it is not root.
-RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin audio-proxy
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin audio-proxy \
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data
 COPY --from=build /app/venv /app/venv
-ENV PATH=/app/venv/bin:$PATH \
+# Where keys and calls are kept, unless the configuration says otherwise.
+ENV AUDIO_PROXY_DATA=/data \
+    PATH=/app/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /app
+VOLUME /data
 USER 10001:10001
 EXPOSE 4000
 STOPSIGNAL SIGTERM

@@ -46,16 +46,18 @@ class Gateway:
         self._translators = translators
         self._translation_model = translation_model
         self._voices = VoiceLists(calls.voices)
+        #: The deployments of a model's groups by name, mode and the wish for no fallback: found once.
+        self._chains: dict[tuple[str, Mode, bool], Mapping[str, Sequence[Line]]] = {}
 
-    async def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
+    def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Awaitable[Answer]:
         chain = self._chain(request.model, Mode.SPEECH, call, wishes)
         request = request if request.model == call.group else replace(request, model=call.group)
         self._warm(chain[call.group], request)
 
-        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
-            return await self._calls.speech(line, request, attempt, left)
+        def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
+            return self._calls.speech(line, request, attempt, left)
 
-        return await self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
+        return self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
 
     async def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
         if request.task == "translate":
@@ -64,8 +66,8 @@ class Gateway:
         if fitness.length_matters(chain, request):
             request = replace(request, seconds=await self._calls.seconds_of(request.file))
 
-        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
-            return await self._calls.transcription(line, request, attempt, left)
+        def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
+            return self._calls.transcription(line, request, attempt, left)
 
         return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, wishes)
 
@@ -172,24 +174,33 @@ class Gateway:
         name = own if own is not None or fitness.translates(line) else self._translation_model
         return self._aliases.get(name, name) if name is not None else None
 
-    def _chain(self, model: str, mode: Mode, call: Call, wishes: Wishes) -> dict[str, list[Line]]:
+    def _chain(self, model: str, mode: Mode, call: Call, wishes: Wishes) -> Mapping[str, Sequence[Line]]:
         """The deployments that serve the mode, of the model's group and then of its fallbacks."""
         name, visible = self._aliases.get(model, model), self.visible(call.caller)
         if name not in visible:
             raise ModelNotFound(unknown_model(model, [name for name in visible if self._serving(name, mode)]))
         call.group = name
-        if not self._serving(name, mode):
-            if mode == Mode.TRANSLATION and self._serving(name, Mode.TRANSCRIPTION):
-                raise BadRequest(
-                    f"The model '{model}' only transcribes. It translates if translation_model (in its litellm_params, "
-                    "or in general_settings) names a model group of mode chat.",
-                    param="model",
-                )
-            able = ", ".join(repr(name) for name in visible if self._serving(name, mode)) or "none"
-            raise BadRequest(
-                f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
+        key = (name, mode, wishes.no_fallback)
+        chain = self._chains.get(key)
+        if chain is None:
+            chain = self._chains[key] = {group: self._serving(group, mode) for group in self._names(name, wishes)}
+        if not chain[name]:
+            raise self._cannot_serve(model, name, mode, visible)
+        if visible is self.groups:
+            return chain
+        return {group: lines for group, lines in chain.items() if group in visible}
+
+    def _cannot_serve(self, model: str, name: str, mode: Mode, visible: Mapping[str, Sequence[Line]]) -> BadRequest:
+        if mode == Mode.TRANSLATION and self._serving(name, Mode.TRANSCRIPTION):
+            return BadRequest(
+                f"The model '{model}' only transcribes. It translates if translation_model (in its litellm_params, "
+                "or in general_settings) names a model group of mode chat.",
+                param="model",
             )
-        return {group: self._serving(group, mode) for group in self._names(name, wishes) if group in visible}
+        able = ", ".join(repr(name) for name in visible if self._serving(name, mode)) or "none"
+        return BadRequest(
+            f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
+        )
 
     def _names(self, name: str, wishes: Wishes) -> list[str]:
         """The group and its fallbacks, which may be named by aliases."""

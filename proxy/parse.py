@@ -68,7 +68,7 @@ def speech_request(body: bytes) -> SpeechRequest:
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
         user=_text(document, "user"),
-        extra={name: value for name, value in document.items() if _passes(name)},
+        extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
     )
 
 
@@ -141,7 +141,7 @@ def end_user(request: SpeechRequest | TranscriptionRequest, headers: Mapping[byt
 
 def _end_user(name: str, value: str | None) -> str | None:
     """Without control characters and without white space around it."""
-    text = _plain(value or "")
+    text = plain(value or "")
     if len(text) > LONGEST_END_USER:
         raise BadRequest(f"'{name}' must have at most {LONGEST_END_USER} characters.", param=name, code="invalid_value")
     return text or None
@@ -152,7 +152,7 @@ def tags(headers: Mapping[bytes, bytes], own: tuple[str, ...] = ()) -> tuple[str
     stated = headers.get(b"x-proxy-tags", headers.get(b"x-litellm-tags"))
     if stated is None:
         return own
-    names = [text for part in _decoded(stated).split(",") if (text := _plain(part))]
+    names = [text for part in _decoded(stated).split(",") if (text := plain(part))]
     if len(names) > MOST_TAGS or any(len(name) > LONGEST_TAG for name in names):
         raise BadRequest(
             f"x-proxy-tags must hold at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters.",
@@ -162,7 +162,7 @@ def tags(headers: Mapping[bytes, bytes], own: tuple[str, ...] = ()) -> tuple[str
     return tuple(dict.fromkeys((*own, *names)))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without what a database, a log or a terminal might stumble over."""
     return _CONTROL.sub("", text).encode("utf-8", "replace").decode().strip()
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from collections.abc import Callable
-from functools import cache
-from time import perf_counter
-from typing import Any
+from datetime import UTC, datetime
+from time import perf_counter, time_ns
+from typing import Any, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic_core import to_json
 
+from proxy.metrics import Counter, Gauge, Histogram, Metrics
 from proxy.records import Call
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -27,14 +28,15 @@ def configure_logging(style: str, level: str) -> None:
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(serializer=_json)
     )
     shared: list[structlog.types.Processor] = [
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _stamper(),
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
     ]
+    lines = Lines(sys.stderr)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -50,18 +52,49 @@ def _json(event: Any, **_: Any) -> str:
         return json.dumps(event, default=repr)
 
 
-class Series:
-    """The metrics of one endpoint and model, looked up once: labels cost more than counting."""
+def _stamper() -> structlog.types.Processor:
+    """The time in ISO 8601, in UTC; all but its fraction is rendered once a second."""
+    second, text = -1, ""
 
-    def __init__(self, metrics: Telemetry, endpoint: str, model: str) -> None:
-        labels = (endpoint, model)
-        self.total = metrics.total.labels(*labels)
-        self.first_byte = metrics.first_byte.labels(*labels)
-        self.overhead = metrics.overhead.labels(*labels)
-        self.bytes_in = metrics.bytes_in.labels(*labels)
-        self.bytes_out = metrics.bytes_out.labels(*labels)
-        self.requests = cache(lambda status: metrics.requests.labels(*labels, status))
-        self.errors = cache(lambda kind: metrics.errors.labels(*labels, kind))
+    def stamp(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        nonlocal second, text
+        microseconds = time_ns() // 1000
+        now, fraction = divmod(microseconds, 1_000_000)
+        if now != second:
+            second, text = now, datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        event["timestamp"] = f"{text}.{fraction:06d}Z"
+        return event
+
+    return stamp
+
+
+class Lines:
+    """Where structlog's lines go: those of one turn of the event loop travel in one write."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._waiting: list[str] = []
+
+    def msg(self, line: str) -> None:
+        """A line from where no event loop runs is written at once."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write([line])
+            return
+        if not self._waiting:
+            loop.call_soon(self._write_waiting)
+        self._waiting.append(line)
+
+    debug = info = warning = error = critical = msg
+
+    def _write_waiting(self) -> None:
+        lines, self._waiting = self._waiting, []
+        self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        self._file.write("\n".join(lines) + "\n")
+        self._file.flush()
 
 
 class Telemetry:
@@ -69,93 +102,102 @@ class Telemetry:
 
     def __init__(self, streams: Callable[[], int] = lambda: 0) -> None:
         self.log = structlog.get_logger()
-        self.registry = CollectorRegistry()
+        configured = structlog.get_config()
+        self._processors, self._lines = configured["processors"], configured["logger_factory"]()
+        self._quiet = not self.log.is_enabled_for(logging.INFO)
+        self._under_way = 0
         labels = ("endpoint", "model")
-        self.requests = self._counter("requests", "Calls that ended.", *labels, "status")
-        self.errors = self._counter("errors", "Calls that failed, by kind.", *labels, "kind")
-        self.first_byte = self._histogram("first_byte_seconds", "From the request to the answer's first byte.", labels)
-        self.total = self._histogram("duration_seconds", "From the request to the end of the answer.", labels)
-        self.overhead = self._histogram(
-            "overhead_seconds", "What the proxy added before the first byte.", labels, OVERHEAD_SECONDS
+        self._requests = Counter("requests", "Calls that ended.", *labels, "status")
+        self._errors = Counter("errors", "Calls that failed, by kind.", *labels, "kind")
+        self._first_byte = Histogram(
+            "first_byte_seconds", "From the request to the answer's first byte.", SECONDS, *labels
         )
-        self.bytes_in = self._counter("received_bytes", "Bytes of requests.", *labels)
-        self.bytes_out = self._counter("sent_bytes", "Bytes of answers.", *labels)
-        attempts = self._counter("attempts", "Deployments asked.", "deployment", "error")
-        self._attempts = cache(lambda deployment, error: attempts.labels(deployment, error))
-        self._fallbacks = self._counter("fallbacks", "Calls served by another group.", "model")
-        self._hedges = self._counter("hedges", "Calls that asked a second deployment.")
-        self._rests = self._counter("rests", "Times that a deployment was taken out.", "deployment", "why")
-        self._in_flight = Gauge("audio_proxy_in_flight", "Calls under way.", registry=self.registry)
-        upstream = Gauge("audio_proxy_upstream_streams", "Upstream requests under way.", registry=self.registry)
-        upstream.set_function(streams)
-        self._series = cache(lambda endpoint, model: Series(self, endpoint, model))
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"audio_proxy_{name}", text, labels, registry=self.registry)
-
-    def _histogram(
-        self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = SECONDS
-    ) -> Histogram:
-        return Histogram(f"audio_proxy_{name}", text, labels, buckets=buckets, registry=self.registry)
+        self._total = Histogram("duration_seconds", "From the request to the end of the answer.", SECONDS, *labels)
+        self._overhead = Histogram(
+            "overhead_seconds", "What the proxy added before the first byte.", OVERHEAD_SECONDS, *labels
+        )
+        self._bytes_in = Counter("received_bytes", "Bytes of requests.", *labels)
+        self._bytes_out = Counter("sent_bytes", "Bytes of answers.", *labels)
+        self._attempts = Counter("attempts", "Deployments asked.", "deployment", "error")
+        self._fallbacks = Counter("fallbacks", "Calls served by another group.", "model")
+        self._hedges = Counter("hedges", "Calls that asked a second deployment.")
+        self._rests = Counter("rests", "Times that a deployment was taken out.", "deployment", "why")
+        self._hedges[()] = 0.0
+        self._metrics = Metrics(
+            self._requests, self._errors, self._first_byte, self._total, self._overhead, self._bytes_in,
+            self._bytes_out, self._attempts, self._fallbacks, self._hedges, self._rests,
+            Gauge("in_flight", "Calls under way.", lambda: self._under_way),
+            Gauge("upstream_streams", "Upstream requests under way.", streams),
+        )  # fmt: skip
 
     def rests(self, deployment: str, why: str, seconds: float) -> None:
         """A deployment was taken out for a while."""
-        self._rests.labels(deployment, why).inc()
+        self._rests[deployment, why] += 1
         self.log.warning("deployment rests", deployment=deployment, why=why, seconds=round(seconds, 1))
 
     def begin(self) -> None:
-        self._in_flight.inc()
+        self._under_way += 1
 
     def end(self, call: Call) -> None:
         """Once for each call that began, however it ended."""
         ended = perf_counter()
-        self._in_flight.dec()
-        series, overhead = self._series(call.endpoint, call.group), call.overhead
-        series.requests(call.status).inc()
-        if call.error:
-            series.errors(call.error).inc()
-        elif call.sent is not None:
-            series.first_byte.observe(call.sent - call.started)
-        series.total.observe(ended - call.started)
-        series.bytes_in.inc(call.bytes_in)
-        series.bytes_out.inc(call.bytes_out)
-        if overhead is not None:
-            series.overhead.observe(overhead)
-        for attempt in call.attempts:
-            self._attempts(attempt.deployment, attempt.error).inc()
-        if call.fallback:
-            self._fallbacks.labels(call.fallback).inc()
-        if call.hedged:
-            self._hedges.inc()
+        self._under_way -= 1
+        self._count(call, ended)
         self._line(call, ended)
 
+    def _count(self, call: Call, ended: float) -> None:
+        labels, overhead = (call.endpoint, call.group), call.overhead
+        self._requests[(*labels, call.status)] += 1
+        if call.error:
+            self._errors[(*labels, call.error)] += 1
+        elif call.sent is not None:
+            self._first_byte[labels].observe(call.sent - call.started)
+        self._total[labels].observe(ended - call.started)
+        self._bytes_in[labels] += call.bytes_in
+        self._bytes_out[labels] += call.bytes_out
+        if overhead is not None:
+            self._overhead[labels].observe(overhead)
+        for attempt in call.attempts:
+            self._attempts[attempt.deployment, attempt.error] += 1
+        if call.fallback:
+            self._fallbacks[call.fallback,] += 1
+        if call.hedged:
+            self._hedges[()] += 1
+
     def _line(self, call: Call, ended: float) -> None:
+        level = "info" if call.status < 500 else "warning"
+        if level == "info" and self._quiet:
+            return
         won = call.won or (call.attempts[-1] if call.attempts else None)
-        write = self.log.info if call.status < 500 else self.log.warning
-        write(
-            "call",
-            request_id=call.request_id,
-            endpoint=call.endpoint,
-            model=call.group,
-            deployment=won.deployment if won else None,
-            vendor=won.vendor if won else None,
-            status=call.status,
-            error=call.error or None,
-            detail=call.detail or None,
-            attempts=len(call.attempts),
-            fallback=call.fallback or None,
-            bytes_in=call.bytes_in,
-            bytes_out=call.bytes_out,
-            characters=call.characters,
-            first_byte_ms=_ms(call.sent, call.started),
-            upstream_ms=_ms(won.first_byte, won.asked) if won else None,
-            total_ms=_ms(ended, call.started),
-            upstream_id=won.upstream_id if won else None,
-        )
+        event: structlog.types.EventDict = {
+            "request_id": call.request_id,
+            "endpoint": call.endpoint,
+            "model": call.group,
+            "deployment": won.deployment if won else None,
+            "vendor": won.vendor if won else None,
+            "status": call.status,
+            "error": call.error or None,
+            "detail": call.detail or None,
+            "attempts": len(call.attempts),
+            "fallback": call.fallback or None,
+            "bytes_in": call.bytes_in,
+            "bytes_out": call.bytes_out,
+            "characters": call.characters,
+            "first_byte_ms": _ms(call.sent, call.started),
+            "upstream_ms": _ms(won.first_byte, won.asked) if won else None,
+            "total_ms": _ms(ended, call.started),
+            "upstream_id": won.upstream_id if won else None,
+            "event": "call",
+        }
+        # What structlog's loggers do, but for their contexts, which cost more than the rest of the line.
+        line: Any = event
+        for process in self._processors:
+            line = process(self.log, level, line)
+        self._lines.msg(line)
 
     def exposition(self) -> bytes:
         """Prometheus's text format, version 0.0.4."""
-        return generate_latest(self.registry)
+        return self._metrics.exposition()
 
 
 def _ms(end: float | None, start: float | None) -> float | None:

@@ -286,7 +286,7 @@ def compose() -> dict[str, Any]:
 def test_compose_mounts_the_configuration_and_gives_nothing_away(compose: Mapping[str, Any]) -> None:
     service = compose["services"]["audio-proxy"]
     mounts = {mount["target"]: mount["read_only"] for mount in service["volumes"]}
-    assert mounts == {"/app/config.yaml": True}
+    assert mounts == {"/app/config.yaml": True, "/data": False}
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert [entry.partition(":")[0] for entry in service["tmpfs"]] == ["/tmp"]

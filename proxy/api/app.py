@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -155,15 +155,14 @@ class App(FastAPI):
         self.__dict__.setdefault("hot", {})[path] = endpoint
         self.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
         if scope.get("root_path"):
             _drop_doubled_prefix(scope)
         if scope["type"] == "http" and scope["method"] == "POST":
             endpoint = self.hot.get(get_route_path(scope))
             if endpoint is not None:
-                await endpoint(scope, receive, send)
-                return
-        await super().__call__(scope, receive, send)
+                return endpoint(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
 
 def _drop_doubled_prefix(scope: Scope) -> None:

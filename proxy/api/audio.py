@@ -87,7 +87,7 @@ class AudioEndpoint:
     async def _answer(self, exchange: Exchange, call: Call, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Ask the gateway and pass the answer on; both end at once when the client goes away."""
         call.received = perf_counter()
-        async with _WhileConnected(exchange):
+        with _WhileConnected(exchange):
             answer = await ask()
             try:
                 await self._pass_on(exchange, call, answer)
@@ -122,13 +122,11 @@ class AudioEndpoint:
         call.status = 200
         call.sent = perf_counter()
         await exchange.start(200, [*_headers(answer), *self._routing_headers(call)])
-        if answer.rest is None:
-            call.bytes_out = len(answer.first)
+        call.bytes_out = len(answer.first)
+        if answer.rest is None or answer.at_end:
             await exchange.write(answer.first, more=False)
             return
-        if answer.first:
-            call.bytes_out = len(answer.first)
-            await exchange.write(answer.first, more=True)
+        await exchange.write(answer.first, more=True)
         try:
             async for chunk in answer.rest:
                 call.bytes_out += len(chunk)
@@ -179,8 +177,8 @@ class TranscriptionEndpoint(AudioEndpoint):
         file_limit = partial(self._gateway.file_limit, wishes=wishes, caller=call.caller)
         form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
         try:
-            async for chunk in exchange.chunks():
-                await form.feed(chunk)
+            while not exchange.read_all:
+                await form.feed(await exchange.read())
                 if form.passed_limit is not None and exchange.declared_length is None:
                     raise file_too_large(form.passed_limit, passed=None)
             fields, file = await form.finish()
@@ -211,8 +209,8 @@ class _WhileConnected:
         self._watch: asyncio.Task[None] | None = None
         self._seen = -1
 
-    async def __aenter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
+    def __enter__(self) -> None:
+        self._timer = self._exchange.task.get_loop().call_later(WATCH_AFTER, self._begin)
 
     def _begin(self) -> None:
         self._watch = asyncio.ensure_future(self._exchange.disconnected())
@@ -233,7 +231,7 @@ class _WhileConnected:
         if not watch.cancelled():
             self._exchange.task.cancel()
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
         if self._watch is not None:
             self._watch.remove_done_callback(self._left)

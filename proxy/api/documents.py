@@ -30,19 +30,24 @@ async def document(request: Request) -> dict[str, Any]:
 
 def text_of(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
-    if not isinstance(value, str) or not value:
+    if not _is_text(value):
         raise BadRequest(f"'{name}' must be a text.", param=name, code="missing_required_parameter")
-    return value
+    return str(value)
 
 
 def texts_of(body: dict[str, Any], name: str, *, most: int) -> list[str]:
     """A list of texts, or nothing."""
     value = body.get(name) or []
-    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+    if not isinstance(value, list) or not all(map(_is_text, value)):
         raise BadRequest(f"'{name}' must be a list of texts.", param=name, code="invalid_type")
     if len(value) > most:
         raise BadRequest(f"'{name}' may have at most {most} items.", param=name, code="invalid_value")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    """NUL is a character that PostgreSQL's texts cannot hold."""
+    return isinstance(value, str) and value != "" and "\x00" not in value
 
 
 def body_of(properties: dict[str, Any], *required: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from proxy.accounting.usage import Usage, selection
 from proxy.api.access import administrator
 from proxy.api.documents import body_of, document, texts_of
 from proxy.errors import BadRequest
-from proxy.parse import LONGEST_END_USER
+from proxy.parse import LONGEST_END_USER, plain
 from proxy.records import Caller
 
 MOST_AT_ONCE = 1000
@@ -40,10 +40,10 @@ def router(administration: Administration, usage: Usage, keyring: Keyring) -> AP
         return {"object": "list", "data": rows, "has_more": more is not None, "next_cursor": more}
 
     async def set_blocked(request: Request, admin: Caller, *, blocked: bool) -> list[dict[str, Any]]:
-        names = texts_of(await document(request), "user_ids", most=MOST_AT_ONCE)
-        if not names or any(len(name) > LONGEST_END_USER or not name.isprintable() for name in names):
+        names = [plain(name) for name in texts_of(await document(request), "user_ids", most=MOST_AT_ONCE)]
+        if not names or not all(0 < len(name) <= LONGEST_END_USER for name in names):
             raise BadRequest(
-                f"'user_ids' must name end users of at most {LONGEST_END_USER} printable characters.", param="user_ids"
+                f"'user_ids' must name end users, each of 1 to {LONGEST_END_USER} characters.", param="user_ids"
             )
         await administration.block_end_users(names, blocked=blocked, actor=admin.key_id or "")
         await keyring.refresh()

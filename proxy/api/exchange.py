@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import Awaitable, MutableMapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, cast
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -17,6 +17,8 @@ from proxy.errors import ClientGone, ClientStalled, ProxyError, RequestTooLarge,
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 30.0
 DRAIN_IDLE_SECONDS = 5.0
+
+TRAILERS = "http.response.trailers"
 
 Header = tuple[bytes, bytes]
 
@@ -37,7 +39,7 @@ class Exchange:
         self._send = send
         self._bounds = bounds
         #: The task that serves this request.
-        self.task = cast("asyncio.Task[object]", asyncio.current_task())
+        self.task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._identity = request_id(self.headers.get(HEADER))
         #: Bytes of the body that have come in.
@@ -46,6 +48,8 @@ class Exchange:
         self.started = False
         self.gone = False
         self._stalled = False
+        #: The client and the server know trailers; some may follow the answer.
+        self._trailers = b"te" in self.headers and _wants_trailers(self.headers[b"te"], scope)
         #: A piece of the answer waits for the client to read; how many have not had to any more.
         self.writing = False
         self.written = 0
@@ -71,22 +75,20 @@ class Exchange:
         if (self.declared_length or 0) > self._bounds.body:
             raise self._too_large()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; raises RequestTooLarge, ClientStalled or ClientGone."""
-        loop = asyncio.get_running_loop()
-        while not self.read_all:
-            # asyncio.timeout would do the same; a bare timer costs less, and stands in the way of every call.
-            timer = loop.call_later(self._bounds.stall, self._stop_waiting)
-            try:
-                message = await self._receive()
-            except asyncio.CancelledError:
-                if not self._stalled:
-                    raise
-                self.task.uncancel()
-                raise ClientStalled("The request did not arrive in time.") from None
-            finally:
-                timer.cancel()
-            yield self._taken(message)
+    async def read(self) -> bytes:
+        """The next bytes of the body, until ``read_all``; raises RequestTooLarge, ClientStalled or ClientGone."""
+        # asyncio.timeout would do the same; a bare timer costs less, and stands in the way of every call.
+        timer = self.task.get_loop().call_later(self._bounds.stall, self._stop_waiting)
+        try:
+            message = await self._receive()
+        except asyncio.CancelledError:
+            if not self._stalled:
+                raise
+            self.task.uncancel()
+            raise ClientStalled("The request did not arrive in time.") from None
+        finally:
+            timer.cancel()
+        return self._taken(message)
 
     def _stop_waiting(self) -> None:
         self._stalled = True
@@ -95,10 +97,10 @@ class Exchange:
     async def body(self, limit: int) -> bytes:
         """The whole body, at most ``limit`` bytes."""
         parts = []
-        async for chunk in self.chunks():
+        while not self.read_all:
+            parts.append(await self.read())
             if self.received > limit:
                 raise RequestTooLarge(f"The body is too large; at most {limit} bytes are read here.")
-            parts.append(chunk)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _taken(self, message: MutableMapping[str, Any]) -> bytes:
@@ -121,14 +123,20 @@ class Exchange:
             pass
         self.gone = True
 
-    async def start(self, status: int, headers: list[Header]) -> None:
+    def start(self, status: int, headers: list[Header]) -> Awaitable[None]:
+        """Begin an answer; its head leaves with the first piece that is written, be it empty."""
         self.started = True
         headers.append((HEADER, self._identity))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        return self._send(
+            {"type": "http.response.start", "status": status, "headers": headers, "trailers": self._trailers}
+        )
 
-    async def write(self, body: bytes, *, more: bool) -> None:
+    async def write(self, body: bytes, *, more: bool, trailers: Sequence[Header] = ()) -> None:
+        """The next piece of the answer. ``trailers`` follow the last one where the client asked for such."""
         self.writing = True
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        if self._trailers and not more:
+            await self._send({"type": TRAILERS, "headers": trailers, "more_trailers": False})
         self.writing = False
         self.written += 1
 
@@ -161,6 +169,10 @@ class Exchange:
                     drained += len(message["body"])
         except TimeoutError:
             logging.getLogger(__name__).debug("a refused request was not drained to its end")
+
+
+def _wants_trailers(te: bytes, scope: Scope) -> bool:
+    return b"trailers" in te.lower() and TRAILERS in scope.get("extensions", ())
 
 
 def error_headers(error: ProxyError, length: int) -> list[Header]:

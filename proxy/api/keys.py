@@ -125,7 +125,7 @@ def router(administration: Administration, keyring: Keyring) -> APIRouter:
     ) -> dict[str, Any]:
         """Ids, the newest first; with ``return_full_object`` all that there is to know."""
         given = {"user_id": user_id, "team_id": team_id, "key_alias": key_alias}
-        filters = {name: value for name, value in given.items() if value is not None}
+        filters = {name: value.replace("\x00", "") for name, value in given.items() if value is not None}
         found, total = await administration.keys(filters, limit=size, offset=(page - 1) * size)
         return {
             "keys": [{"token": key.id, **_info(key)} if return_full_object else key.id for key in found],

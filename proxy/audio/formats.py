@@ -29,6 +29,7 @@ _PREFIXES: Final = (
     (b"#!AMR", "amr"),
     (b"\x00\x00\x01\xba", "mpeg"),
 )
+_MAGICS: Final = tuple(magic for magic, _ in _PREFIXES)
 _MP4_BOXES: Final = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
 _OPUS_HEAD: Final = slice(28, 36)  # after an Ogg page header of one segment
 _CONTROL_BYTES: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\r")
@@ -48,9 +49,8 @@ def sniff(first_bytes: bytes) -> str | None:
     amr, mpeg (program stream). Not audio: json, html (any document that begins with ``<``).
     """
     head = bytes(first_bytes[:SNIFF_BYTES])
-    for magic, name in _PREFIXES:
-        if head.startswith(magic):
-            return name
+    if head.startswith(_MAGICS):
+        return next(name for magic, name in _PREFIXES if head.startswith(magic))
     if head.startswith(b"OggS"):
         return "opus" if b"OpusHead".startswith(head[_OPUS_HEAD]) else "ogg"
     if head.startswith(b"RIFF"):

@@ -52,6 +52,11 @@ class Answer:
         ]
 
     @property
+    def at_end(self) -> bool:
+        """Nothing comes after ``first``, although it is a stream, and that is known already."""
+        return getattr(self.rest, "at_end", False)
+
+    @property
     def is_sse(self) -> bool:
         return self.content_type == sse.CONTENT_TYPE
 

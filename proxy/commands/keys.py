@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.accounting import key_fields
 from proxy.accounting.administration import COMMAND_LINE, Administration, VirtualKey
+from proxy.accounting.keys import hashed
 from proxy.accounting.usage import iso
 from proxy.commands import litellm_export
 from proxy.commands.table import print_table
@@ -70,7 +71,7 @@ def take_over(config: Config, path: str, *, without_limits: bool, dry_run: bool)
         return 1
 
     async def run(administration: Administration) -> int:
-        keys, refused = litellm_export.read(text, without_limits=without_limits)
+        keys, refused = litellm_export.read(text, own=_own_ids(config), without_limits=without_limits)
         outcomes = [] if dry_run else await administration.add(keys, COMMAND_LINE)
         for key, outcome in zip(keys, outcomes, strict=False):
             if outcome == "alias taken":
@@ -86,6 +87,12 @@ def take_over(config: Config, path: str, *, without_limits: bool, dry_run: bool)
         return 1 if refused else 0
 
     return _run(config, run)
+
+
+def _own_ids(config: Config) -> set[str]:
+    """Of the configuration's keys, which are no virtual keys; LiteLLM's table holds its master key's hash, too."""
+    own = (config.general.master_key, config.general.metrics_token)
+    return {hashed(key.get_secret_value()) for key in own if key is not None}
 
 
 def _run(config: Config, command: Callable[[Administration], Awaitable[int]]) -> int:

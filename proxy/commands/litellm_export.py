@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,14 +36,17 @@ class Refused:
     why: str
 
 
-def read(text: str, *, without_limits: bool) -> tuple[list[VirtualKey], list[Refused]]:
-    """Raises BadRequest where the text is no such export. ``without_limits`` drops what has no effect here."""
+def read(text: str, *, own: Collection[str], without_limits: bool) -> tuple[list[VirtualKey], list[Refused]]:
+    """``own``: ids of keys that are not taken over. ``without_limits`` drops what has no effect here.
+
+    Raises BadRequest where the text is no such export.
+    """
     keys: list[VirtualKey] = []
     refused: list[Refused] = []
     for number, row in enumerate(_rows(text), start=1):
         name = str(row.get("key_alias") or row.get("key_name") or f"row {number}")
         try:
-            keys.append(_key(row, without_limits=without_limits))
+            keys.append(_key(row, own=own, without_limits=without_limits))
         except (BadRequest, ValueError, TypeError) as error:
             refused.append(
                 Refused(name, error.message if isinstance(error, BadRequest) else f"cannot be read: {error}")
@@ -80,10 +83,12 @@ def _value(value: Any) -> Any:
     return None if isinstance(value, str) and value in _NOTHING else value
 
 
-def _key(row: Mapping[str, Any], *, without_limits: bool) -> VirtualKey:
+def _key(row: Mapping[str, Any], *, own: Collection[str], without_limits: bool) -> VirtualKey:
     token = row["token"]
     if not isinstance(token, str) or not is_reference(token):
         raise BadRequest("its token is neither a SHA-256 nor a key")
+    if key_id_of(token) in own:
+        raise BadRequest("it is a key of this configuration")
     if row.get("team_id") == _DASHBOARD:
         raise BadRequest("a session of LiteLLM's web pages, not needed here")
     metadata = dict(_json(row.get("metadata")) or {})

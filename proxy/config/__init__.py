@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.config.load import load
-from proxy.config.models import Config, Deployment, Environment, GeneralSettings, RetryPolicy, RouterSettings
+from proxy.config.models import Config, Deployment, Environment, GeneralSettings, Guardrail, RetryPolicy, RouterSettings
 from proxy.config.overview import Row, describe
 from proxy.records import Mode
 
@@ -12,6 +12,7 @@ __all__ = [
     "Deployment",
     "Environment",
     "GeneralSettings",
+    "Guardrail",
     "Mode",
     "RetryPolicy",
     "RouterSettings",

@@ -109,7 +109,9 @@ class Guardrails:
             self._problems.add(node.place, f"'guardrail' is missing in litellm_params; it is one of {names}")
         elif text is not None:
             near = suggestion(text, KINDS)
-            remedy = near or ("; a class of your own is guardrail: custom with class: module.Class" if "." in text else "")
+            remedy = near or (
+                "; a class of your own is guardrail: custom with class: module.Class" if "." in text else ""
+            )
             self._problems.add(setting.place, f"there is no guardrail {shown(text)}: there are {names}{remedy}")
         return None
 

@@ -38,6 +38,8 @@ _REFUSED_HEADERS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
     | {"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+#: Names the folder for what is kept, where the configuration does not say.
+DATA_VARIABLE = "AUDIO_PROXY_DATA"
 _ENDPOINTS = ("/audio/speech", "/audio/transcriptions", "/audio/translations")
 
 
@@ -406,9 +408,9 @@ class Guardrail(Frozen):
     api_key: Key | None = Field(default=None, description="Its key; $OPENAI_API_KEY if missing.")
     model: Text = Field(default="omni-moderation-latest", description="The moderation's model.")
     categories: Names = Field(default=(), description="The categories that count; all if missing.")
-    thresholds: Annotated[
-        Mapping[Text, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]], *_FREEZE
-    ] = Field(default_factory=_nothing, description="Scores from which a category counts, in place of the model's own.")
+    thresholds: Annotated[Mapping[Text, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]], *_FREEZE] = Field(
+        default_factory=_nothing, description="Scores from which a category counts, in place of the model's own."
+    )
     class_path: Text | None = Field(default=None, description="`class`: module.Class of a guardrail of one's own.")
     params: Annotated[Mapping[Text, Any], *_FREEZE] = Field(
         default_factory=_nothing, description="Arguments of that class."
@@ -450,7 +452,9 @@ class Config(Frozen):
         return Path(self.general.ledger_dir or self._beside("audio-proxy-ledger"))
 
     def _beside(self, name: str) -> Path:
-        return Path(self.path).absolute().with_name(name)
+        """In the folder of the configuration, unless $AUDIO_PROXY_DATA names another one."""
+        folder = self.environment.get(DATA_VARIABLE)
+        return Path(folder, name) if folder else Path(self.path).absolute().with_name(name)
 
     @model_validator(mode="before")
     @classmethod

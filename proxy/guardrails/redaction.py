@@ -188,9 +188,7 @@ def _words(words: Sequence[Word], left: Sequence[str]) -> tuple[Word, ...]:
     return tuple(kept)
 
 
-def _segments(
-    segments: Sequence[Segment], left: Sequence[str], inner: Sequence[str] | None
-) -> tuple[Segment, ...]:
+def _segments(segments: Sequence[Segment], left: Sequence[str], inner: Sequence[str] | None) -> tuple[Segment, ...]:
     """Segments of which nothing is left go. ``inner``: what is left of their words."""
     kept: list[Segment] = []
     position = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from proxy.messages import Headers, Post
 from proxy.providers.multipart import MultipartStream
 
 #: Where vendors tell their id of a request.
@@ -12,6 +13,7 @@ ID_HEADERS = frozenset({
     b"x-goog-request-id", b"x-deepinfra-request-id", b"x-generation-id",
 })  # fmt: skip
 LONGEST_ID = 200
+OF_THE_BODY = (b"content-type", b"content-length")
 
 
 def header(response: httpx.Response, name: bytes) -> str:
@@ -39,9 +41,9 @@ def post_form(url: httpx.URL, prepared: httpx.Headers, form: MultipartStream) ->
 
 
 def _post(
-    url: httpx.URL, prepared: httpx.Headers, body: httpx.AsyncByteStream, content_type: str, length: int
+    url: httpx.URL, prepared: httpx.Headers, body: httpx.ByteStream | MultipartStream, content_type: str, length: int
 ) -> httpx.Request:
-    headers = httpx.Headers(prepared)
-    headers["content-type"] = content_type
-    headers["content-length"] = str(length)
-    return httpx.Request("POST", url, headers=headers, stream=body)
+    headers = [header for header in prepared.raw if header[0].lower() not in OF_THE_BODY]
+    headers.append((b"content-type", content_type.encode("ascii")))
+    headers.append((b"content-length", b"%d" % length))
+    return Post(url, Headers(headers), body)

@@ -16,8 +16,9 @@ MEGABYTE = 1_048_576
 GRANULARITIES = ("word", "segment")
 #: OpenAI's speeds; what a vendor lacks of them is made by stretching.
 SPEEDS = (0.25, 4.0)
-#: Of an input that is spoken in pieces: some two hours.
-MOST_CHARACTERS = 100_000
+#: Of an input that is spoken in pieces, at the usual speed: an hour of English, up to three of Chinese. Beyond that an
+#: encoder would use up the processor time that one stream may have.
+MOST_CHARACTERS = 50_000
 #: What OpenAI writes translations in, and which transcripts know times.
 PLAIN_TRANSLATIONS = ("json", "text")
 TIMED_TRANSLATIONS = ("srt", "verbose_json", "vtt")
@@ -48,8 +49,9 @@ def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
             f"Missing required parameter: 'voice'.{voices}", param="voice", code="missing_required_parameter"
         )
     is_long = can.max_characters is not None and len(request.input) > can.max_characters
-    most = MOST_CHARACTERS if can.splits else can.max_characters
-    if is_long and most is not None and len(request.input) > most:
+    most = int(MOST_CHARACTERS * min(1.0, request.speed or 1.0)) if can.splits else 0
+    most = max(most, can.max_characters or 0)
+    if is_long and len(request.input) > most:
         return BadRequest(
             f"The input has {len(request.input)} characters; the model '{request.model}' takes at most {most}.",
             param="input",

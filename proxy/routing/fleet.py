@@ -107,12 +107,13 @@ class Fleet:
         standing = self[deployment]
         if standing.trial is attempt:
             standing.on_trial, standing.trial = False, None
-        if attempt.seconds is None:
+        seconds = attempt.seconds
+        if seconds is None:
             return
-        standing.samples.append(attempt.seconds)
-        standing.first_byte = _smoothed(standing.first_byte, attempt.seconds)
-        if attempt.audio_seconds and attempt.seconds > 0:
-            standing.speed = _smoothed(standing.speed, attempt.audio_seconds / attempt.seconds)
+        standing.samples.append(seconds)
+        standing.first_byte = _smoothed(standing.first_byte, seconds)
+        if attempt.audio_seconds and seconds > 0:
+            standing.speed = _smoothed(standing.speed, attempt.audio_seconds / seconds)
 
     def failed(
         self, deployment: str, attempt: Attempt, error: ProxyError, *, allowed_fails: int, cooldown: float

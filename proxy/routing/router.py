@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from time import perf_counter
 from typing import Any
@@ -85,8 +84,8 @@ class Router:
         self, lines: Sequence[Line], ask: Ask, call: Call, wishes: Wishes, deadline: float | None
     ) -> Answer:
         """Raises RateLimited where every deployment is at a limit of the configuration, else the last error."""
-        tries: Counter[str] = Counter()
-        failure: ProxyError = RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
+        tries: dict[str, int] = {}
+        failure: ProxyError | None = None
         attempt = 0
         while candidates := self._candidates(lines, tries):
             attempt += 1
@@ -97,24 +96,24 @@ class Router:
             if attempt > retries.allowed(self._settings, failure, wishes.num_retries):
                 break
             left = self._candidates(lines, tries)
-            again = all(tries[line.deployment.id] for line in left)
+            again = all(line.deployment.id in tries for line in left)
             pause = retries.pause(self._settings, failure, attempt, again=again)
             if not left or (deadline is not None and perf_counter() + pause >= deadline):
                 break
             await self._sleep(pause)
-        raise failure
+        raise failure or RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
 
     # -- which one -----------------------------------------------------------------------------------------------------
 
-    def _best(self, candidates: Sequence[Line], tries: Counter[str]) -> Line:
+    def _best(self, candidates: Sequence[Line], tries: dict[str, int]) -> Line:
         return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda line: self._position(line, tries))
 
-    def _candidates(self, lines: Sequence[Line], tries: Counter[str]) -> list[Line]:
+    def _candidates(self, lines: Sequence[Line], tries: dict[str, int]) -> list[Line]:
         if not tries:
             return [line for line in lines if self._has_room(line)]
         return [line for line in lines if self._has_room(line) and not self._worn_out(line, tries)]
 
-    def _position(self, line: Line, tries: Counter[str]) -> tuple[bool, int, bool, float, float, float]:
+    def _position(self, line: Line, tries: dict[str, int]) -> tuple[bool, int, bool, float, float, float]:
         """What is out comes last. Then: not yet tried by this call, not resting, ``order``, the strategy, chance.
 
         One that rests is tried before one that has just failed this call: it may have been unlucky with others.
@@ -122,11 +121,11 @@ class Router:
         deployment = line.deployment
         out, rests = self._fleet.out(deployment.id), self._fleet.rests(deployment.id)
         order = float("inf") if deployment.order is None else deployment.order
-        return out, tries[deployment.id], rests, order, self._strategy.rank(line), random.random()  # noqa: S311
+        return out, tries.get(deployment.id, 0), rests, order, self._strategy.rank(line), random.random()  # noqa: S311
 
-    def _worn_out(self, line: Line, tries: Counter[str]) -> bool:
+    def _worn_out(self, line: Line, tries: dict[str, int]) -> bool:
         """It has had its retries in this call, or nothing can come of another one."""
-        most, tried = line.deployment.max_retries, tries[line.deployment.id]
+        most, tried = line.deployment.max_retries, tries.get(line.deployment.id, 0)
         return tried > 0 and ((most is not None and tried > most) or self._fleet.out(line.deployment.id))
 
     def _has_room(self, line: Line) -> bool:
@@ -141,13 +140,13 @@ class Router:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    async def _asked(
-        self, line: Line, lines: Sequence[Line], tries: Counter[str], ask: Ask, call: Call, deadline: float | None
-    ) -> Answer:
+    def _asked(
+        self, line: Line, lines: Sequence[Line], tries: dict[str, int], ask: Ask, call: Call, deadline: float | None
+    ) -> Coroutine[Any, Any, Answer]:
         patience = self._patience(line)
         if patience is None:
-            return await self._attempt(line, tries, ask, call, deadline)
-        return await self._hedged(line, lines, patience, tries, ask, call, deadline)
+            return self._attempt(line, tries, ask, call, deadline)
+        return self._hedged(line, lines, patience, tries, ask, call, deadline)
 
     def _patience(self, line: Line) -> float | None:
         """Seconds after which a second deployment is asked; None: never."""
@@ -155,13 +154,13 @@ class Router:
         return self._fleet[line.deployment.id].percentile_95() if after == "p95" else after
 
     def _attempt(
-        self, line: Line, tries: Counter[str], ask: Ask, call: Call, deadline: float | None
+        self, line: Line, tries: dict[str, int], ask: Ask, call: Call, deadline: float | None
     ) -> Coroutine[Any, Any, Answer]:
         """Counted from here on, and not from the first step of a task: limits and trials hold in between, too."""
         deployment = line.deployment
         attempt = Attempt(deployment.id, deployment.vendor, asked=perf_counter())
         call.attempts.append(attempt)
-        tries[deployment.id] += 1
+        tries[deployment.id] = tries.get(deployment.id, 0) + 1
         self._fleet.began(deployment.id, attempt, counted=deployment.rpm is not None)
         return self._outcome(line, attempt, ask, deadline)
 
@@ -194,7 +193,7 @@ class Router:
         first: Line,
         lines: Sequence[Line],
         patience: float,
-        tries: Counter[str],
+        tries: dict[str, int],
         ask: Ask,
         call: Call,
         deadline: float | None,
@@ -224,7 +223,7 @@ class Router:
             if running:
                 await _let_go(running, won)
 
-    def _second(self, first: Line, lines: Sequence[Line], tries: Counter[str]) -> Line | None:
+    def _second(self, first: Line, lines: Sequence[Line], tries: dict[str, int]) -> Line | None:
         others = [line for line in self._candidates(lines, tries) if line is not first]
         others = [line for line in others if not self._fleet.rests(line.deployment.id)]
         return self._best(others, tries) if others else None

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn._types import ASGI3Application, HTTPScope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from proxy.api.identity import request_id
 from proxy.errors import BadRequest
+from proxy.serving.cycle import Cycle
 from proxy.serving.until_close import UntilClose
 
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 30.0
+#: What the answers to a request may have beyond ASGI's core.
+EXTENSIONS: dict[str, dict[object, object]] = {"http.response.trailers": {}}
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -24,27 +29,41 @@ class BoundedProtocol(HttpToolsProtocol):
     stops after such a head; a new one, set up as uvicorn's is, takes it without the offer, and what follows.
     """
 
+    cycle: Cycle | None  # type: ignore[assignment]
     _head_bytes = 0
+    #: A head has begun to come, and not ended.
+    _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
+    #: When the last answer ended, by the loop's clock.
+    _idle_since = 0.0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._waiting: deque[tuple[Cycle, ASGI3Application]] = deque()
         self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.connections.discard(self)
         self._head_came()
-        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnect()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+        self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         try:
-            self._parse(memoryview(data))
+            self._parse(data)
         except httptools.HttpParserError:
             message = "Invalid HTTP request received."
             self.logger.warning(message)
             self.send_400_response(message)
+        if self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
 
-    def _parse(self, data: memoryview) -> None:
+    def _parse(self, data: bytes | memoryview) -> None:
         while data:
             try:
                 self.parser.feed_data(data)
@@ -55,7 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.parser = httptools.HttpRequestParser(self)
                 self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
                 self.parser.feed_data(head)
-                data = data[upgrade.args[0] :]
+                data = memoryview(data)[upgrade.args[0] :]
             else:
                 return
 
@@ -68,31 +87,117 @@ class BoundedProtocol(HttpToolsProtocol):
         fields = [b"%b: %b" % (name, value) for name, value in self.headers if name != b"upgrade"]
         return b"\r\n".join([start, *fields, b"", b""])
 
+    # -- what the parser calls -----------------------------------------------------------------------------------------
+
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._head_bytes = 0
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEADER_SECONDS, self.transport.close)
+        self._in_head = True
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value))
-        super().on_header(name, value)
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._head_came()
-        if not self._offers_upgrade():
-            super().on_headers_complete()
+        if self._offers_upgrade():
+            return
+        earlier, scope = self.cycle, self._scope()
+        cycle = self.cycle = Cycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.loop,
+            self.server_state.default_headers,
+            awaits_continue=self.expect_100_continue,
+            keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        app = UntilClose(self.app, cycle) if scope["http_version"] == "1.0" else self.app
+        if earlier is None or earlier.response_complete:
+            self._begin(cycle, app)
+        else:  # a pipelined request waits for its turn
+            self.flow.pause_reading()
+            self._waiting.append((cycle, app))
+
+    def _begin(self, cycle: Cycle, app: ASGI3Application) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _scope(self) -> HTTPScope:
+        target = httptools.parse_url(self.url)
+        path = target.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": self.parser.get_http_version(),
+            "method": self.parser.get_method().decode("ascii"),
+            "scheme": self.scheme or "http",
+            "path": self.root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self.root_path.encode("ascii") + target.path,
+            "query_string": target.query or b"",
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+            "state": self.app_state.copy(),
+            "extensions": EXTENSIONS,
+        }
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle is not None and not self.cycle.response_complete and not self._offers_upgrade():
+            self.cycle.take(body)
 
     def on_message_complete(self) -> None:
-        if not self._offers_upgrade():
-            super().on_message_complete()
+        if self.cycle is not None and not self.cycle.response_complete and not self._offers_upgrade():
+            self.cycle.end_body()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        super()._start_asgi_task(cycle, UntilClose(app, cycle) if cycle.scope["http_version"] == "1.0" else app)
+    # -- between two requests ------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self._waiting:
+            self._begin(*self._waiting.popleft())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_idly(self.timeout_keep_alive)
+
+    def _wait_idly(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """One timer that looks again costs less than one for each request."""
+        self.timeout_keep_alive_task = None
+        if self._in_head or self.transport.is_closing() or (self.cycle and not self.cycle.response_complete):
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._wait_idly(left)
+        else:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+        elif self.cycle.response_complete:
+            self.cycle.close()
+        else:
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP, or too much of it, is told in OpenAI's shape, too."""
@@ -102,6 +207,8 @@ class BoundedProtocol(HttpToolsProtocol):
         reason = "Request Header Fields Too Large" if large else "Bad Request"
         head = f"HTTP/1.1 {error.status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         head += f"x-request-id: {request_id(None).decode('ascii')}\r\n"
+        if self.cycle is not None:
+            self.cycle.flush()
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
         self.transport.close()
 

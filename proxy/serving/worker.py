@@ -60,6 +60,7 @@ def run_worker(
 def _uvicorn_config(site: Site, options: Options, shutdown_timeout: int) -> uvicorn.Config:
     return uvicorn.Config(
         site,
+        interface="asgi3",
         http=BoundedProtocol,
         ws="none",
         loop="uvloop" if sys.platform != "win32" else "asyncio",

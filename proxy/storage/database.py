@@ -6,6 +6,7 @@ SQLAlchemy is loaded when a database is opened and not before: a server's first 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -167,4 +168,5 @@ def _migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(files("proxy.storage").joinpath("migrations")))
     config.attributes["connection"] = connection
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     command.upgrade(config, HEAD)

@@ -19,6 +19,8 @@ BLOCK = 1 << 20
 """Bytes of an upload that stay in memory before it goes to the disk."""
 PIECE = 1 << 19
 """Bytes of a disk read or write."""
+SMALL = 1 << 14
+"""Bytes below which what comes is copied: a bit kept by itself would cost more than it holds."""
 
 T = TypeVar("T")
 
@@ -61,32 +63,41 @@ class Spool:
         self.content_type = content_type
         self.size = 0
         self._room = room
-        self._block = bytearray()
+        #: What is in memory, as it came; what came in small bits is put together.
+        self._pieces: list[memoryview | bytearray] = []
+        self._held = 0
         self._file: IO[bytes] | None = None
         self._job: Future[Any] | None = None
         self._closed = False
 
     def write(self, data: memoryview) -> None:
-        """Raises Overloaded where the quota is used up."""
-        self._room.reserve(len(data))
-        self._block += data
-        self.size += len(data)
+        """``data`` is kept, not copied. Raises Overloaded where the quota is used up."""
+        size = len(data)
+        self._room.reserve(size)
+        self.size += size
+        self._held += size
+        if size >= SMALL:
+            self._pieces.append(data)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += data
+        else:
+            self._pieces.append(bytearray(data))
 
     async def settle(self) -> None:
         """To be awaited between writes; raises Overloaded where the disk is full."""
-        if len(self._block) > (BLOCK if self._file is None else PIECE):
+        if self._held > (BLOCK if self._file is None else PIECE):
             await self._flush()
 
     async def finish(self) -> None:
         """No more writes come; a spool that has begun a file is on disk as a whole."""
-        if self._file is not None and self._block:
+        if self._file is not None and self._pieces:
             await self._flush()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._file is None:
-            if self._block:
+            for piece in self._pieces:
                 # A buffer that nobody changes any more serves as bytes; a copy would cost a megabyte of memory traffic.
-                yield cast(bytes, self._block)
+                yield cast(bytes, piece)
             return
         descriptor, offset = self._file.fileno(), 0
         while offset < self.size:
@@ -103,9 +114,11 @@ class Spool:
         """The descriptor of the temporary file; None while the upload is in memory."""
         return self._file.fileno() if self._file is not None else None
 
-    def getbuffer(self) -> bytearray:
+    def getbuffer(self) -> memoryview | bytearray:
         """What is in memory: the whole upload where ``fileno`` is None."""
-        return self._block
+        if len(self._pieces) != 1:
+            self._pieces = [bytearray().join(self._pieces)]
+        return self._pieces[0]
 
     def close(self) -> None:
         """Give back memory, disk and quota. Safe to call again, and while a thread is still at work on the file."""
@@ -113,7 +126,7 @@ class Spool:
             return
         self._closed = True
         self._room.used -= self.size
-        self._block = bytearray()
+        self._pieces = []
         if self._file is None:
             return
         if self._job is not None and not self._job.done():
@@ -123,12 +136,12 @@ class Spool:
             self._file.close()
 
     async def _flush(self) -> None:
-        block, self._block = self._block, bytearray()
+        pieces, self._pieces, self._held = self._pieces, [], 0
         try:
             if self._file is None:
                 self._file = await self._in_thread(self._open_file)
             file = self._file
-            await self._in_thread(partial(_write_all, file, block))
+            await self._in_thread(partial(_write_all, file, pieces))
         except OSError as error:
             raise Overloaded(
                 "The server cannot store the upload right now. Please try again.",
@@ -144,7 +157,8 @@ class Spool:
         return await asyncio.wrap_future(job)
 
 
-def _write_all(file: IO[bytes], block: bytearray) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[file.write(view) :]
+def _write_all(file: IO[bytes], pieces: list[memoryview | bytearray]) -> None:
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            view = view[file.write(view) :]

@@ -113,7 +113,8 @@ class Upstream:
                 if isinstance(step, Whole):
                     if step.cleanup is not None:
                         cleanups.append(step.cleanup)
-                    await _pause(step.wait, waits)
+                    if step.wait:
+                        await _pause(step.wait, waits)
                 response = await self._send(adapter, step, waits)
                 try:
                     step = flow.send(response)
@@ -133,6 +134,17 @@ class Upstream:
         if isinstance(transport, Warmable):
             transport.warm(request)
 
+    async def _send(self, adapter: Adapter, step: Step, waits: Waits) -> httpx.Response:
+        request = step.request if isinstance(step, Whole) else step
+        request.extensions["timeout"] = waits
+        try:
+            response = await self._transports[request.url.scheme].handle_async_request(request)
+        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
+            raise foreign(error) from error
+        if isinstance(step, Whole) or not 200 <= response.status_code < 300:
+            return await _read(adapter, request, response)
+        return response
+
     def _clean(self, adapter: Adapter, request: httpx.Request) -> None:
         if len(self._cleaning) < MOST_CLEANINGS:
             task = asyncio.ensure_future(self._cleaned(adapter, request))
@@ -144,24 +156,6 @@ class Upstream:
         waits = Waits(total=CLEANUP_SECONDS, first_byte=None, stall=None)
         with contextlib.suppress(ProxyError):
             await self._send(adapter, Whole(request), waits)
-
-    async def _send(self, adapter: Adapter, step: Step, waits: Waits) -> httpx.Response:
-        request = step.request if isinstance(step, Whole) else step
-        request.extensions["timeout"] = waits
-        try:
-            response = await self._transports[request.url.scheme].handle_async_request(request)
-        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-            raise foreign(error) from error
-        if 200 <= response.status_code < 300 and not isinstance(step, Whole):
-            return response
-        try:
-            if not 200 <= response.status_code < 300:
-                raise adapter.error(response, await _beginning(response, ERROR_BYTES))
-            return httpx.Response(
-                response.status_code, headers=response.headers, content=await read_whole(response), request=request
-            )
-        finally:
-            await response.aclose()
 
     async def aclose(self) -> None:
         if self._cleaning:
@@ -178,13 +172,44 @@ async def _pause(seconds: float, waits: Waits) -> None:
         await asyncio.sleep(seconds)
 
 
-async def stream(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises our errors where it breaks off or stalls."""
+async def _read(adapter: Adapter, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+    """The response with its body, closed; raises the adapter's error where it is one."""
     try:
-        async for chunk in response.stream:  # type: ignore[union-attr]
-            yield chunk
-    except (httpx.TransportError, OSError) as error:
-        raise foreign(error) from error
+        if not 200 <= response.status_code < 300:
+            raise adapter.error(response, await _beginning(response, ERROR_BYTES))
+        return httpx.Response(
+            response.status_code, headers=response.headers, content=await read_whole(response), request=request
+        )
+    finally:
+        await response.aclose()
+
+
+def stream(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises our errors where it breaks off or stalls."""
+    return _Body(aiter(response.stream))  # type: ignore[arg-type]
+
+
+class _Body:
+    """An iterator and no generator, for the event loop keeps a list of those."""
+
+    __slots__ = ("_chunks",)
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    @property
+    def at_end(self) -> bool:
+        """Nothing more comes, as far as the transport can tell."""
+        return getattr(self._chunks, "at_end", False)
+
+    def __aiter__(self) -> _Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self._chunks.__anext__()
+        except (httpx.TransportError, OSError) as error:
+            raise foreign(error) from error
 
 
 async def read_whole(response: httpx.Response, limit: int = WHOLE_BYTES) -> bytes:

@@ -54,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_sent",
         "_timer",
         "_timer_due",
+        "_too_late",
         "_touched",
         "_transport",
         "_waiter",
@@ -74,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._deadline: float | None = None
+        #: What the waiter raises where nothing happens until the deadline.
+        self._too_late: tuple[type[httpx.TimeoutException], str] = (httpx.ReadTimeout, "")
         self._write_paused = self._read_paused = False
         self._ended = False
         self.lost = False
@@ -125,6 +128,11 @@ class Connection(asyncio.Protocol):
         return data
 
     @property
+    def at_end(self) -> bool:
+        """All bytes of the body have come and been read."""
+        return self._complete and not self._buffer
+
+    @property
     def http_version(self) -> bytes:
         return b"HTTP/" + self._parser.get_http_version().encode()
 
@@ -173,8 +181,8 @@ class Connection(asyncio.Protocol):
         body = message.body
         if isinstance(body, bytes):
             if len(body) <= SMALL_BODY:
-                self._write(message.head + body)
-                self._sent = True
+                # What is asked in one turn of the loop is written after it: to wake a server once costs less.
+                self._loop.call_soon(self._write_whole, message.head + body)
             else:
                 self._write(message.head)
                 await self._send_large(body, timeouts)
@@ -196,17 +204,26 @@ class Connection(asyncio.Protocol):
         self._sent = True
 
     async def _send_pieces(self, pieces: AsyncIterator[bytes], timeouts: Timeouts) -> None:
+        undrained = 0
         async for piece in pieces:
             if self._refused:
                 return
             self._write(piece)
-            await self._drain(timeouts)
+            undrained += len(piece)
+            if undrained > SMALL_BODY:  # what is less travels with what follows
+                await self._drain(timeouts)
+                undrained = 0
         self._sent = True
 
     @property
     def _refused(self) -> bool:
         """There is no point in sending any more: an answer is there, or the connection is gone."""
         return self._head_complete or self._failure is not None
+
+    def _write_whole(self, data: bytes) -> None:
+        if not self.closing:
+            self._write(data)
+            self._sent = True
 
     def _write(self, data: bytes | memoryview) -> None:
         if self._transport is not None and not self.lost:
@@ -220,23 +237,22 @@ class Connection(asyncio.Protocol):
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    async def _wait(self, seconds: float | None, error: type[httpx.TimeoutException], text: str) -> None:
-        """Until something happened to the exchange."""
-        waiter = self._waiter = self._loop.create_future()
+    def _wait(self, seconds: float | None, error: type[httpx.TimeoutException], text: str) -> asyncio.Future[None]:
+        """Done when something happened to the exchange; after so many seconds it raises the error."""
+        self._waiter = self._loop.create_future()
+        self._too_late = (error, text)
         if seconds is not None:
             self._arm(seconds)
-        try:
-            await waiter
-        except TimeoutError:
-            raise error(text) from None
-        finally:
-            self._waiter = None
+        else:
             self._deadline = None
+        return self._waiter
 
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = self._deadline = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _arm(self, seconds: float) -> None:
         now = self._loop.time()
@@ -261,7 +277,8 @@ class Connection(asyncio.Protocol):
         elif self._waiter is None:
             self.abort()
         elif not self._waiter.done():
-            self._waiter.set_exception(TimeoutError())
+            error, text = self._too_late
+            self._waiter.set_exception(error(text))
 
     # -- what the event loop calls -------------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from typing import cast
 
 import httpx
 
+from proxy.messages import RawHeaders, head
+
 #: Pieces of a chunked body up to this size are copied once, to travel in one write with their frame.
 SMALL_PIECE = 64 * 1024
 
@@ -21,9 +23,9 @@ class Message:
 
     def __init__(self, request: httpx.Request, *, absolute: bool = False, proxy_authorization: bytes = b"") -> None:
         self._length: int | None = None
-        chunked, host, lines = False, False, [b""]
-        for name, value in request.headers.raw:
-            lines += (name, b": ", value, b"\r\n")
+        url, headers = request.url, request.headers.raw
+        chunked = host = False
+        for name, value in headers:
             size = len(name)
             if size == 14 and name.lower() == b"content-length":
                 if self._length is not None:
@@ -33,16 +35,12 @@ class Message:
                 chunked = True
             elif size == 4 and name.lower() == b"host":
                 host = True
-        url = request.url
         if not host:
-            lines += (b"Host", b": ", url.netloc, b"\r\n")
+            headers = [*headers, (b"Host", url.netloc)]
         if proxy_authorization:
-            lines += (b"Proxy-Authorization", b": ", proxy_authorization, b"\r\n")
+            headers = [*headers, (b"Proxy-Authorization", proxy_authorization)]
         target = b"%b://%b%b" % (url.raw_scheme, url.netloc, url.raw_path) if absolute else url.raw_path
-        lines[0] = b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
-        lines.append(b"\r\n")
-        self.head = b"".join(lines)
-        self._check_head(target, (len(lines) - 2) // 4 + 2)
+        self.head = _head(b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target), headers)
         self.headless = request.method == "HEAD"
         self._take_body(request, chunked)
 
@@ -54,12 +52,6 @@ class Message:
         message.headless = True
         return message
 
-    def _check_head(self, target: bytes, breaks: int) -> None:
-        """No header may smuggle in another, nor the target a second one."""
-        head = self.head
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head or b" " in target:
-            raise httpx.LocalProtocolError("a control character in the head of a request")
-
     def _take_body(self, request: httpx.Request, chunked: bool) -> None:
         stream = request.stream
         length = self._length
@@ -69,7 +61,7 @@ class Message:
         self._stream = cast(AsyncIterable[bytes], stream)
         self.replayable = isinstance(stream, httpx.ByteStream) or bool(getattr(stream, "replayable", False))
         if isinstance(stream, httpx.ByteStream) and not chunked:
-            self.body = request.read()
+            self.body = b"".join(stream)
             if len(self.body) != (length or 0):
                 raise httpx.LocalProtocolError("the length of the request's body is not the declared one")
         elif not chunked and length is None:
@@ -106,6 +98,16 @@ def _chunk(piece: bytes) -> tuple[bytes, ...]:
     if size <= SMALL_PIECE:
         return (b"%x\r\n%b\r\n" % (size, piece),)
     return (b"%x\r\n" % size, piece, b"\r\n")
+
+
+def _head(start: bytes, headers: RawHeaders) -> bytes:
+    """No header may smuggle in another, nor the target a second one."""
+    if start.count(b" ") != 2:
+        raise httpx.LocalProtocolError("a space in the target of a request")
+    try:
+        return head(start, headers)
+    except ValueError as error:
+        raise httpx.LocalProtocolError(str(error)) from None
 
 
 def _length(value: bytes) -> int:

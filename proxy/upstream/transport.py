@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import httpx
 
+from proxy.messages import Headers, Reply
 from proxy.upstream.connection import Connection, Timeouts
 from proxy.upstream.message import Message
 from proxy.upstream.pool import Pool
@@ -59,11 +60,11 @@ class HTTPTransport(httpx.AsyncBaseTransport):
             if isinstance(error, httpx.RequestError):
                 error.request = request
             raise
-        return httpx.Response(
+        return Reply(
             connection.status,
-            headers=connection.headers,
-            stream=AnswerStream(connection, request, timeouts, self._release),
-            extensions={"http_version": connection.http_version},
+            Headers(connection.headers),
+            AnswerStream(connection, request, timeouts, self._release),
+            {"http_version": connection.http_version},
         )
 
     async def aclose(self) -> None:
@@ -128,6 +129,11 @@ class AnswerStream(httpx.AsyncByteStream):
         self._request = request
         self._timeouts = timeouts
         self._release = release
+
+    @property
+    def at_end(self) -> bool:
+        """All bytes have come and been read."""
+        return self._connection is not None and self._connection.at_end
 
     def __aiter__(self) -> AnswerStream:
         return self

@@ -165,9 +165,11 @@ def test_a_first_piece_that_fails_is_an_error(upstream: Upstream, client: httpx.
     error_of(client.post("/v1/audio/speech", json=ask()), 500)
 
 
-def test_even_pieces_have_a_limit(upstream: Upstream, client: httpx.Client) -> None:
-    error = error_of(client.post("/v1/audio/speech", json=ask(input="x" * 100_001)), 400, "string_above_max_length")
-    assert "100000" in error["message"]
+@pytest.mark.parametrize(("speed", "most"), [(None, 50_000), (4, 50_000), (0.5, 25_000)])
+def test_even_pieces_have_a_limit(upstream: Upstream, client: httpx.Client, speed: float | None, most: int) -> None:
+    body = ask(input="x" * (most + 1), speed=speed)
+    error = error_of(client.post("/v1/audio/speech", json=body), 400, "string_above_max_length")
+    assert str(most) in error["message"]
     assert not upstream.requests
 
 

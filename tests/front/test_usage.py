@@ -49,7 +49,9 @@ class Scene:
         asyncio.run(fill())
 
     def get(self, path: str, secret: str = MASTER_KEY, /, **params: Any) -> httpx.Response:
-        return httpx.get(self.server.url + path, params=params, headers={"authorization": f"Bearer {secret}"}, timeout=20)
+        return httpx.get(
+            self.server.url + path, params=params, headers={"authorization": f"Bearer {secret}"}, timeout=20
+        )
 
 
 @pytest.fixture(scope="module")

@@ -241,7 +241,7 @@ def test_hostile_values_stay_in_their_place(transcription: TranscriptionDesk) ->
     for reply in replies:
         if reply.status_code != 200:
             error_of(reply, 400)
-    for request in transcription.vendor.requests:
+    for request in [one for one in transcription.vendor.requests if one.method != "DELETE"]:
         fitting = [query for method, path, query in plain if (method, path) == (request.method, request.path)]
         assert fitting, f"{request.method} {request.path}"
         assert set(request.query) <= fitting[0]

@@ -36,7 +36,9 @@ from proxy.upstream.client import Upstream
 from tests.fakes import answers
 from tests.routing.virtual import VirtualLoop
 
-CLOCKS = [f"proxy.{module}.perf_counter" for module in ("routing.router", "upstream.client", "calls.caller", "api.audio")]
+CLOCKS = [
+    f"proxy.{module}.perf_counter" for module in ("routing.router", "upstream.client", "calls.caller", "api.audio")
+]
 #: What an upstream may answer instead of audio.
 REFUSALS: dict[str, answers.Answer] = {
     "400": answers.ERRORS[400],

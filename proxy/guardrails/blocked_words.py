@@ -1,0 +1,134 @@
+"""``guardrail: blocked_words``: words and phrases, and regular expressions.
+
+The expressions are RE2's, which takes time in proportion to the text whatever the expression and the text are; it has
+no look-around and no back-references.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from proxy.config import Guardrail
+from proxy.guardrails.base import ALLOW, Context, Span, Verdict
+from proxy.guardrails.redaction import union
+
+LABEL: Final = "BLOCKED_WORD"
+#: Letters, digits and marks on them; what cannot be seen belongs to the word that it splits.
+_TOKEN: Final = re.compile("[\\w\u0300-\u036f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+")
+_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+#: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
+_UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_SPACED_OUT: Final = re.compile(r"[\w\s'\u2019-]+")
+#: Characters between two words of a phrase.
+_LONGEST_GAP: Final = 4
+#: Characters that are looked at without a pause for other calls.
+PIECE: Final = 20_000
+#: Bytes that an expression may take.
+_PATTERN_MEMORY: Final = 8 << 20
+
+
+class BlockedWords:
+    is_local = True
+
+    def __init__(self, settings: Guardrail) -> None:
+        self._phrases = _phrases(settings.words)
+        self._unspaced = [_plain(word) for word in settings.words if _UNSPACED.search(word)]
+        self._patterns = [compiled(pattern) for pattern in settings.patterns]
+
+    async def check(self, text: str, context: Context) -> Verdict:
+        spans: list[Span] = []
+        words: list[tuple[str, int, int]] = []
+        for number, word in enumerate(_tokens(text)):
+            if number % PIECE == PIECE - 1:
+                await asyncio.sleep(0)
+            words.append(word)
+        spans += self._found_phrases(words)
+        spans += self._found_unspaced(text)
+        for pattern in self._patterns:
+            spans += [_span(*match.span()) for match in pattern.finditer(text) if match.end() > match.start()]
+        return Verdict((LABEL,), tuple(union(spans))) if spans else ALLOW
+
+    def _found_phrases(self, words: Sequence[tuple[str, int, int]]) -> Iterator[Span]:
+        for index, (word, start, _) in enumerate(words):
+            for phrase in self._phrases.get(word, ()):
+                candidates = words[index : index + len(phrase)]
+                if tuple(candidate[0] for candidate in candidates) == phrase and _together(candidates):
+                    yield _span(start, candidates[-1][2])
+
+    def _found_unspaced(self, text: str) -> Iterator[Span]:
+        if not self._unspaced:
+            return
+        folded = [_plain(char) for char in text]
+        places = [place for place, char in enumerate(folded) for _ in char]
+        whole = "".join(folded)
+        for word in self._unspaced:
+            at = whole.find(word)
+            while at >= 0:
+                yield _span(places[at], places[at + len(word) - 1] + 1)
+                at = whole.find(word, at + 1)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def problems(settings: Guardrail) -> Iterator[str]:
+    for word in settings.words:
+        if not _SPACED_OUT.fullmatch(word) or not any(char.isalnum() for char in word):
+            yield "'words' takes letters, digits, spaces, hyphens and apostrophes; write anything else as a pattern"
+    for number, pattern in enumerate(settings.patterns, 1):
+        try:
+            matches_nothing = compiled(pattern).fullmatch("") is not None
+        except ValueError as error:
+            yield f"'patterns': number {number} is no regular expression of RE2's: {error}"
+        else:
+            if matches_nothing:
+                yield f"'patterns': number {number} matches the empty text"
+
+
+def compiled(pattern: str) -> Any:
+    """Raises ValueError, whose message may quote a part of the pattern."""
+    import re2  # loaded at the first use: most proxies have no patterns
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _PATTERN_MEMORY
+    try:
+        return re2.compile(pattern, options=options)
+    except re2.error as error:
+        said = error.args[0] if error.args else "it cannot be read"
+        raise ValueError(said.decode(errors="replace") if isinstance(said, bytes) else str(said)) from None
+
+
+def _phrases(words: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
+    """By their first words."""
+    phrases: dict[str, list[tuple[str, ...]]] = {}
+    for word in words:
+        phrase = tuple(token for token, _, _ in _tokens(word))
+        if phrase and not _UNSPACED.search(word):
+            phrases.setdefault(phrase[0], []).append(phrase)
+    return phrases
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
+    for match in _TOKEN.finditer(text):
+        yield _plain(match[0]), match.start(), match.end()
+
+
+def _plain(word: str) -> str:
+    """The same for all ways to write a word."""
+    if word.isascii():
+        return word.lower()
+    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", word)).casefold()
+
+
+def _together(words: Sequence[tuple[str, int, int]]) -> bool:
+    return all(second[1] - first[2] <= _LONGEST_GAP for first, second in pairwise(words))
+
+
+def _span(start: int, end: int) -> Span:
+    return Span(start, end, f"[{LABEL}]")

@@ -1,0 +1,312 @@
+"""Which guardrails look at a call, and what becomes of what they say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+
+from proxy.audio.transcript import Transcript
+from proxy.calls import Answer
+from proxy.config import Guardrail
+from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation
+from proxy.guardrails.base import ALLOW, Context, Guard, Span, Undecided, Verdict
+from proxy.guardrails.held import held
+from proxy.guardrails.redaction import TEXT, Reading, changes, readings, redacted
+from proxy.guardrails.words import Request, with_words, words_of
+from proxy.records import Call, Ruling, SpeechRequest, Stage, TranscriptionRequest
+
+#: Words that wait to be looked at by guardrails of ``logging_only``; more are not looked at, and that is logged.
+MOST_WAITING: Final = 256
+MOST_NAMED: Final = 32
+_BY_WEIGHT: Final = ("allowed", "logged", "redacted", "failed", "blocked")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A guardrail as it is configured, and at work."""
+
+    settings: Guardrail
+    guard: Guard
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+
+class Guardrails:
+    """All guardrails of a configuration, in its order."""
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+        self._defaults = frozenset(rule.name for rule in rules if rule.settings.default_on)
+        self._teams = {team: None for rule in rules for team in rule.settings.teams}
+        self._log = structlog.get_logger()
+        self._afterwards: set[asyncio.Task[None]] = set()
+        #: Words that were not looked at, since too many waited.
+        self.dropped = 0
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._rules)
+
+    def due(self, call: Call, wanted: Sequence[str] = (), also_wanted: Sequence[str] = ()) -> Guarded | None:
+        """Those that look at this call; None where none does. Raises BadRequest for a name that does not exist."""
+        caller = call.caller
+        if not (self._defaults or wanted or also_wanted or caller.guardrails or self._teams):
+            return None
+        named = {*wanted, *also_wanted, *caller.guardrails}
+        if unknown := sorted(named - self._rules.keys()):
+            raise BadRequest(self._unknown(unknown), param="guardrails", code="guardrail_not_found")
+        rules = [
+            rule
+            for name, rule in self._rules.items()
+            if name in named or name in self._defaults or caller.team_id in rule.settings.teams
+        ]
+        return Guarded(self, rules, call) if rules else None
+
+    def _unknown(self, names: Sequence[str]) -> str:
+        known = ", ".join(f"'{name}'" for name in list(self._rules)[:MOST_NAMED]) or "none"
+        return f"There is no guardrail '{names[0][:128]}'. Guardrails here: {known}."
+
+    async def ask(self, rule: Rule, text: str, stage: Stage, call: Call) -> tuple[Verdict, Ruling]:
+        """What one guardrail says of one text, with the configuration's action worked in."""
+        caller, began = call.caller, perf_counter()
+        context = Context(
+            rule.name, stage, call.request_id, call.endpoint, call.group,
+            caller.key_id, caller.user_id, caller.team_id, call.end_user,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(None if rule.guard.is_local else rule.settings.timeout):
+                verdict = await rule.guard.check(text, context)
+        except (Undecided, TimeoutError) as error:
+            reason = str(error) or "it took too long"
+            self._log.warning(
+                "guardrail could not decide", guardrail=rule.name, request_id=call.request_id, reason=reason
+            )
+            return ALLOW, self._ruling(rule, stage, "failed", began)
+        action = _action(rule.settings, verdict)
+        found = tuple(dict.fromkeys(label[:64] for label in verdict.found[:8]))
+        return replace(verdict, action=action), self._ruling(rule, stage, _VERDICTS[action], began, found)
+
+    def _ruling(
+        self, rule: Rule, stage: Stage, verdict: str, began: float, found: tuple[str, ...] = ()
+    ) -> Ruling:
+        return Ruling(rule.name, stage, verdict, round((perf_counter() - began) * 1000, 3), found)
+
+    def later(self, look: Coroutine[Any, Any, None]) -> None:
+        """Off the way of the call."""
+        if len(self._afterwards) >= MOST_WAITING:
+            look.close()
+            self.dropped += 1
+            self._log.warning("guardrails have too much to look at", dropped=self.dropped)
+            return
+        task = asyncio.ensure_future(look)
+        self._afterwards.add(task)
+        task.add_done_callback(self._afterwards.discard)
+
+    async def note(self, rules: Iterable[Rule], text: str, call: Call) -> None:
+        """What guardrails of ``logging_only`` say goes to the log."""
+        for rule in rules:
+            verdict, ruling = await self.ask(rule, text, Stage.LOGGING_ONLY, call)
+            if verdict.found:
+                self._log.info(
+                    "guardrail found something",
+                    guardrail=rule.name,
+                    request_id=call.request_id,
+                    found=list(ruling.found),
+                    milliseconds=ruling.milliseconds,
+                )
+
+    async def aclose(self) -> None:
+        for task in self._afterwards:
+            task.cancel()
+        await asyncio.gather(*self._afterwards, return_exceptions=True)
+        for rule in self._rules.values():
+            await rule.guard.aclose()
+
+
+_VERDICTS: Final = {None: "allowed", "log": "logged", "redact": "redacted", "block": "blocked"}
+
+
+def _action(settings: Guardrail, verdict: Verdict) -> Any:
+    """``log``, ``redact`` or ``block``; None where nothing was found."""
+    if not verdict.found:
+        return None
+    if settings.action == "log":
+        return "log"
+    action = verdict.action or settings.action or "block"
+    has_place = bool(verdict.spans) or verdict.text is not None
+    return "block" if action == "redact" and not has_place else action
+
+
+class Guarded:
+    """The guardrails of one call, at each stage of its way. Raises GuardrailViolation or GuardrailUnavailable."""
+
+    def __init__(self, guardrails: Guardrails, rules: Sequence[Rule], call: Call) -> None:
+        self._all = guardrails
+        self._rules = rules
+        self._call = call
+
+    # -- the request ---------------------------------------------------------------------------------------------------
+
+    async def before(self, request: Request) -> Request:
+        """``pre_call``: the request as it may go on."""
+        before = request
+        for rule in self._of(Stage.PRE_CALL):
+            reading = _reading(request)
+            if not reading.text:
+                continue
+            verdict = await self._asked(rule, reading.text, Stage.PRE_CALL)
+            if verdict.action == "redact":
+                request = with_words(request, _pieces_without(reading, _spans(verdict, reading.text)))
+        if isinstance(request, SpeechRequest) and request is not before:
+            self._call.characters = len(request.input)
+        self._skip(request)
+        self._note(_reading(before).text)
+        return request
+
+    async def beside(self, request: SpeechRequest | TranscriptionRequest, answering: Awaitable[Answer]) -> Answer:
+        """``during_call``: the answer, once the guardrails have said yes to the words that it answers."""
+        rules, text = self._of(Stage.DURING_CALL), _reading(request).text
+        if not rules or not text:
+            return await answering
+        answer = asyncio.ensure_future(answering)
+        checks = [asyncio.ensure_future(self._asked(rule, text, Stage.DURING_CALL)) for rule in rules]
+        try:
+            await _all_or_first_failure([answer, *checks])
+        except BaseException:
+            await _let_go([answer, *checks])
+            raise
+        return answer.result()
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    @property
+    def reads_transcripts(self) -> bool:
+        """Whether a guardrail has to see the transcript, and so the transcript has to be in a form that can be read."""
+        return bool(self._of(Stage.POST_CALL) or self._of(Stage.LOGGING_ONLY))
+
+    async def after(self, transcript: Transcript) -> Transcript:
+        """``post_call``: the transcript as the caller may have it."""
+        before = transcript
+        for rule in self._of(Stage.POST_CALL):
+            transcript = await self._checked(rule, transcript)
+        self._note(before.text)
+        return transcript
+
+    async def after_events(self, answer: Answer) -> Answer:
+        """As `after`, of an answer that is OpenAI's events: its first byte is here when it has been looked at."""
+        if not self._of(Stage.POST_CALL):
+            answer.rest = held(answer.first, answer.rest, None, self._note)
+            answer.first = b""
+            return answer
+        events = held(answer.first, answer.rest, self._checked_by_all, self._note)
+        answer.first, answer.rest = b"", events
+        answer.first = await anext(events, b"")
+        return answer
+
+    async def _checked_by_all(self, transcript: Transcript) -> Transcript:
+        for rule in self._of(Stage.POST_CALL):
+            transcript = await self._checked(rule, transcript)
+        return transcript
+
+    async def _checked(self, rule: Rule, transcript: Transcript) -> Transcript:
+        """Every reading by itself, since what one hides the other may show."""
+        found: dict[str, Sequence[Span]] = {}
+        all_readings = readings(transcript)
+        for name, reading in all_readings.items():
+            if not reading.text.strip():
+                continue
+            if name != TEXT and not rule.guard.is_local and reading.says_the_same(all_readings[TEXT]):
+                continue
+            verdict = await self._asked(rule, reading.text, Stage.POST_CALL)
+            if verdict.action == "redact":
+                found[name] = _spans(verdict, reading.text)
+        return redacted(transcript, found)
+
+    # -- what all stages share -----------------------------------------------------------------------------------------
+
+    def _of(self, stage: Stage) -> list[Rule]:
+        return [rule for rule in self._rules if stage in rule.settings.mode]
+
+    async def _asked(self, rule: Rule, text: str, stage: Stage) -> Verdict:
+        verdict, ruling = await self._all.ask(rule, text, stage, self._call)
+        self._record(ruling)
+        if ruling.verdict == "failed" and rule.settings.on_failure == "block":
+            raise GuardrailUnavailable(f"The guardrail '{rule.name}' could not decide. Please try again.")
+        if ruling.verdict == "blocked":
+            kinds = f" ({', '.join(ruling.found)})" if ruling.found else ""
+            raise GuardrailViolation(f"Blocked by the guardrail '{rule.name}'{kinds}.")
+        return verdict
+
+    def _record(self, ruling: Ruling) -> None:
+        """One entry a guardrail and stage, however many texts it looked at: the worst that it said."""
+        kept = []
+        for other in self._call.guardrails:
+            if (other.guardrail, other.stage) == (ruling.guardrail, ruling.stage):
+                ruling = Ruling(
+                    ruling.guardrail,
+                    ruling.stage,
+                    max(ruling.verdict, other.verdict, key=_BY_WEIGHT.index),
+                    round(ruling.milliseconds + other.milliseconds, 3),
+                    tuple(dict.fromkeys((*other.found, *ruling.found))),
+                )
+            else:
+                kept.append(other)
+        self._call.guardrails = (*kept, ruling)
+
+    def _skip(self, request: SpeechRequest | TranscriptionRequest) -> None:
+        """Name those that find nothing to look at in this call."""
+        has_words, has_transcript = bool(_reading(request).text), isinstance(request, TranscriptionRequest)
+        able = {Stage.LOGGING_ONLY}
+        able |= {Stage.PRE_CALL, Stage.DURING_CALL} if has_words else set()
+        able |= {Stage.POST_CALL} if has_transcript else set()
+        self._call.guardrails_skipped = tuple(
+            rule.name for rule in self._rules if not able.intersection(rule.settings.mode)
+        )
+
+    def _note(self, text: str) -> None:
+        rules = self._of(Stage.LOGGING_ONLY)
+        if rules and text:
+            self._all.later(self._all.note(rules, text, self._call))
+
+
+def _reading(request: SpeechRequest | TranscriptionRequest) -> Reading:
+    """All words of a request, each in lines of its own; those that are missing take no room."""
+    return Reading([word for word in words_of(request) if word], "\n")
+
+
+def _pieces_without(reading: Reading, spans: Iterable[Span]) -> list[str]:
+    return reading.without(spans)
+
+
+def _spans(verdict: Verdict, text: str) -> list[Span]:
+    if verdict.text is not None:
+        return changes(text, verdict.text)
+    return [span for span in verdict.spans if 0 <= span.start < span.end <= len(text)]
+
+
+async def _all_or_first_failure(futures: Sequence[asyncio.Future[Any]]) -> None:
+    """Raises what the first of them raises that fails."""
+    pending = set(futures)
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
+        for future in done:
+            future.result()
+
+
+async def _let_go(futures: Sequence[asyncio.Future[Any]]) -> None:
+    """End them all; an answer that came is closed."""
+    for future in futures:
+        future.cancel()
+    for outcome in await asyncio.gather(*futures, return_exceptions=True):
+        if isinstance(outcome, Answer):
+            await outcome.aclose()
+
+
+Look = Callable[[Transcript], Awaitable[Transcript]]

@@ -1,0 +1,70 @@
+"""Asking somebody outside: a JSON document there, a JSON document back, through the vendors' transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from pydantic_core import from_json, to_json
+
+from proxy.errors import ProxyError
+from proxy.guardrails.base import Undecided
+from proxy.upstream.client import Waits, foreign, read_whole
+
+LONGEST_ANSWER = 8 * 1024 * 1024
+
+
+async def ask(
+    transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], document: Any, seconds: float
+) -> dict[str, Any]:
+    """The JSON object of a 2xx answer. Raises Undecided for anything else, with what is fit for the log."""
+    try:
+        async with asyncio.timeout(seconds):
+            status, body = await _exchange(transport, url, headers, _encoded(document), seconds)
+    except TimeoutError:
+        raise Undecided(f"no answer in {seconds:g} seconds") from None
+    except ProxyError as error:
+        raise Undecided(error.detail or error.message) from error
+    if not 200 <= status < 300:
+        raise Undecided(f"status {status}")
+    try:
+        answer = from_json(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise Undecided("the answer is no JSON object")
+    return answer
+
+
+async def _exchange(
+    transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], content: bytes, seconds: float
+) -> tuple[int, bytes]:
+    waits = Waits(total=seconds, first_byte=None, stall=None)
+    fields = {**headers, "content-type": "application/json", "accept": "application/json"}
+    request = httpx.Request("POST", url, headers=fields, content=content, extensions={"timeout": waits})
+    request.headers["accept-encoding"] = "identity"
+    try:
+        response = await transport.handle_async_request(request)
+    except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
+        raise foreign(error) from error
+    try:
+        return response.status_code, await read_whole(response, LONGEST_ANSWER)
+    finally:
+        await response.aclose()
+
+
+def _encoded(document: Any) -> bytes:
+    try:
+        return to_json(document)
+    except ValueError:  # half of a surrogate pair, which no UTF-8 can hold
+        return to_json(_without_surrogates(document))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {name: _without_surrogates(inner) for name, inner in value.items()}
+    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,49 @@
+"""``guardrail: webhook``: a server of the operator's decides."""
+
+from __future__ import annotations
+
+import httpx
+
+from proxy.config import Guardrail
+from proxy.guardrails.base import ALLOW, Context, Undecided, Verdict
+from proxy.guardrails.outside import ask
+
+LABEL = "WEBHOOK"
+
+
+class Webhook:
+    is_local = False
+
+    def __init__(self, settings: Guardrail, transport: httpx.AsyncBaseTransport) -> None:
+        self._url = settings.url or ""
+        self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self._seconds = settings.timeout
+        self._transport = transport
+
+    async def check(self, text: str, context: Context) -> Verdict:
+        document = {
+            "guardrail": context.guardrail,
+            "stage": context.stage,
+            "text": text,
+            "call": {
+                "request_id": context.request_id,
+                "endpoint": context.endpoint,
+                "model": context.model,
+                "key_id": context.key_id,
+                "user_id": context.user_id,
+                "team_id": context.team_id,
+                "end_user": context.end_user,
+            },
+        }
+        answer = await ask(self._transport, self._url, self._headers, document, self._seconds)
+        action, changed = answer.get("action"), answer.get("text")
+        if action == "allow":
+            return ALLOW
+        if action == "block":
+            return Verdict.block(LABEL)
+        if action == "redact" and isinstance(changed, str):
+            return Verdict.rewrite(changed, LABEL)
+        raise Undecided("the answer has no action, or no text to go with it")
+
+    async def aclose(self) -> None:
+        pass

@@ -1,0 +1,86 @@
+"""httpx's messages without what httpx works out at once and a proxy seldom asks for: names, encodings, contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import httpx
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+def head(start: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A start line (with its line end) and headers, as they go over the wire.
+
+    Raises ValueError where one of them would smuggle in another.
+    """
+    parts, count = [start], 0
+    for name, value in headers:
+        parts += (name, b": ", value, b"\r\n")
+        count += 1
+    parts.append(b"\r\n")
+    block = b"".join(parts)
+    if len(block) - len(block.translate(None, b"\r\n\0")) != 2 * (count + 2):
+        raise ValueError("a control character in the head of a message")
+    return block
+
+
+class Headers(httpx.Headers):
+    """Headers as they go over the wire; httpx's own list of them is made when somebody looks a name up."""
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = list(raw)
+        self._made: list[tuple[bytes, bytes, bytes]] | None = None
+        self._encoding = None
+
+    @property
+    def raw(self) -> RawHeaders:
+        return self._raw if self._made is None else [(name, value) for name, _, value in self._made]
+
+    @property
+    def _list(self) -> list[tuple[bytes, bytes, bytes]]:
+        if self._made is None:
+            self._made = [(name, name.lower(), value) for name, value in self._raw]
+        return self._made
+
+    @_list.setter
+    def _list(self, made: list[tuple[bytes, bytes, bytes]]) -> None:
+        self._made = made
+
+
+class Post(httpx.Request):
+    """A POST whose URL, headers and body are ready."""
+
+    def __init__(self, url: httpx.URL, headers: Headers, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> None:
+        self.method = "POST"
+        self.url = url
+        self.headers = headers
+        self.stream = stream
+        self.extensions = {}
+
+
+class Reply(httpx.Response):
+    """A response whose body is still on its way; closing it closes the stream, whatever the request was."""
+
+    stream: httpx.AsyncByteStream
+
+    def __init__(
+        self, status: int, headers: Headers, stream: httpx.AsyncByteStream, extensions: dict[str, Any]
+    ) -> None:
+        self.status_code = status
+        self.headers = headers
+        self.stream = stream
+        self.extensions = extensions
+        # What httpx.Response's methods expect to be there.
+        self._request: httpx.Request | None = None
+        self.next_request = None
+        self.history: list[httpx.Response] = []
+        self.is_closed = self.is_stream_consumed = False
+        self.default_encoding = "utf-8"
+        self._num_bytes_downloaded = 0
+
+    async def aclose(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            await self.stream.aclose()

@@ -1,0 +1,130 @@
+"""A text in pieces: what a vendor may send between them, and what they cost together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from decimal import Decimal
+
+import httpx
+import pytest
+
+from proxy.calls.recital import Recital, summed
+from proxy.calls.speech import Begun
+from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from proxy.providers.base import Said
+from proxy.records import Usage
+
+Piece = tuple[bytes, ...] | UpstreamError
+
+
+class Stage:
+    """A vendor that speaks each text as it is told to."""
+
+    def __init__(self, pieces: Sequence[Piece], *, rates: Sequence[int] = (), format: str = "pcm") -> None:
+        self.pieces, self.rates, self.format = list(pieces), list(rates), format
+        self.asked: list[str] = []
+        self.responses: list[httpx.Response] = []
+
+    async def begin(self, text: str, *, first: bool) -> Begun:
+        self.asked.append(text)
+        piece = self.pieces.pop(0)
+        if isinstance(piece, UpstreamError):
+            raise piece
+        self.responses.append(httpx.Response(200, stream=httpx.ByteStream(b"")))
+        rate = self.rates.pop(0) if self.rates else 24_000
+        remarks = Said(Usage(characters=len(text)), ["loud"])
+        return Begun(self.responses[-1], self.format, rate, piece[0], _rest(piece[1:]), remarks)
+
+    async def decoded(self, piece: Begun, rate: int) -> AsyncGenerator[bytes]:
+        yield f"{piece.format}@{rate}:".encode() + piece.first
+
+    async def recited(self, texts: Sequence[str]) -> bytes:
+        self.recital = Recital(self.begin, self.decoded, texts)
+        await self.recital.start()
+        async with aclosing(self.recital.samples()) as samples:
+            return b"".join([data async for data in samples])
+
+
+async def _rest(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def test_half_a_sample_at_the_end_of_a_piece_is_left_out() -> None:
+    stage = Stage([(b"a", b"bc"), (b"de", b"f", b"gh"), (b"ij",)])
+    assert asyncio.run(stage.recited(["1", "22", "333"])) == b"ab" + b"defg" + b"ij"
+    assert all(response.is_closed for response in stage.responses)
+
+
+def test_what_is_said_of_the_pieces_is_said_of_all() -> None:
+    stage = Stage([(b"ab",), (b"cd",)])
+    asyncio.run(stage.recited(["1", "22"]))
+    assert stage.recital.usage == Usage(characters=3)
+    assert stage.recital.warnings == ["loud"]
+
+
+def test_encoded_pieces_are_decoded_each_by_itself() -> None:
+    stage = Stage([(b"x",), (b"y",)], format="mp3")
+    assert asyncio.run(stage.recited(["1", "2"])) == b"mp3@24000:xmp3@24000:y"
+
+
+def test_the_first_piece_tells_the_rate() -> None:
+    stage = Stage([(b"ab",), (b"cd",)], rates=[22_050, 22_050])
+    asyncio.run(stage.recited(["1", "2"]))
+    assert stage.recital.rate == 22_050
+
+
+@pytest.mark.parametrize("rates", [(24_000, 16_000), (22_050, 24_000)])
+def test_another_rate_on_the_way_is_an_error(rates: tuple[int, int]) -> None:
+    stage = Stage([(b"ab",), (b"cd",)], rates=rates)
+    with pytest.raises(UpstreamInvalid):
+        asyncio.run(stage.recited(["1", "2"]))
+    assert all(response.is_closed for response in stage.responses)
+
+
+@pytest.mark.parametrize(
+    ("failures", "asked"),
+    [
+        ([UpstreamUnavailable("ill")], ["1", "2", "2"]),
+        ([UpstreamUnavailable("ill"), UpstreamUnavailable("ill")], ["1", "2", "2"]),
+        ([UpstreamRejected("no")], ["1", "2"]),
+    ],
+)
+def test_a_later_piece_has_two_tries(failures: list[UpstreamError], asked: list[str]) -> None:
+    stage = Stage([(b"ab",), *failures, (b"cd",)])
+    if len(failures) == 1 and failures[0].retryable:
+        assert asyncio.run(stage.recited(["1", "2"])) == b"abcd"
+    else:
+        with pytest.raises(UpstreamError):
+            asyncio.run(stage.recited(["1", "2"]))
+    assert stage.asked == asked
+
+
+def test_leaving_early_closes_what_was_begun_ahead() -> None:
+    stage = Stage([(b"ab", b"cd"), (b"ef",), (b"gh",)])
+
+    async def test() -> None:
+        recital = Recital(stage.begin, stage.decoded, ["1", "2", "3"])
+        await recital.start()
+        samples = recital.samples()
+        assert await anext(samples) == b"ab"
+        await asyncio.sleep(0)
+        await samples.aclose()
+
+    asyncio.run(test())
+    assert stage.asked == ["1", "2"]
+    assert all(response.is_closed for response in stage.responses)
+
+
+def test_usages_add_up() -> None:
+    assert summed([]) is None
+    assert summed([None, None]) is None
+    assert summed([None, Usage(characters=3)]) == Usage(characters=3)
+    parts = [
+        Usage(characters=1, seconds_out=0.5, cost=Decimal("0.1")),
+        None,
+        Usage(characters=2, output_audio_tokens=7, cost=Decimal("0.2")),
+    ]
+    assert summed(parts) == Usage(characters=3, seconds_out=0.5, output_audio_tokens=7, cost=Decimal("0.3"))
