@@ -10,8 +10,10 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import TypeVar
 
+from proxy.audio.transcript import Transcript
 from proxy.calls import Answer, Calls, Heard, Line, Named, Part, Translated, VoiceLists, translation
 from proxy.errors import BadRequest, ModelNotFound, ProxyError, UpstreamTimeout
+from proxy.guardrails.engine import Guarded, Guardrails
 from proxy.records import EVERYBODY, NO_WISHES, Attempt, Call, Caller, Mode, SpeechRequest, TranscriptionRequest, Wishes
 from proxy.routing import fitness
 from proxy.routing.router import Router
@@ -38,6 +40,7 @@ class Gateway:
         aliases: Mapping[str, str],
         translators: Mapping[str, Sequence[Line]] = MappingProxyType({}),
         translation_model: str | None = None,
+        guardrails: Guardrails | None = None,
     ) -> None:
         self.groups = groups
         self._router = router
@@ -45,6 +48,7 @@ class Gateway:
         self._aliases = aliases
         self._translators = translators
         self._translation_model = translation_model
+        self._guardrails = guardrails or Guardrails()
         self._voices = VoiceLists(calls.voices)
         #: The deployments of a model's groups by name, mode and the wish for no fallback: found once.
         self._chains: dict[tuple[str, Mode, bool], Mapping[str, Sequence[Line]]] = {}
@@ -53,23 +57,67 @@ class Gateway:
         chain = self._chain(request.model, Mode.SPEECH, call, wishes)
         request = request if request.model == call.group else replace(request, model=call.group)
         self._warm(chain[call.group], request)
+        guarded = self._guardrails.due(call, request.guardrails, wishes.guardrails)
+        if guarded is not None:
+            return self._guarded_speech(guarded, chain, request, call, wishes)
+        return self._spoken(chain, request, call, wishes)
 
+    def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Awaitable[Answer]:
+        guarded = self._guardrails.due(call, request.guardrails, wishes.guardrails)
+        if guarded is not None:
+            return self._guarded_transcription(guarded, request, call, wishes)
+        return self._heard(request, call, wishes)
+
+    async def _guarded_speech(
+        self, guarded: Guarded, chain: Mapping[str, Sequence[Line]], request: SpeechRequest, call: Call, wishes: Wishes
+    ) -> Answer:
+        request = await guarded.before(request)
+        return await guarded.beside(request, self._spoken(chain, request, call, wishes))
+
+    async def _guarded_transcription(
+        self, guarded: Guarded, request: TranscriptionRequest, call: Call, wishes: Wishes
+    ) -> Answer:
+        self._chain(request.model, request.mode, call, wishes)  # a model that does not exist is told first
+        to_read = guarded.reads_transcripts
+        if to_read:
+            fitness.check_readable(request)
+        request = await guarded.before(request)
+        answer = await guarded.beside(request, self._heard(request, call, wishes, to_read=to_read))
+        return await guarded.after(request, answer) if to_read else answer
+
+    def _spoken(
+        self, chain: Mapping[str, Sequence[Line]], request: SpeechRequest, call: Call, wishes: Wishes
+    ) -> Awaitable[Answer]:
         def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
             return self._calls.speech(line, request, attempt, left)
 
         return self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
 
-    async def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Answer:
-        if request.task == "translate":
-            return await self._translation(request, call, wishes)
+    def _heard(
+        self, request: TranscriptionRequest, call: Call, wishes: Wishes, *, to_read: bool = False
+    ) -> Awaitable[Answer]:
+        """``to_read``: the answer is `Heard`, or a stream of events, whatever format the caller wants."""
+        hear = self._translation if request.task == "translate" else self._transcription
+        return hear(request, call, wishes, to_read=to_read)
+
+    async def _transcription(
+        self, request: TranscriptionRequest, call: Call, wishes: Wishes, *, to_read: bool
+    ) -> Answer:
         chain = self._chain(request.model, request.mode, call, wishes)
         if fitness.length_matters(chain, request):
             request = replace(request, seconds=await self._calls.seconds_of(request.file))
 
         def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
-            return self._calls.transcription(line, request, attempt, left)
+            return self._asked(line, request, attempt, left, to_read=to_read)
 
         return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, wishes)
+
+    def _asked(
+        self, line: Line, request: TranscriptionRequest, attempt: Attempt, left: float | None, *, to_read: bool
+    ) -> Awaitable[Answer]:
+        if to_read and not fitness.streams_readably(request):
+            return self._calls.transcript(line, fitness.to_read(line, request), attempt, left)
+        return self._calls.transcription(line, request, attempt, left)
 
     def _warm(self, lines: Sequence[Line], request: SpeechRequest) -> None:
         """Where one deployment only is in question, its socket is opened beside the work that is before the call."""
@@ -77,7 +125,7 @@ class Gateway:
         if over_socket and fitness.speech(lines[0], request) is None:
             self._calls.warm(lines[0], request)
 
-    async def _translation(self, request: TranscriptionRequest, call: Call, wishes: Wishes) -> Answer:
+    async def _translation(self, request: TranscriptionRequest, call: Call, wishes: Wishes, *, to_read: bool) -> Answer:
         """By the vendor itself, or by its transcript and a chat model."""
         chain = self._chain(request.model, request.mode, call, wishes)
         if fitness.length_matters(chain, request):
@@ -89,23 +137,24 @@ class Gateway:
 
         async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
             if self._translator(line) is None:
-                return await self._calls.transcription(line, request, attempt, left)
+                return await self._asked(line, request, attempt, left, to_read=to_read)
             return await self._calls.transcript(line, fitness.heard(line, request), attempt, left)
 
         began = perf_counter()
         answer = await self._router.run(chain, objection, ask, call, wishes)
-        if not isinstance(answer, Heard):
+        if not isinstance(answer, Heard) or self._translator(answer.line) is None:
             return answer
         await answer.aclose()
         deployment = answer.line.deployment
         seconds = (wishes.timeout or deployment.timeout) - (perf_counter() - began)
-        return await self._in_english(answer, request, call, replace(wishes, timeout=seconds))
+        answer.transcript = await self._in_english(answer, request, call, replace(wishes, timeout=seconds))
+        return answer if to_read else answer.passed_on(request, answer.transcript)
 
-    async def _in_english(self, heard: Heard, request: TranscriptionRequest, call: Call, wishes: Wishes) -> Answer:
+    async def _in_english(self, heard: Heard, request: TranscriptionRequest, call: Call, wishes: Wishes) -> Transcript:
         """What the caller gets of a transcript; ``wishes`` tells the seconds that are left."""
         found = heard.transcript
         if translation.is_english(found):
-            return heard.passed_on(request, translation.as_translation(found))
+            return translation.as_translation(found)
         name = self._translator(heard.line) or ""
         chain = {group: self._translators[group] for group in self._names(name, wishes) if group in self._translators}
         # The attempts are the call's; who served it is not for the translator to say.
@@ -116,9 +165,7 @@ class Gateway:
 
         batches = translation.batches(found)
         texts = [text for some in await _at_a_time(BATCHES, translated, batches) for text in some]
-        return heard.passed_on(
-            request, translation.in_english(found, [part for some in batches for part in some], texts)
-        )
+        return translation.in_english(found, [part for some in batches for part in some], texts)
 
     async def _batch(
         self,

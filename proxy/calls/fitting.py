@@ -18,7 +18,7 @@ MOST_WARNINGS = 20
 #: Formats that need not be decoded, and lose nothing.
 BEST_SOURCES = ("pcm", "wav")
 #: What no request may set, whoever listens: it would dodge limits, bills and guardrails, or lead calls elsewhere.
-NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api_?key|token|authorization|header", re.IGNORECASE)
+NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api[-_]?key|token|authorization|header", re.IGNORECASE)
 
 
 def voice_of(line: Line, request: SpeechRequest) -> str | None:

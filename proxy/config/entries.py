@@ -117,7 +117,8 @@ class Entries:
         mode, is_other = self._mode(info)
         vendor, model = ("", "") if is_other or params is None else self._vendor_and_model(node, params, mode)
         if vendor and mode is None:
-            mode = self._infer_mode(vendor, model)
+            base_model = self._values.text(info["base_model"]) if "base_model" in info else None
+            mode = self._infer_mode(vendor, model) or self._infer_mode(vendor, base_model or "")
         is_known = is_other or bool(model)
         is_ours = bool(vendor and mode) if is_known else bool(mode or any(map(_meant_parameter, params or {})))
         self._check_keys(top, is_ours=is_ours)

@@ -81,4 +81,3 @@ def _place(error: Exception) -> str:
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     return f" in line {last.tb_lineno} of {Path(last.tb_frame.f_code.co_filename).name}" if last is not None else ""
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Final
@@ -93,9 +93,7 @@ class Guardrails:
         found = tuple(dict.fromkeys(label[:64] for label in verdict.found[:8]))
         return replace(verdict, action=action), self._ruling(rule, stage, _VERDICTS[action], began, found)
 
-    def _ruling(
-        self, rule: Rule, stage: Stage, verdict: str, began: float, found: tuple[str, ...] = ()
-    ) -> Ruling:
+    def _ruling(self, rule: Rule, stage: Stage, verdict: str, began: float, found: tuple[str, ...] = ()) -> Ruling:
         return Ruling(rule.name, stage, verdict, round((perf_counter() - began) * 1000, 3), found)
 
     def later(self, look: Coroutine[Any, Any, None]) -> None:
@@ -156,18 +154,16 @@ class Guarded:
 
     async def before(self, request: Request) -> Request:
         """``pre_call``: the request as it may go on."""
-        before = request
-        for rule in self._of(Stage.PRE_CALL):
-            reading = _reading(request)
-            if not reading.text:
-                continue
+        reading = given = _reading(request)
+        self._skip(request, given.text)
+        for rule in self._of(Stage.PRE_CALL) if given.text else ():
             verdict = await self._asked(rule, reading.text, Stage.PRE_CALL)
             if verdict.action == "redact":
-                request = with_words(request, _pieces_without(reading, _spans(verdict, reading.text)))
-        if isinstance(request, SpeechRequest) and request is not before:
+                request = with_words(request, reading.without(_spans(verdict, reading.text)))
+                reading = _reading(request)
+        if isinstance(request, SpeechRequest):
             self._call.characters = len(request.input)
-        self._skip(request)
-        self._note(_reading(before).text)
+        self._note(given.text)
         return request
 
     async def beside(self, request: SpeechRequest | TranscriptionRequest, answering: Awaitable[Answer]) -> Answer:
@@ -260,12 +256,11 @@ class Guarded:
                 kept.append(other)
         self._call.guardrails = (*kept, ruling)
 
-    def _skip(self, request: SpeechRequest | TranscriptionRequest) -> None:
+    def _skip(self, request: SpeechRequest | TranscriptionRequest, words: str) -> None:
         """Name those that find nothing to look at in this call."""
-        has_words, has_transcript = bool(_reading(request).text), isinstance(request, TranscriptionRequest)
         able = {Stage.LOGGING_ONLY}
-        able |= {Stage.PRE_CALL, Stage.DURING_CALL} if has_words else set()
-        able |= {Stage.POST_CALL} if has_transcript else set()
+        able |= {Stage.PRE_CALL, Stage.DURING_CALL} if words else set()
+        able |= {Stage.POST_CALL} if isinstance(request, TranscriptionRequest) else set()
         self._call.guardrails_skipped = tuple(
             rule.name for rule in self._rules if not able.intersection(rule.settings.mode)
         )
@@ -277,12 +272,8 @@ class Guarded:
 
 
 def _reading(request: SpeechRequest | TranscriptionRequest) -> Reading:
-    """All words of a request, each in lines of its own; those that are missing take no room."""
-    return Reading([word for word in words_of(request) if word], "\n")
-
-
-def _pieces_without(reading: Reading, spans: Iterable[Span]) -> list[str]:
-    return reading.without(spans)
+    """All words of a request, each in lines of its own."""
+    return Reading(words_of(request), "\n")
 
 
 def _spans(verdict: Verdict, text: str) -> list[Span]:
@@ -307,6 +298,3 @@ async def _let_go(futures: Sequence[asyncio.Future[Any]]) -> None:
     for outcome in await asyncio.gather(*futures, return_exceptions=True):
         if isinstance(outcome, Answer):
             await outcome.aclose()
-
-
-Look = Callable[[Transcript], Awaitable[Transcript]]

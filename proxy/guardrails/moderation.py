@@ -23,9 +23,7 @@ PIECE = 20_000
 class OpenAIModeration:
     is_local = False
 
-    def __init__(
-        self, settings: Guardrail, environment: Environment, transport: httpx.AsyncBaseTransport
-    ) -> None:
+    def __init__(self, settings: Guardrail, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else environment.get(KEY_VARIABLE)
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._url = f"{settings.api_base or BASE}/moderations"

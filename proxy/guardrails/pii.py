@@ -12,7 +12,7 @@ from proxy.guardrails.redaction import union
 from proxy.guardrails.spoken import Reading
 
 #: Characters that are looked at without a pause for other calls, and how far two such pieces overlap.
-PIECE = 4_000
+PIECE = 2_000
 OVERLAP = 400
 
 

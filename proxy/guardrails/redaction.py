@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.guardrails.base import Span
@@ -51,7 +51,7 @@ class Reading:
     def __init__(self, pieces: Sequence[str], joint: str | None = None) -> None:
         """``joint`` stands between two pieces; None: a space, where there is none already."""
         self.pieces = pieces
-        joints = [joint if joint is not None else _joint(*pair) for pair in zip(pieces, pieces[1:], strict=False)]
+        joints = [joint if joint is not None else _joint(*pair) for pair in pairwise(pieces)]
         self.text = "".join(piece + after for piece, after in zip(pieces, [*joints, ""], strict=False))
         lengths = (len(piece) + len(after) for piece, after in zip(pieces, joints, strict=False))
         self._starts = list(accumulate(lengths, initial=0)) if pieces else []

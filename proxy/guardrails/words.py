@@ -9,32 +9,41 @@ from typing import TypeVar
 from proxy.records import SpeechRequest, TranscriptionRequest
 
 Request = TypeVar("Request", SpeechRequest, TranscriptionRequest)
+T = TypeVar("T")
 
 
 def words_of(request: SpeechRequest | TranscriptionRequest) -> list[str]:
     """Speech: input, instructions. Transcription: prompt, keywords, names of speakers. And the texts of further fields.
 
-    What the caller left out is an empty text.
+    Nothing stands for what is missing.
     """
     if isinstance(request, SpeechRequest):
-        further = [value for value in request.extra.values() if isinstance(value, str)]
-        return [request.input, request.instructions or "", *further]
-    named = [*request.keywords, *request.known_speaker_names]
-    return [request.prompt or "", *named, *(value for _, value in request.extra)]
+        further = (value for value in request.extra.values() if isinstance(value, str))
+        words = [request.input, request.instructions, *further]
+    else:
+        further = (value for _, value in request.extra)
+        words = [request.prompt, *request.keywords, *request.known_speaker_names, *further]
+    return [word for word in words if word]
 
 
 def with_words(request: Request, words: Sequence[str]) -> Request:
     """The request with other words, in the order of `words_of`."""
+    left = iter(words)
+
+    def mended(word: T) -> T | str:
+        return next(left) if word and isinstance(word, str) else word
+
     if isinstance(request, SpeechRequest):
-        spoken, instructions, *further = words
-        rest = iter(further)
-        extra = {name: next(rest) if isinstance(value, str) else value for name, value in request.extra.items()}
-        return replace(request, input=spoken, instructions=instructions or request.instructions, extra=extra)
-    rest = iter(words[1:])
+        return replace(
+            request,
+            input=mended(request.input),
+            instructions=mended(request.instructions),
+            extra={name: mended(value) for name, value in request.extra.items()},
+        )
     return replace(
         request,
-        prompt=words[0] or request.prompt,
-        keywords=tuple(next(rest) for _ in request.keywords),
-        known_speaker_names=tuple(next(rest) for _ in request.known_speaker_names),
-        extra=tuple((name, next(rest)) for name, _ in request.extra),
+        prompt=mended(request.prompt),
+        keywords=tuple(mended(word) for word in request.keywords),
+        known_speaker_names=tuple(mended(name) for name in request.known_speaker_names),
+        extra=tuple((name, mended(value)) for name, value in request.extra),
     )

@@ -37,12 +37,20 @@ VOICES = Voices(
 )
 MODELS: Mapping[str, Capabilities] = {
     "espeak-ng": Capabilities(
-        modes=frozenset({Mode.SPEECH}), speed=(0.25, 4.0), formats=("pcm",), sse=False, voices=VOICES
+        modes=frozenset({Mode.SPEECH}),
+        speed=(0.25, 4.0),
+        formats=("pcm",),
+        sse=False,
+        voices=VOICES,
+        ignores=frozenset({"instructions"}),
+        extras=frozenset(),
     ),
     "pocketsphinx": Capabilities(
         modes=frozenset({Mode.TRANSCRIPTION}),
         response_formats=("json", "text", "srt", "verbose_json", "vtt"),
         languages=("en",),
+        ignores=frozenset({"prompt", "keywords", "temperature"}),
+        extras=frozenset(),
     ),
 }
 

@@ -43,7 +43,11 @@ class Target:
         self.headers = httpx.Headers(prepared, encoding="latin-1")
         carried = [value.rpartition(" ")[2] for value in authorization.values()]
         #: Never to be seen in what is passed on of the vendor's errors.
-        self.secrets = tuple(secret for secret in (*carried, base, url.host, *hidden) if secret and len(secret) > 3)
+        self.secrets = tuple(
+            secret
+            for secret in (*carried, base, url.netloc.decode("ascii"), url.host, *hidden)
+            if secret and len(secret) > 3
+        )
 
     def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> httpx.URL:
         """``path`` begins with a slash and is encoded already."""

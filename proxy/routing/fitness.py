@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.audio.languages import language_code
+from proxy.audio.transcript import FORMATS
 from proxy.calls import MOST_VOICES_NAMED, Line, voice_of
 from proxy.errors import BadRequest, FileTooLarge, ProxyError, UnsupportedValue
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
@@ -125,6 +126,26 @@ def heard(line: Line, request: TranscriptionRequest) -> TranscriptionRequest:
         request, task="transcribe", stream=False, response_format=best, timestamp_granularities=(), prompt=None,
         chunking_strategy=strategy,
     )  # fmt: skip
+
+
+def check_readable(request: TranscriptionRequest) -> None:
+    """Raises UnsupportedValue for a format that only the vendor knows, where a guardrail has to read the answer."""
+    objection = _one_of("response_format", request.response_format, FORMATS, request.model)
+    if objection is not None:
+        raise objection
+
+
+def streams_readably(request: TranscriptionRequest) -> bool:
+    """Whether the caller gets events, and the vendor may send them."""
+    return request.stream and request.response_format in ("json", "diarized_json")
+
+
+def to_read(line: Line, request: TranscriptionRequest) -> TranscriptionRequest:
+    """What the deployment is asked for where a guardrail reads the transcript: one that knows what the caller wants."""
+    able, wanted = line.adapter.capabilities.response_formats, request.response_format
+    better = {"text": ("json",), "srt": (*TIMED, "json"), "vtt": (*TIMED, "json")}.get(wanted, (wanted,))
+    best = next((name for name in better if able is None or name in able), wanted)
+    return replace(request, stream=False, response_format=best)
 
 
 def length_matters(chain: Mapping[str, Sequence[Line]], request: TranscriptionRequest) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
 
 from proxy.errors import ConfigError, Overloaded
 
@@ -24,6 +25,11 @@ VERSION_TABLE = "audio_proxy_version"
 HEAD = "0001"
 #: Any number, the same for every process: PostgreSQL's advisory locks are numbers.
 _MIGRATION_LOCK = 0x6175_6469_6F
+#: What LiteLLM's URLs may hold for its database library.
+_PRISMA_OPTIONS = frozenset({
+    "connect_timeout", "connection_limit", "pgbouncer", "pool_timeout", "schema", "socket_timeout", "sslaccept",
+    "statement_cache_size",
+})  # fmt: skip
 _BUSY_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 
@@ -82,7 +88,15 @@ def asynchronous(url: str) -> str:
     name = scheme.partition("+")[0]
     if not separator or name not in drivers:
         raise ConfigError(["database_url must begin with sqlite:/// or postgresql://"])
-    return f"{drivers[name]}://{rest}"
+    return f"{drivers[name]}://{rest if name == 'sqlite' else _with_our_options(rest)}"
+
+
+def _with_our_options(rest: str) -> str:
+    """The URL after its scheme: libpq's ``sslmode`` as the driver calls it, Prisma's own options left out."""
+    place, _, query = rest.partition("?")
+    options = [(name, value) for name, value in parse_qsl(query) if name not in _PRISMA_OPTIONS]
+    named = urlencode([("ssl" if name == "sslmode" else name, value) for name, value in options], safe="/")
+    return f"{place}?{named}" if named else place
 
 
 def _engine(url: str) -> AsyncEngine:

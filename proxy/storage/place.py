@@ -26,7 +26,7 @@ async def prepare(config: Config) -> None:
     except Exception as error:
         # A URL with an option that the driver does not know, a file that is no database: never repeated, it may hold
         # a password.
-        raise ConfigError([f"general_settings.database_url cannot be used ({type(error).__name__})"]) from error
+        raise ConfigError([f"general_settings.database_url cannot be used ({type(error).__name__})"]) from None
     finally:
         await database.aclose()
 

@@ -198,7 +198,7 @@ def test_a_taken_alias_leaves_the_key_out(keys: Keys, tmp_path: Path) -> None:
 
 #: A row as ``row_to_json`` and LiteLLM's own ``/key/list?return_full_object=true`` write it.
 JSON_ROW = {
-    "token": token(7), "key_name": "sk-...Have", "key_alias": None, "spend": 0.0, "expires": "2099-01-01T00:00:00+00:00",
+    "token": token(7), "key_name": "sk-...Have", "key_alias": None, "spend": 0.0, "expires": "2099-01-01T00:00:00Z",
     "models": ["tts"], "aliases": {}, "permissions": {}, "metadata": {}, "blocked": None, "max_budget": None,
     "created_at": "2025-05-01T10:00:00Z",
 }  # fmt: skip

@@ -45,6 +45,7 @@ FORBIDDEN = (
     "callback_url",
     "webhook",
     "webhook_url",
+    "xi-api-key",
     "api_key",
     "apikey",
     "token",

@@ -1,0 +1,46 @@
+"""The URL of the database, and the places that are looked at before anything is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Config, Environment, GeneralSettings
+from proxy.errors import ConfigError
+from proxy.storage.database import asynchronous
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:////var/lib/a.db", "sqlite+aiosqlite:////var/lib/a.db"),
+        ("postgresql://u:p%40@h:5432/d", "postgresql+asyncpg://u:p%40@h:5432/d"),
+        ("postgres://u@h/d?sslmode=require", "postgresql+asyncpg://u@h/d?ssl=require"),
+        ("postgresql://u@h/d?schema=public&connection_limit=5&pgbouncer=true", "postgresql+asyncpg://u@h/d"),
+        ("postgresql://u:@/d?host=/var/run/pg", "postgresql+asyncpg://u:@/d?host=/var/run/pg"),
+        ("postgresql+psycopg2://u@h/d", "postgresql+asyncpg://u@h/d"),
+    ],
+)
+def test_urls_get_the_drivers_that_are_used_here(url: str, expected: str) -> None:
+    assert asynchronous(url) == expected
+
+
+@pytest.mark.parametrize("url", ["", "mysql://h/d", "postgresql:/h", "u:canary@h/d"])
+def test_other_databases_are_refused_without_their_url(url: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        asynchronous(url)
+    assert "canary" not in str(raised.value)
+
+
+def test_records_are_kept_beside_the_configuration_or_where_the_variable_says(tmp_path: Path) -> None:
+    path = str(tmp_path / "config.yaml")
+    beside = Config(path=path, deployments=())
+    assert beside.database_url == f"sqlite:///{tmp_path}/audio-proxy.db"
+    assert beside.ledger_dir == tmp_path / "audio-proxy-ledger"
+    elsewhere = Config(path=path, deployments=(), environment=Environment({"AUDIO_PROXY_DATA": "/data"}))
+    assert elsewhere.database_url == "sqlite:////data/audio-proxy.db"
+    assert elsewhere.ledger_dir == Path("/data/audio-proxy-ledger")
+    general = GeneralSettings.model_validate({"database_url": "postgresql://h/d", "ledger_dir": "/elsewhere"})
+    said = Config(path=path, deployments=(), general=general, environment=Environment({"AUDIO_PROXY_DATA": "/data"}))
+    assert (said.database_url, said.ledger_dir) == ("postgresql://h/d", Path("/elsewhere"))
