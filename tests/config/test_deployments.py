@@ -337,6 +337,18 @@ def test_modes(one: Callable[..., Config], one_problems: Problems) -> None:
     ]
 
 
+def test_base_model_tells_what_a_name_of_one_s_own_does(load_text: Load) -> None:
+    config = load_text(
+        """
+        model_list:
+          - {model_name: a, litellm_params: {model: openai/prod}, model_info: {base_model: whisper-1}}
+          - {model_name: b, litellm_params: {model: openai/prod}}
+        """
+    )
+    assert [(one.group, one.mode) for one in config.deployments] == [("a", Mode.TRANSCRIPTION)]
+    assert config.skipped == ("b",)
+
+
 def test_model_info_may_hold_notes_but_no_slips_of_the_pen(one: Callable[..., Config], one_problems: Problems) -> None:
     assert "model_info.owner_team (line 4)" in one("x: ", "{owner_team: audio, version: 2}").warnings[0]
     assert one_problems("x: ", "{base_modle: x}") == [
