@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from proxy.config import Config, describe, load
 from proxy.errors import ConfigError
+from proxy.guardrails import registry as guardrails
 from proxy.providers import chat, registry, shutdowns
 from proxy.routing import checks
 
@@ -154,7 +155,12 @@ def _load(options: argparse.Namespace) -> Config:
         hint = "" if options.config else f" Name one with --config, or in ${CONFIG_VARIABLE}."
         raise ConfigError([f"{path}: no such file.{hint}"])
     config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=os.environ)
-    problems = [*registry.problems(config), *chat.problems(config), *checks.problems(config)]
+    problems = [
+        *registry.problems(config),
+        *chat.problems(config),
+        *checks.problems(config),
+        *guardrails.problems(config),
+    ]
     if problems:
         raise ConfigError(problems)
     return config

@@ -28,6 +28,7 @@ MOST_RETRIES = 10
 LONGEST_MODEL = 256
 LONGEST_END_USER = 256
 MOST_TAGS = 20
+MOST_GUARDRAILS = 32
 LONGEST_TAG = 128
 OWN_PREFIXES = ("litellm_", "proxy_")
 
@@ -41,6 +42,7 @@ _SPEECH_FIELDS = frozenset(
 )
 _ARRAYS = (
     "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names", "known_speaker_references",
+    "guardrails",
 )  # fmt: skip
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:\[[\w.-]*\])*")
 _FORM_FIELDS = frozenset(
@@ -69,6 +71,7 @@ def speech_request(body: bytes) -> SpeechRequest:
         stream_format=stream_format,
         user=_text(document, "user"),
         extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
+        guardrails=_guardrails(document["guardrails"]) if document.get("guardrails") else (),
     )
 
 
@@ -106,6 +109,7 @@ def transcription_request(
         known_speaker_names=tuple(arrays["known_speaker_names"]),
         known_speaker_references=tuple(arrays["known_speaker_references"]),
         extra=tuple(extra),
+        guardrails=_guardrails(arrays["guardrails"]) if arrays["guardrails"] else (),
     )
 
 
@@ -113,7 +117,8 @@ def wishes(headers: Mapping[bytes, bytes]) -> Wishes:
     """What the request's headers say of its routing; the ``x-litellm-`` forms mean the same."""
     timeout = _header(headers, b"timeout")
     retries = _header(headers, b"num-retries")
-    if timeout is None and retries is None and b"x-proxy-no-fallback" not in headers:
+    guarded = _header(headers, b"guardrails")
+    if timeout is None and retries is None and guarded is None and b"x-proxy-no-fallback" not in headers:
         return NO_WISHES
     seconds = _number("x-proxy-timeout", timeout)
     count = _number("x-proxy-num-retries", retries)
@@ -125,6 +130,7 @@ def wishes(headers: Mapping[bytes, bytes]) -> Wishes:
         timeout=seconds,
         num_retries=None if count is None else int(count),
         no_fallback=_boolean("x-proxy-no-fallback", headers.get(b"x-proxy-no-fallback", b"").decode("latin-1")),
+        guardrails=_guardrails([guarded]) if guarded is not None else (),
     )
 
 
@@ -160,6 +166,18 @@ def tags(headers: Mapping[bytes, bytes], own: tuple[str, ...] = ()) -> tuple[str
             code="invalid_value",
         )
     return tuple(dict.fromkeys((*own, *names)))
+
+
+def _guardrails(value: Any) -> tuple[str, ...]:
+    """Names in a list, each of which may hold several, separated by commas."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise BadRequest("'guardrails' must be a list of names.", param="guardrails", code="invalid_type")
+    names = dict.fromkeys(text for part in value for name in part.split(",") if (text := name.strip()))
+    if len(names) > MOST_GUARDRAILS:
+        raise BadRequest(
+            f"'guardrails' must have at most {MOST_GUARDRAILS} names.", param="guardrails", code="invalid_value"
+        )
+    return tuple(names)
 
 
 def plain(text: str) -> str:

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from time import perf_counter, time_ns
 from typing import Any, TextIO
@@ -189,6 +190,8 @@ class Telemetry:
             "upstream_id": won.upstream_id if won else None,
             "event": "call",
         }
+        if call.guardrails:
+            event["guardrails"] = [asdict(ruling) for ruling in call.guardrails]
         # What structlog's loggers do, but for their contexts, which cost more than the rest of the line.
         line: Any = event
         for process in self._processors:

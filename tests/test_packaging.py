@@ -362,6 +362,7 @@ def test_configurations_in_the_documents_load(block: str, tmp_path: Path) -> Non
     path.write_text(yaml.safe_dump(document))
     keys = [name for vendor in registry.VENDORS.values() for name in vendor.key_variables]
     environ = dict.fromkeys([*keys, "PROXY_MASTER_KEY", *re.findall(r"os\.environ/(\w+)", block)], "k" * 8)
+    environ["DATABASE_URL"] = "postgresql://db.example.com/audio"
     config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=environ)
     assert registry.problems(config) == []
 

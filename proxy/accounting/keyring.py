@@ -24,6 +24,8 @@ INTERVAL = 1.0
 LEAST_PAUSE = 0.1
 #: Seconds for which a database that was away counts as away for unknown keys.
 AWAY_SECONDS = 1.0
+#: Seconds that an unknown key waits for a look.
+MOST_PATIENCE = 5.0
 ROWS_AT_ONCE = 1000
 
 
@@ -81,9 +83,14 @@ class Keyring:
 
     async def refresh(self) -> None:
         """Returns after a look that began after this call. Raises Unavailable where the database is away."""
-        if self._failed is not None and asyncio.get_running_loop().time() - self._failed < AWAY_SECONDS:
+        loop = asyncio.get_running_loop()
+        if self._failed is not None and loop.time() - self._failed < AWAY_SECONDS:
             raise _away("it did not answer a moment ago")
-        await self._soon()
+        try:
+            await asyncio.wait_for(self._soon(), MOST_PATIENCE)
+        except TimeoutError:
+            self._failed = loop.time()
+            raise _away("it takes too long") from None
 
     async def aclose(self) -> None:
         looks = [look for look in (self._next, self._running) if look is not None]

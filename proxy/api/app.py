@@ -32,6 +32,8 @@ from proxy.config import Config, GeneralSettings
 from proxy.engines.transport import LocalTransport
 from proxy.errors import ProxyError
 from proxy.gateway import Gateway
+from proxy.guardrails import registry as guardrail_registry
+from proxy.guardrails.engine import Guardrails
 from proxy.providers import chat, registry
 from proxy.routing.fitness import MEGABYTE
 from proxy.routing.fleet import Fleet
@@ -52,7 +54,7 @@ EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry", "x-proxy-attempts",
     "x-proxy-deployment", "x-proxy-fallback", "x-proxy-upstream-ms", "x-proxy-overhead-ms",
-    "x-proxy-upstream-id", "x-proxy-warnings",
+    "x-proxy-upstream-id", "x-proxy-warnings", "x-proxy-guardrails-applied", "x-proxy-guardrails-skipped",
 )  # fmt: skip
 
 
@@ -78,6 +80,8 @@ class Resources:
         self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
         self.database = Database(config.database_url)
         self.keyring = Keyring(self.database)
+        #: Those of every configuration that has been in force; calls of an earlier one may still be under way.
+        self._guardrails: list[Guardrails] = []
         self._tasks: list[asyncio.Task[None]] = []
         #: The process was told to stop.
         self.draining = False
@@ -88,7 +92,15 @@ class Resources:
         with contextlib.suppress(TimeoutError, ProxyError):
             await asyncio.wait_for(self.keyring.refresh(), timeout=FIRST_LOOK_SECONDS)
 
+    def guardrails(self, config: Config) -> Guardrails:
+        """They ask others through the vendors' transport."""
+        made = guardrail_registry.guardrails(config, self._transport)
+        self._guardrails.append(made)
+        return made
+
     async def aclose(self) -> None:
+        for made in self._guardrails:
+            await made.aclose()
         await self._upstream.aclose()
         await self._encoders.aclose()
         await self._readers.aclose()
@@ -110,6 +122,7 @@ def build(config: Config, resources: Resources) -> App:
         config.router.model_group_alias,
         translators=translators(config),
         translation_model=general.translation_model,
+        guardrails=resources.guardrails(config),
     )
     bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
     app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)

@@ -97,10 +97,11 @@ class AudioEndpoint:
             await answer.aclose()
 
     def _routing_headers(self, call: Call) -> list[Header]:
-        """How the answer came about; empty where no deployment was asked."""
+        """How the answer came about; empty where no guardrail and no deployment was asked."""
+        headers = _guardrail_headers(call) if call.guardrails or call.guardrails_skipped else []
         if not call.attempts:
-            return []
-        headers = [(b"x-proxy-attempts", b"%d" % len(call.attempts))]
+            return headers
+        headers.append((b"x-proxy-attempts", b"%d" % len(call.attempts)))
         if call.fallback:
             headers.append((b"x-proxy-fallback", call.fallback.encode("latin-1", "replace")))
         if call.won is None:
@@ -196,6 +197,13 @@ def _headers(answer: Answer) -> list[Header]:
     if answer.rest is None:
         headers.append((b"content-length", b"%d" % len(answer.first)))
     return headers
+
+
+def _guardrail_headers(call: Call) -> list[Header]:
+    """Names of the guardrails that looked at something, and of those that were due and had nothing to look at."""
+    applied = dict.fromkeys(ruling.guardrail for ruling in call.guardrails)
+    named = {b"x-proxy-guardrails-applied": applied, b"x-proxy-guardrails-skipped": call.guardrails_skipped}
+    return [(header, ", ".join(names).encode()) for header, names in named.items() if names]
 
 
 class _WhileConnected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -14,6 +15,7 @@ from proxy.api.documents import body_of, document, texts_of
 from proxy.errors import BadRequest
 from proxy.parse import LONGEST_END_USER, plain
 from proxy.records import Caller
+from proxy.storage.database import Unavailable
 
 MOST_AT_ONCE = 1000
 #: LiteLLM's names of the same.
@@ -46,7 +48,8 @@ def router(administration: Administration, usage: Usage, keyring: Keyring) -> AP
                 f"'user_ids' must name end users, each of 1 to {LONGEST_END_USER} characters.", param="user_ids"
             )
         await administration.block_end_users(names, blocked=blocked, actor=admin.key_id or "")
-        await keyring.refresh()
+        with suppress(Unavailable):
+            await keyring.refresh()
         return [{"user_id": name, "blocked": blocked} for name in names]
 
     async def block(request: Request, admin: Admin) -> dict[str, Any]:

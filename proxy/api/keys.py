@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import ceil
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from proxy.accounting import key_fields
 from proxy.accounting.administration import Administration, VirtualKey
@@ -16,6 +17,7 @@ from proxy.api.access import administrator, keys_of, reader
 from proxy.api.documents import body_of, document, text_of, texts_of
 from proxy.errors import BadRequest
 from proxy.records import MASTER_KEY_ID, Caller
+from proxy.storage.database import Unavailable
 
 MOST_AT_ONCE = 1000
 _TEXT = {"type": "string"}
@@ -36,7 +38,7 @@ Admin = Annotated[Caller, Depends(administrator)]
 
 
 def router(administration: Administration, keyring: Keyring) -> APIRouter:
-    routes = APIRouter(tags=["keys"])
+    routes = APIRouter(tags=["keys"], dependencies=[Depends(uncached)])
 
     @routes.post("/key/generate", openapi_extra=body_of({**_FIELDS, "key": _TEXT}))
     async def generate(request: Request, admin: Admin) -> dict[str, Any]:
@@ -137,9 +139,15 @@ def router(administration: Administration, keyring: Keyring) -> APIRouter:
     return routes
 
 
+async def uncached(response: Response) -> None:
+    """Nobody on the way keeps an answer, which may hold a key."""
+    response.headers["cache-control"] = "no-store"
+
+
 async def _seen(keyring: Keyring) -> None:
-    """Returns when this process holds to the change."""
-    await keyring.refresh()
+    """Returns when this process holds to the change, unless the database went away just after it."""
+    with suppress(Unavailable):
+        await keyring.refresh()
 
 
 def _actor(admin: Caller) -> str:

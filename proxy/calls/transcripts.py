@@ -91,7 +91,17 @@ def _parsed(document: dict[str, Any], response_format: str) -> transcript.Transc
     try:
         segments = tuple(
             transcript.Segment(
-                index, _seconds(row["start"]), _seconds(row["end"]), _text(row["text"]), row.get("speaker")
+                index,
+                _seconds(row["start"]),
+                _seconds(row["end"]),
+                _text(row["text"]),
+                row.get("speaker"),
+                seek=int(_number(row.get("seek")) or 0),
+                tokens=_whole_numbers(row.get("tokens")),
+                temperature=_number(row.get("temperature")) or 0.0,
+                avg_logprob=_number(row.get("avg_logprob")),
+                compression_ratio=_number(row.get("compression_ratio")),
+                no_speech_prob=_number(row.get("no_speech_prob")),
             )
             for index, row in enumerate(document.get("segments") or ())
         )
@@ -113,6 +123,7 @@ def _parsed(document: dict[str, Any], response_format: str) -> transcript.Transc
         segments=segments,
         words=words,
         usage=document.get("usage"),
+        task="translate" if document.get("task") == "translate" else "transcribe",
         logprobs=document.get("logprobs"),
         languages=languages,
     )
@@ -133,6 +144,15 @@ def _seconds(value: Any) -> float:
     if not 0 <= seconds < 1e7:
         raise ValueError("no time")
     return seconds
+
+
+def _number(value: Any) -> float | None:
+    """None for what is none: nobody's transcript is wrong without it."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole_numbers(value: Any) -> tuple[int, ...]:
+    return tuple(number for number in value if isinstance(number, int)) if isinstance(value, list) else ()
 
 
 def _text(value: Any) -> str:

@@ -11,9 +11,9 @@ from typing import Any, Final
 import structlog
 
 from proxy.audio.transcript import Transcript
-from proxy.calls import Answer
+from proxy.calls import Answer, Heard
 from proxy.config import Guardrail
-from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation
+from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation, UpstreamInvalid
 from proxy.guardrails.base import ALLOW, Context, Guard, Span, Undecided, Verdict
 from proxy.guardrails.held import held
 from proxy.guardrails.redaction import TEXT, Reading, changes, readings, redacted
@@ -187,22 +187,25 @@ class Guarded:
         """Whether a guardrail has to see the transcript, and so the transcript has to be in a form that can be read."""
         return bool(self._of(Stage.POST_CALL) or self._of(Stage.LOGGING_ONLY))
 
-    async def after(self, transcript: Transcript) -> Transcript:
-        """``post_call``: the transcript as the caller may have it."""
-        before = transcript
-        for rule in self._of(Stage.POST_CALL):
-            transcript = await self._checked(rule, transcript)
-        self._note(before.text)
-        return transcript
+    async def after(self, request: TranscriptionRequest, answer: Answer) -> Answer:
+        """``post_call``: the transcript as the caller may have it. ``answer`` is `Heard` or a stream of events."""
+        try:
+            if isinstance(answer, Heard):
+                await answer.aclose()
+                transcript = await self._checked_by_all(answer.transcript)
+                self._note(answer.transcript.text)
+                return answer.passed_on(request, transcript)
+            return await self._passing(answer)
+        except BaseException as error:
+            await answer.aclose(error)
+            raise
 
-    async def after_events(self, answer: Answer) -> Answer:
-        """As `after`, of an answer that is OpenAI's events: its first byte is here when it has been looked at."""
-        if not self._of(Stage.POST_CALL):
-            answer.rest = held(answer.first, answer.rest, None, self._note)
-            answer.first = b""
-            return answer
-        events = held(answer.first, answer.rest, self._checked_by_all, self._note)
-        answer.first, answer.rest = b"", events
+    async def _passing(self, answer: Answer) -> Answer:
+        """The first byte is here when what it is of has been looked at."""
+        if not answer.is_sse:
+            raise UpstreamInvalid("The upstream vendor sent no events where events were due.")
+        look = self._checked_by_all if self._of(Stage.POST_CALL) else None
+        answer.rest = events = held(answer.first, answer.rest, look, self._note)
         answer.first = await anext(events, b"")
         return answer
 

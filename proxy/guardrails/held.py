@@ -111,9 +111,8 @@ class Sentences:
         if not self._changed and said != text.strip():
             said = (await self._look(Transcript(text))).text
         is_same = not self._changed and said.strip() == text.strip()
-        names = ("type", "languages", "logprobs", "usage") if is_same else ("type", "languages", "usage")
-        known = {name: event[name] for name in names if name in event}
-        yield sse.event({"type": _DONE, "text": text if is_same else said} | known)
+        names = ("type", "text", "languages", "usage", *(("logprobs",) if is_same else ()))
+        yield sse.event(_only(event, *names) | {"text": text if is_same else said})
 
     async def _deltas_to(self, cut: int) -> AsyncIterator[bytes]:
         """Let through what is before the cut, as the deltas that came where nothing is changed."""
@@ -201,4 +200,4 @@ def _text(event: Mapping[str, Any], name: str) -> str:
 
 
 def _only(event: Event, *names: str) -> Event:
-    return {name: event[name] for name in names if name in event}
+    return {name: value for name, value in event.items() if name in names}

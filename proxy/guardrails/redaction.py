@@ -178,13 +178,16 @@ def _rebuilt(transcript: Transcript, left: Mapping[str, list[str] | None]) -> Tr
 
 
 def _words(words: Sequence[Word], left: Sequence[str]) -> tuple[Word, ...]:
-    """A word of which nothing is left lengthens the one before it, which stands for both."""
+    """A word of which nothing or only punctuation is left lengthens the one before it, which stands for both."""
     kept: list[Word] = []
     for word, spoken in zip(words, left, strict=False):
-        if spoken.strip() or not word.word.strip():
-            kept.append(word if spoken == word.word else replace(word, word=spoken))
+        if spoken == word.word:
+            kept.append(word)
+        elif any(char.isalnum() for char in spoken):
+            kept.append(replace(word, word=spoken))
         elif kept:
-            kept[-1] = replace(kept[-1], end=max(kept[-1].end, word.end))
+            last = kept[-1]
+            kept[-1] = replace(last, word=last.word + spoken.strip(), end=max(last.end, word.end))
     return tuple(kept)
 
 
@@ -217,13 +220,23 @@ def changes(before: str, after: str) -> list[Span]:
     starts = list(accumulate(map(len, old), initial=0))
     middle_old, middle_new = old[head : len(old) - tail], new[head : len(new) - tail]
     if len(middle_old) + len(middle_new) > MOST_COMPARED:
-        return [Span(starts[head], starts[len(old) - tail], "".join(middle_new))]
+        return [_trimmed(before, Span(starts[head], starts[len(old) - tail], "".join(middle_new)))]
     matcher = SequenceMatcher(None, middle_old, middle_new, autojunk=False)
     return [
-        Span(starts[head + first], starts[head + last], "".join(middle_new[start:end]))
+        _trimmed(before, Span(starts[head + first], starts[head + last], "".join(middle_new[start:end])))
         for kind, first, last, start, end in matcher.get_opcodes()
         if kind != "equal"
     ]
+
+
+def _trimmed(text: str, span: Span) -> Span:
+    """Without the punctuation at its ends that stays as it is."""
+    start, end, put = span
+    while start < end and put and text[end - 1] == put[-1] and not put[-1].isalnum():
+        end, put = end - 1, put[:-1]
+    while start < end and put and text[start] == put[0] and not put[0].isalnum():
+        start, put = start + 1, put[1:]
+    return Span(start, end, put)
 
 
 def _split(text: str) -> list[str]:

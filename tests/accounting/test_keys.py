@@ -376,6 +376,35 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
     asyncio.run(body())
 
 
+def test_a_database_that_hangs_is_waited_for_only_so_long(
+    with_administration: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(database: Database, administration: Administration) -> None:
+        keyring = Keyring(database)
+        keys = Keys(master=MASTER_SECRET, keyring=keyring)
+        secret, _ = await administration.generate({}, "master")
+        await keys.look_up(bearer(secret))
+        monkeypatch.setattr(database, "transaction", lambda: _Hanging())
+        monkeypatch.setattr("proxy.accounting.keyring.MOST_PATIENCE", 0.05)
+        guesses = [keys.caller(bearer(f"sk-{number:043}")) for number in range(50)]
+        outcomes = await asyncio.gather(*guesses, return_exceptions=True)
+        assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+        assert keys.known(bearer(secret)) is not None
+        with pytest.raises(Unavailable):
+            await keys.caller(bearer("sk-another-0123456789abcdefghijkl"))
+        await keyring.aclose()
+
+    with_administration(body)
+
+
+class _Hanging:
+    async def __aenter__(self) -> None:
+        await asyncio.Event().wait()
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+
 def test_a_database_of_a_newer_program_is_refused(with_database: Callable[..., Any], database_url: str) -> None:
     async def age(database: Database) -> None:
         async with database.transaction() as connection:

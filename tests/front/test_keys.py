@@ -55,6 +55,7 @@ def admin(server: Server) -> Iterator[httpx.Client]:
 def made(admin: httpx.Client, **fields: Any) -> dict[str, Any]:
     reply = admin.post("/key/generate", json=fields)
     assert reply.status_code == 200, reply.text
+    assert reply.headers["cache-control"] == "no-store"
     document: dict[str, Any] = reply.json()
     return document
 
