@@ -7,8 +7,6 @@ import httpx
 from proxy.messages import Headers, Post
 from proxy.providers.multipart import MultipartStream
 
-OF_THE_BODY = (b"content-type", b"content-length")
-
 
 def header(response: httpx.Response, name: bytes) -> str:
     """A header of the response, empty where it is missing; ``httpx.Headers`` guesses an encoding at each look."""
@@ -29,7 +27,7 @@ def post_form(url: httpx.URL, prepared: httpx.Headers, form: MultipartStream) ->
 def _post(
     url: httpx.URL, prepared: httpx.Headers, body: httpx.ByteStream | MultipartStream, content_type: str, length: int
 ) -> httpx.Request:
-    headers = [header for header in prepared.raw if header[0].lower() not in OF_THE_BODY]
+    headers = [pair for pair in prepared.raw if pair[0].lower() not in (b"content-type", b"content-length")]
     headers.append((b"content-type", content_type.encode("ascii")))
     headers.append((b"content-length", b"%d" % length))
     return Post(url, Headers(headers), body)

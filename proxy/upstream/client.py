@@ -89,14 +89,7 @@ class Upstream:
         """The flow's answer and its last response, unread. The caller closes that response, on every path."""
         step = next(flow)
         while True:
-            request = step.request if isinstance(step, Whole) else step
-            request.extensions["timeout"] = waits
-            try:
-                response = await self._transports[request.url.scheme].handle_async_request(request)
-            except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-                raise foreign(error) from error
-            if isinstance(step, Whole) or not 200 <= response.status_code < 300:
-                response = await _read(adapter, request, response)
+            response = await self._send(adapter, step, waits)
             try:
                 step = flow.send(response)
             except StopIteration as stop:
@@ -106,21 +99,27 @@ class Upstream:
                 raise
             await response.aclose()
 
+    async def _send(self, adapter: Adapter, step: Step, waits: Waits) -> httpx.Response:
+        request = step.request if isinstance(step, Whole) else step
+        request.extensions["timeout"] = waits
+        try:
+            response = await self._transports[request.url.scheme].handle_async_request(request)
+        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
+            raise foreign(error) from error
+        if 200 <= response.status_code < 300 and not isinstance(step, Whole):
+            return response
+        try:
+            if not 200 <= response.status_code < 300:
+                raise adapter.error(response, await _beginning(response, ERROR_BYTES))
+            return httpx.Response(
+                response.status_code, headers=response.headers, content=await read_whole(response), request=request
+            )
+        finally:
+            await response.aclose()
+
     async def aclose(self) -> None:
         for transport in set(self._transports.values()):
             await transport.aclose()
-
-
-async def _read(adapter: Adapter, request: httpx.Request, response: httpx.Response) -> httpx.Response:
-    """The response with its body, closed; raises the adapter's error where it is one."""
-    try:
-        if not 200 <= response.status_code < 300:
-            raise adapter.error(response, await _beginning(response, ERROR_BYTES))
-        return httpx.Response(
-            response.status_code, headers=response.headers, content=await read_whole(response), request=request
-        )
-    finally:
-        await response.aclose()
 
 
 def stream(response: httpx.Response) -> AsyncIterator[bytes]:
