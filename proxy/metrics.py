@@ -8,17 +8,75 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Literal, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
+from pydantic_core import from_json, to_json
 
 PREFIX = "audio_proxy_"
 
 Labels = tuple[str | int, ...]
+#: How the readings of several processes become one. What was counted stays when its process has gone; levels do not.
+Kind = Literal["counter", "histogram", "sum", "max"]
+COUNTED: tuple[Kind, ...] = ("counter", "histogram")
+
+
+@dataclass(slots=True)
+class Reading:
+    """A family at one moment. A row is one number; of a histogram, the count of each bucket and then the sum."""
+
+    kind: Kind
+    text: str
+    labels: tuple[str, ...]
+    bounds: tuple[float, ...]
+    rows: dict[tuple[str, ...], list[float]]
+
+    def add(self, other: Reading) -> None:
+        for values, theirs in other.rows.items():
+            ours = self.rows.get(values)
+            if ours is None or len(ours) != len(theirs):
+                self.rows[values] = list(theirs)
+            elif self.kind == "max":
+                self.rows[values] = [max(ours[0], theirs[0])]
+            else:
+                self.rows[values] = [a + b for a, b in zip(ours, theirs, strict=True)]
+
+    def family(self, name: str) -> Metric:
+        """As Prometheus's client has it."""
+        if self.kind == "histogram":
+            return self._histogram(name)
+        made = (CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily)(
+            name, self.text, labels=self.labels
+        )
+        for values, (value,) in self.rows.items():
+            made.add_metric(values, value)
+        return made
+
+    def _histogram(self, name: str) -> Metric:
+        ends = [floatToGoString(bound) for bound in (*self.bounds, math.inf)]  # type: ignore[no-untyped-call]
+        made = HistogramMetricFamily(name, self.text, labels=self.labels)
+        for values, (*counts, total) in self.rows.items():
+            made.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
+        return made
+
+
+#: What a process has counted, by the families' names.
+Snapshot = dict[str, Reading]
+
+
+class Family(Protocol):
+    """Anything with a name that can be read."""
+
+    name: str
+
+    def read(self) -> Reading: ...
 
 
 class Counter(defaultdict[Labels, float]):
@@ -26,14 +84,12 @@ class Counter(defaultdict[Labels, float]):
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         super().__init__(float)
-        self._family = (PREFIX + name, text, labels)
+        self.name, self._text, self._labels = name, text, labels
 
-    def collect(self) -> Metric:
-        name, text, labels = self._family
-        family = CounterMetricFamily(name, text, labels=labels)
-        for values, count in self.items():
-            family.add_metric([str(value) for value in values], count)
-        return family
+    def read(self) -> Reading:
+        return Reading(
+            "counter", self._text, self._labels, (), {_texts(values): [count] for values, count in self.items()}
+        )
 
 
 class Observations:
@@ -50,12 +106,9 @@ class Observations:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
-        buckets, below = [], 0
-        for bound, count in zip((*self._bounds, math.inf), self._counts, strict=True):
-            below += count
-            buckets.append((floatToGoString(bound), below))  # type: ignore[no-untyped-call]
-        family.add_metric(labels, buckets, self._sum)
+    @property
+    def row(self) -> list[float]:
+        return [*self._counts, self._sum]
 
 
 class Histogram(defaultdict[Labels, Observations]):
@@ -63,39 +116,119 @@ class Histogram(defaultdict[Labels, Observations]):
 
     def __init__(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> None:
         super().__init__(lambda: Observations(bounds))
-        self._family = (PREFIX + name, text, labels)
+        self.name, self._text, self._labels, self._bounds = name, text, labels, bounds
 
-    def collect(self) -> Metric:
-        name, text, labels = self._family
-        family = HistogramMetricFamily(name, text, labels=labels)
-        for values, observations in self.items():
-            observations.add_to(family, [str(value) for value in values])
-        return family
+    def read(self) -> Reading:
+        rows = {_texts(values): observations.row for values, observations in self.items()}
+        return Reading("histogram", self._text, self._labels, self._bounds, rows)
 
 
 class Gauge:
-    """A value that is looked up at each scrape."""
+    """A level that is looked up at each scrape: one number, or one for each value of the labels.
 
-    def __init__(self, name: str, text: str, value: Callable[[], float]) -> None:
-        self._family = (PREFIX + name, text)
-        self._value = value
+    ``kind`` says what several processes amount to: the sum of theirs, or the largest.
+    """
 
-    def collect(self) -> Metric:
-        name, text = self._family
-        return GaugeMetricFamily(name, text, value=self._value())
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        value: Callable[[], float | Mapping[Labels, float]],
+        *labels: str,
+        kind: Kind = "sum",
+    ) -> None:
+        self.name, self._text, self._value, self._labels, self._kind = name, text, value, labels, kind
+
+    def read(self) -> Reading:
+        found = self._value()
+        rows = found if isinstance(found, Mapping) else {(): found}
+        return Reading(
+            self._kind,
+            self._text,
+            self._labels,
+            (),
+            {_texts(values): [float(value)] for values, value in rows.items()},
+        )
 
 
-class Metrics(Collector):
-    """All of them, as one collector of Prometheus's client."""
+class Tally(Gauge):
+    """A count that somebody else keeps; it is looked up at each scrape."""
 
-    def __init__(self, *families: Counter | Histogram | Gauge) -> None:
-        self._families = families
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+    def __init__(
+        self, name: str, text: str, value: Callable[[], float | Mapping[Labels, float]], *labels: str
+    ) -> None:
+        super().__init__(name, text, value, *labels, kind="counter")
 
-    def collect(self) -> Iterator[Metric]:
-        return (family.collect() for family in self._families)
+
+class Metrics:
+    """All families of a process. Whoever has something to count registers it."""
+
+    def __init__(self, *families: Family) -> None:
+        self._families = {family.name: family for family in families}
+
+    def register(self, *families: Family) -> None:
+        """One that has the name of another takes its place."""
+        self._families.update({family.name: family for family in families})
+
+    def read(self) -> Snapshot:
+        return {name: family.read() for name, family in self._families.items()}
 
     def exposition(self) -> bytes:
-        """Prometheus's text format, version 0.0.4."""
-        return generate_latest(self._registry)
+        return exposition(self.read())
+
+
+def added(snapshots: Iterator[Snapshot]) -> Snapshot:
+    """What several processes amount to. The first of the snapshots is used up."""
+    total = next(snapshots)
+    for snapshot in snapshots:
+        for name, reading in snapshot.items():
+            if name in total:
+                total[name].add(reading)
+            else:
+                total[name] = reading
+    return total
+
+
+def counted(snapshot: Snapshot) -> Snapshot:
+    """Without the levels."""
+    return {name: reading for name, reading in snapshot.items() if reading.kind in COUNTED}
+
+
+def exposition(snapshot: Snapshot) -> bytes:
+    """Prometheus's text format, version 0.0.4."""
+    registry = CollectorRegistry()
+    registry.register(_Collected(snapshot))
+    return generate_latest(registry)
+
+
+def encoded(snapshot: Snapshot) -> bytes:
+    return to_json(
+        {
+            name: [reading.kind, reading.text, reading.labels, reading.bounds, list(reading.rows.items())]
+            for name, reading in snapshot.items()
+        }
+    )
+
+
+def decoded(text: bytes) -> Snapshot:
+    """Raises ValueError where it was not `encoded` by this version of the program."""
+    document: dict[str, Any] = from_json(text)
+    try:
+        return {
+            name: Reading(kind, help_, tuple(labels), tuple(bounds), {tuple(values): row for values, row in rows})
+            for name, (kind, help_, labels, bounds, rows) in document.items()
+        }
+    except (AttributeError, TypeError) as error:
+        raise ValueError("no snapshot") from error
+
+
+class _Collected(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        return (reading.family(PREFIX + name) for name, reading in self._snapshot.items())
+
+
+def _texts(values: Labels) -> tuple[str, ...]:
+    return tuple(map(str, values))

@@ -28,7 +28,9 @@ KEEP_ALIVE_SECONDS = 75
 #: New container objects between two looks for garbage, where Python's default is 700.
 GARBAGE_THRESHOLD = 5_000
 #: glibc's malloc.h; other C libraries have no mallopt.
-M_ARENA_MAX = -8
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
+#: Bytes: the pieces of uploads come from the heap, and so much of its end stays when they are gone.
+MMAP_THRESHOLD, TRIM_THRESHOLD = 4 << 20, 16 << 20
 
 Stop = Callable[[], object]
 """Ends a server in good order; may be called from any thread."""
@@ -163,9 +165,13 @@ def _tune_memory() -> None:
     """What was made at the start stays; what calls leave behind has few cycles, so looking for them can be rarer.
 
     glibc gives each thread an arena of its own, which keeps what uploads have freed; one for all is smaller and faster.
+    And it asks the system for each large piece, whose pages are then made and zeroed anew: a third of an upload's cost.
     """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 1)
+        libc.mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)

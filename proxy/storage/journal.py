@@ -18,6 +18,10 @@ from pathlib import Path
 
 LOCK = ".lock"
 SEGMENT = ".log"
+#: Bytes of a segment that is closed for its size.
+LARGE = 8 * 1024 * 1024
+#: Bytes of a segment that are read at once.
+BLOCK = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,14 @@ class Segment:
 
     path: Path
 
-    def records(self) -> list[bytes]:
-        """Without the last one where the machine died in the middle of it."""
-        whole, _, _ = self.path.read_bytes().rpartition(b"\n")
-        return whole.split(b"\n") if whole else []
+    def blocks(self) -> Iterator[list[bytes]]:
+        """The records, some at a time; without the last one where the machine died in the middle of it."""
+        with self.path.open("rb") as file:
+            rest = b""
+            while block := file.read(BLOCK):
+                whole, newline, rest = (rest + block).rpartition(b"\n")
+                if newline:
+                    yield whole.split(b"\n")
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -41,26 +49,26 @@ class Journal:
     def __init__(self, directory: Path, *, power: bool = False) -> None:
         self._directory = directory
         self._power = power
-        self._owner = secrets.token_hex(8)
+        #: Names the segments of this process, and no other's.
+        self.owner = secrets.token_hex(8)
         self._number = 0
         self._lock: int | None = None
         self._file: int | None = None
-        #: Bytes in the open segment, and in the closed ones of this process that are not deleted.
         self._open_bytes = 0
+        #: Segments that are closed and not deleted, oldest first, and their bytes.
         self._closed: dict[Path, int] = {}
+        #: Bytes that this process has appended and nobody has deleted.
+        self.size = 0
+        #: Records appended, and those of them that are on the disk; files that were closed before they were.
         self._appended = self._synced = 0
+        self._unsynced: list[int] = []
         self._syncing: asyncio.Task[None] | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes that this process has appended and nobody has deleted."""
-        return self._open_bytes + sum(self._closed.values())
 
     def open(self) -> None:
         """Raises OSError where the folder cannot be written."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         while True:
-            lock = os.open(self._directory / f"{self._owner}{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
+            lock = os.open(self._directory / f"{self.owner}{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
             if os.fstat(lock).st_nlink:
                 break
@@ -70,44 +78,56 @@ class Journal:
 
     def append(self, record: bytes) -> None:
         """One line, without its end. Raises OSError, and nothing of the record stays, where the disk is full."""
-        if self._file is None:
-            self._number += 1
-            path = self._directory / f"{self._owner}-{self._number:08}{SEGMENT}"
-            self._file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        file = self._file if self._file is not None else self._begin()
         line = record + b"\n"
-        if os.write(self._file, line) != len(line):
-            os.ftruncate(self._file, self._open_bytes)
+        if os.write(file, line) != len(line):
+            os.ftruncate(file, self._open_bytes)
             raise OSError("the disk is full")
         self._open_bytes += len(line)
+        self.size += len(line)
         self._appended += 1
+        if self._open_bytes >= LARGE:
+            self.rotate()
+
+    def _begin(self) -> int:
+        self._number += 1
+        self._file = os.open(self._segment(), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        return self._file
+
+    def _segment(self) -> Path:
+        return self._directory / f"{self.owner}-{self._number:08}{SEGMENT}"
 
     async def settled(self) -> None:
-        """Returns when what was appended up to now is as safe as promised; those who wait share one sync."""
+        """Returns when what was appended up to now is as safe as promised; those who wait share one sync.
+
+        Raises OSError where the disk refuses.
+        """
         mine = self._appended
-        while self._power and self._synced < mine and self._file is not None:
+        while self._power and self._synced < mine:
             if self._syncing is None:
-                self._syncing = asyncio.ensure_future(self._sync(self._file, self._appended))
+                self._syncing = asyncio.ensure_future(self._sync())
             await asyncio.shield(self._syncing)
 
-    async def _sync(self, file: int, upto: int) -> None:
-        copy = os.dup(file)
+    async def _sync(self) -> None:
+        closed, self._unsynced = self._unsynced, []
+        files = [*closed, *([os.dup(self._file)] if self._file is not None else [])]
+        upto = self._appended
         try:
-            await asyncio.to_thread(os.fdatasync, copy)
+            await asyncio.to_thread(_sync_all, files)
             self._synced = max(self._synced, upto)
         finally:
-            os.close(copy)
             self._syncing = None
 
     def rotate(self) -> None:
-        """Close the segment that is appended to, if there is any."""
-        if self._file is None:
+        """Close the segment that is appended to, if there is anything in it."""
+        if self._file is None or not self._open_bytes:
             return
-        if self._power:
-            os.fdatasync(self._file)
-            self._synced = self._appended
-        os.close(self._file)
+        if self._power and self._synced < self._appended:
+            self._unsynced.append(self._file)
+        else:
+            os.close(self._file)
         self._file = None
-        self._closed[self._directory / f"{self._owner}-{self._number:08}{SEGMENT}"] = self._open_bytes
+        self._closed[self._segment()] = self._open_bytes
         self._open_bytes = 0
 
     def closed(self) -> list[Segment]:
@@ -117,7 +137,7 @@ class Journal:
     def done(self, segment: Segment) -> None:
         """Its records are safe elsewhere."""
         segment.delete()
-        self._closed.pop(segment.path, None)
+        self.size -= self._closed.pop(segment.path, 0)
 
     @contextmanager
     def orphans(self) -> Iterator[list[Segment]]:
@@ -126,7 +146,7 @@ class Journal:
         locks: list[tuple[Path, int]] = []
         try:
             for path in sorted(self._directory.glob(f"*{LOCK}")):
-                if path.stem == self._owner or (lock := _taken(path)) is None:
+                if path.stem == self.owner or (lock := _taken(path)) is None:
                     continue
                 locks.append((path, lock))
                 found += map(Segment, sorted(self._directory.glob(f"{path.stem}-*{SEGMENT}")))
@@ -140,12 +160,28 @@ class Journal:
     def close(self) -> None:
         """Give the folder back; segments that are left are for whoever comes next."""
         self.rotate()
+        if self._file is not None:  # with nothing in it
+            os.close(self._file)
+            self._file = None
+            self._segment().unlink(missing_ok=True)
+        _sync_all(self._unsynced)
+        self._unsynced = []
         if self._lock is None:
             return
         if not self._closed:
-            (self._directory / f"{self._owner}{LOCK}").unlink(missing_ok=True)
+            (self._directory / f"{self.owner}{LOCK}").unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = None
+
+
+def _sync_all(files: list[int]) -> None:
+    """To the disk, and closed."""
+    try:
+        for file in files:
+            os.fdatasync(file)
+    finally:
+        for file in files:
+            os.close(file)
 
 
 def _taken(path: Path) -> int | None:

@@ -214,7 +214,7 @@ def test_keywords_are_words(http: httpx.Client, upstream: Upstream) -> None:
 
 #: As whisper writes it: with spaces before words, and the number over words and over two segments.
 SEGMENTS = [(0.0, 2.5, " Hello there. My card is 4929 3813"), (2.5, 6.0, " 3266 4295. Thank you very much.")]
-WORDS = "Hello there. My card is 4929 38 13 3266 4295. Thank you very much.".split()
+WORDS = ["Hello", "there.", "My", "card", "is", "4929", "38", "13", "3266", "4295.", "Thank", "you", "very", "much."]
 
 
 def transcript(request: Recorded, text: str = SAID) -> Answer:
@@ -283,7 +283,7 @@ def test_verbose_json_is_redacted_in_text_segments_and_words(
         assert document["segments"][0]["avg_logprob"] == -0.2
     if "word" in granularities:
         words = [word["word"] for word in document["words"]]
-        assert words == "Hello there. My card is [CREDIT_CARD]. Thank you very much.".split()
+        assert words == ["Hello", "there.", "My", "card", "is", "[CREDIT_CARD].", "Thank", "you", "very", "much."]
         assert document["words"][5]["start"] == 2.5
 
 

@@ -1,0 +1,68 @@
+"""What the workers of one port have counted, in a folder that they share: whichever is scraped answers for all.
+
+Each worker has a number and a file of that number, which it writes anew now and then, and before it is scraped. One that
+takes the place of a dead worker has its number, and counts on from where its file ends: a count never goes back.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.metrics import Snapshot, added, counted, decoded, encoded
+
+#: Seconds after which a worker that has written nothing is taken for dead: its counts stay, its levels go.
+SILENCE = 10.0
+_TIME = struct.Struct("d")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of one worker among those that share the folder."""
+
+    folder: Path
+    number: int
+
+
+class Board:
+    """The files, as one worker sees them. ``clock`` is one that all processes of the machine share."""
+
+    def __init__(self, place: Place, clock: Callable[[], float] = time.monotonic) -> None:
+        self._own = place.folder / str(place.number)
+        self._folder = place.folder
+        self._clock = clock
+        found = _read(self._own)
+        #: What those before it counted.
+        self._inherited = encoded(counted(found[1])) if found is not None else encoded({})
+
+    def put_up(self, live: Snapshot) -> Snapshot:
+        """Write down what this worker and those before it have counted, and return it."""
+        mine = added(iter((live, decoded(self._inherited))))
+        draft = self._own.with_suffix(".draft")
+        draft.write_bytes(_TIME.pack(self._clock()) + encoded(mine))
+        draft.replace(self._own)
+        return mine
+
+    def total(self, live: Snapshot) -> Snapshot:
+        """What all workers amount to. It is written down before it is told, so that whoever tells next knows it."""
+        return added(self._all(live))
+
+    def _all(self, live: Snapshot) -> Iterator[Snapshot]:
+        yield self.put_up(live)
+        for path in sorted(self._folder.iterdir()):
+            if path == self._own or path.suffix or (found := _read(path)) is None:
+                continue
+            when, snapshot = found
+            yield snapshot if self._clock() - when < SILENCE else counted(snapshot)
+
+
+def _read(path: Path) -> tuple[float, Snapshot] | None:
+    """When it was written, and what it holds; None where there is nothing to be read."""
+    try:
+        content = path.read_bytes()
+        return _TIME.unpack_from(content)[0], decoded(content[_TIME.size :])
+    except (OSError, ValueError, struct.error):
+        return None
