@@ -16,6 +16,7 @@ from proxy.errors import ConfigError
 from proxy.guardrails import registry as guardrails
 from proxy.providers import chat, registry, shutdowns
 from proxy.routing import checks
+from proxy.sinks import registry as sinks
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
@@ -87,6 +88,7 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--user", help="id of the user that it belongs to")
     create.add_argument("--team", help="id of the team")
     create.add_argument("--tags", type=_list, help="tags of all its calls, such as batch,eu")
+    create.add_argument("--guardrails", type=_list, help="guardrails that look at all its calls, such as no-cards")
     create.add_argument("--metadata", help="a JSON object, kept with it")
     create.set_defaults(command=_keys_create)
 
@@ -160,6 +162,7 @@ def _load(options: argparse.Namespace) -> Config:
         *chat.problems(config),
         *checks.problems(config),
         *guardrails.problems(config),
+        *sinks.problems(config),
     ]
     if problems:
         raise ConfigError(problems)
@@ -230,6 +233,7 @@ def _keys_create(options: argparse.Namespace) -> int:
         "user_id": options.user,
         "team_id": options.team,
         "tags": options.tags,
+        "guardrails": options.guardrails,
     }
     return keys.create(_load(options), fields, options.metadata)
 

@@ -226,7 +226,7 @@ class Gateway:
         name, visible = self._aliases.get(model, model), self.visible(call.caller)
         if name not in visible:
             raise ModelNotFound(unknown_model(model, [name for name in visible if self._serving(name, mode)]))
-        call.group = name
+        call.group = call.asked = name
         key = (name, mode, wishes.no_fallback)
         chain = self._chains.get(key)
         if chain is None:

@@ -154,9 +154,7 @@ class Gauge:
 class Tally(Gauge):
     """A count that somebody else keeps; it is looked up at each scrape."""
 
-    def __init__(
-        self, name: str, text: str, value: Callable[[], float | Mapping[Labels, float]], *labels: str
-    ) -> None:
+    def __init__(self, name: str, text: str, value: Callable[[], float | Mapping[Labels, float]], *labels: str) -> None:
         super().__init__(name, text, value, *labels, kind="counter")
 
 

@@ -162,6 +162,14 @@ class Usage:
     cost: Decimal | None = None
 
 
+class Sound(Protocol):
+    """Audio on its way."""
+
+    @property
+    def seconds(self) -> float | None:
+        """What has come up to now; None where its format does not tell."""
+
+
 @dataclass(slots=True)
 class Attempt:
     """One deployment asked once. Times are seconds of ``time.perf_counter``."""
@@ -179,6 +187,13 @@ class Attempt:
     audio_seconds: float | None = None
     #: What the vendor says it used; it may come with the last byte only.
     usage: Usage | None = None
+    #: The vendor began to answer, and so bills.
+    is_billed: bool = False
+    #: What was counted here, for vendors that do not say: the characters of what the vendor began to speak, the seconds
+    #: of the upload, the audio that came.
+    characters: int | None = None
+    seconds_in: float | None = None
+    sounds: list[Sound] = field(default_factory=list)
     #: What the caller asked for and did not get, one sentence each.
     warnings: list[str] = field(default_factory=list)
 
@@ -203,6 +218,8 @@ class Ruling:
     milliseconds: float
     #: Such as ``CREDIT_CARD``.
     found: tuple[str, ...] = ()
+    #: When it was first asked, in seconds of ``time.perf_counter``.
+    began: float | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -215,6 +232,8 @@ class Call:
     request_id: str
     endpoint: str
     started: float
+    #: The caller's, of W3C's Trace Context; empty where it sent none.
+    traceparent: str = ""
     caller: Caller = EVERYBODY
     #: Whom the caller serves, as far as the request says.
     end_user: str | None = None
@@ -222,6 +241,8 @@ class Call:
     #: The group that served it, and the same again where that is not the one that was asked for.
     group: str = ""
     fallback: str = ""
+    #: The group that was asked for.
+    asked: str = ""
     status: int = 0
     error: str = ""
     #: For the log only; never sent to a client.
@@ -237,6 +258,13 @@ class Call:
     #: What the guardrails said, and the names of those that were due and found nothing to look at.
     guardrails: tuple[Ruling, ...] = ()
     guardrails_skipped: tuple[str, ...] = ()
+    #: USD, of all attempts; None where it is not known. What it rests on; empty where nothing was used.
+    cost: Decimal | None = None
+    cost_basis: str = ""
+    #: What the ledger keeps of it, by the columns of its table; made at the end.
+    row: Mapping[str, Any] | None = None
+    #: It was let in, and is not in the ledger yet.
+    is_open: bool = False
     #: When the whole request was here, and when the first byte of the answer was sent.
     received: float | None = None
     sent: float | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: ``actor`` of what is done on the command line.
 COMMAND_LINE = "command line"
-_JSON_COLUMNS = ("models", "tags", "metadata")
+_JSON_COLUMNS = ("models", "tags", "guardrails", "metadata")
 _SHOWN_AT_ONCE = 1000
 
 Outcome = Literal["added", "present", "alias taken"]
@@ -42,6 +42,7 @@ class VirtualKey:
     team_id: str | None = None
     models: Sequence[str] = ()
     tags: Sequence[str] = ()
+    guardrails: Sequence[str] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     blocked: bool = False
     expires: int | None = None

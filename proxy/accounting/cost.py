@@ -23,7 +23,8 @@ from proxy.records import Mode, Usage
 Unit = Literal["tokens", "characters", "seconds", "request"]
 #: What a bill rests on. ``vendor``: the vendor named the amount. ``free``: every price is 0. ``estimate``: the price is
 #: per token, and the vendor counted none.
-Basis = Literal["vendor", "tokens", "characters", "seconds", "request", "estimate", "free", "unknown"]
+#: ``mixed``: several attempts, each on another one.
+Basis = Literal["vendor", "tokens", "characters", "seconds", "request", "estimate", "mixed", "free", "unknown"]
 
 #: Every price there is, under LiteLLM's name, in USD.
 UNITS: Mapping[str, Unit] = {
@@ -140,6 +141,11 @@ class Price:
     def characters(self, text: str) -> int:
         """As the vendor bills them: code points, white space included."""
         return len(text) + (len(_CHINESE.findall(text)) if self.counting.chinese_twice else 0)
+
+    def needs_seconds(self, mode: Mode) -> bool:
+        """Whether a bill may rest on the seconds of the audio."""
+        is_metered = not self._is_free and not self._is_flat
+        return is_metered and (self._second(mode) is not None or self.estimated_second is not None)
 
     def cost(self, usage: Usage, mode: Mode) -> Cost:
         """Unknown, never 0, where the usage lacks what the price needs."""

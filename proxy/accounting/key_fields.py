@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 from proxy.accounting.keys import PREFIX, is_reference
 from proxy.config.models import is_weak
 from proxy.errors import BadRequest
-from proxy.parse import LONGEST_TAG, MOST_TAGS
+from proxy.parse import LONGEST_TAG, MOST_GUARDRAILS, MOST_TAGS
 from proxy.records import MASTER_KEY_ID
 
 LONGEST_NAME = 256
@@ -34,7 +34,7 @@ NEVER = "-1"
 PROTECTING = frozenset({
     "access_group_ids", "aliases", "allowed_cache_controls", "allowed_passthrough_routes", "allowed_routes",
     "allowed_vector_store_indexes", "auto_rotate", "budget_duration", "budget_fallbacks", "budget_id", "budget_limits",
-    "config", "denied_passthrough_routes", "end_user_budget_id", "enforced_params", "guardrails", "max_budget",
+    "config", "denied_passthrough_routes", "end_user_budget_id", "enforced_params", "max_budget",
     "max_parallel_requests", "mcp_rpm_limit", "model_max_budget", "model_rpm_limit", "model_tpm_limit",
     "object_permission", "object_permission_id", "organization_id", "permissions", "policies", "project_id",
     "rotation_interval", "router_settings", "rpm_limit", "rpm_limit_type", "soft_budget", "tag_rpm_limit",
@@ -88,6 +88,13 @@ def _tags(names: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _guardrails(names: list[str]) -> list[str]:
+    """Whether they exist is asked at each call, since the configuration may change."""
+    if len(names) > MOST_GUARDRAILS or any(not name or "," in name for name in names):
+        raise ValueError(f"at most {MOST_GUARDRAILS} names, without commas")
+    return list(dict.fromkeys(names))
+
+
 def _metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     try:
         size = len(json.dumps(metadata, allow_nan=False).encode())
@@ -116,6 +123,7 @@ class _Fields(BaseModel):
     team_id: _Text | None = None
     models: Annotated[list[_Text], AfterValidator(_models)] | None = None
     tags: Annotated[list[_Text], AfterValidator(_tags)] | None = None
+    guardrails: Annotated[list[_Text], AfterValidator(_guardrails)] | None = None
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = None
     blocked: bool | None = None
     duration: Annotated[str, AfterValidator(_duration)] | None = None

@@ -132,7 +132,9 @@ class Keyring:
 
         from proxy.storage.tables import END_USERS, KEYS, REVISIONS
 
-        names = ("id", "key_alias", "user_id", "team_id", "models", "tags", "blocked", "expires", "deleted")
+        names = (
+            "id", "key_alias", "user_id", "team_id", "models", "tags", "guardrails", "blocked", "expires", "deleted",
+        )  # fmt: skip
         async with self._database.transaction() as connection:
             newest = (await connection.execute(select(REVISIONS.c.value))).scalar_one()
             if newest == self._revision:
@@ -161,6 +163,7 @@ def _take_key(standings: dict[str, Standing], row: Any) -> None:
         team_id=row.team_id,
         models=frozenset(json.loads(row.models)),
         tags=tuple(json.loads(row.tags)),
+        guardrails=tuple(json.loads(row.guardrails)),
     )
     standings[row.id] = Standing(caller, row.blocked, row.expires)
 

@@ -1,6 +1,7 @@
 """The ledger: one row a call, however it ended. Rows go to the journal, and in batches from there to the database.
 
-No text, no audio and no key is in a row.
+No text, no audio and no key is in a row. The database itself takes the rows out of their JSON, both kinds can: what the
+event loop has to do for a row is to write one line, and to hand hundreds of them on as one parameter.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +21,27 @@ import structlog
 from pydantic_core import from_json, to_json
 
 from proxy.errors import Overloaded, ProxyError
-from proxy.storage.database import Database, Unavailable
+from proxy.storage.database import SCHEMA, Database, Unavailable
 from proxy.storage.journal import Journal, Segment
 
-#: Seconds between two moves of rows to the database, and between two looks for the journals of dead processes.
+#: Seconds between two moves of rows to the database, between two looks for the journals of dead processes, and for
+#: rows that have grown too old.
 INTERVAL = 1.0
 ORPHAN_INTERVAL = 10.0
 RETENTION_INTERVAL = 3600.0
-#: Rows of one transaction; few enough that nothing else waits long while they are encoded.
-BATCH = 200
+#: Rows of one transaction; few enough that no other process waits long for it.
+BATCH = 1000
 #: Rows deleted by one statement, so that no lock is held for long.
-DELETED_AT_ONCE = 5_000
+DELETED_AT_ONCE = 2000
 ALARM_SHARE = 0.8
+#: Rows kept in memory while the disk takes none.
+MOST_KEPT = 10_000
+LAST_MOVE_SECONDS = 10.0
 DAY = 86_400
 
 
 class LedgerFull(Overloaded):
-    """The journal has reached its bound, since the database was away for too long."""
+    """Rows can no longer be kept: the journal has reached its bound, or the disk takes none."""
 
     code = "ledger_full"
 
@@ -49,7 +56,7 @@ class Bounds:
 
 
 class Ledger:
-    """Keeps rows safe. ``alarm`` hears sentences for the operator."""
+    """Keeps rows safe. `open` comes first, `run` beside the calls, `aclose` at the end."""
 
     def __init__(
         self,
@@ -65,10 +72,12 @@ class Ledger:
         self._rejects = directory / "rejected.jsonl"
         self._clock = clock
         self._log = structlog.get_logger()
-        self._alarmed = False
-        self._away = False
+        self._alarmed = self._away = False
         self._next_orphans = self._next_retention = 0.0
-        #: Rows that could not be kept, since the journal was full or the disk refused them.
+        self._numbers = count()
+        #: Rows that the disk did not take; they are tried again.
+        self._kept: deque[bytes] = deque()
+        #: Rows that nothing could keep.
         self.lost = 0
         #: Rows that are in the journal and not in the database yet, and when the oldest of them came.
         self.waiting = 0
@@ -84,162 +93,267 @@ class Ledger:
         """Seconds that the oldest row has waited for the database."""
         return 0.0 if self._oldest is None else max(0.0, self._clock() - self._oldest)
 
+    def open(self) -> None:
+        """Raises OSError where the folder cannot be written."""
+        self._journal.open()
+
+    def new_id(self) -> str:
+        """Of a row, 32 characters; no other process has it."""
+        return f"{self._journal.owner}{next(self._numbers):016x}"
+
+    # -- what calls do -------------------------------------------------------------------------------------------------
+
     def admit(self) -> None:
         """Raises LedgerFull where a call could not be recorded, and may not go on unrecorded."""
-        if self._bounds.deny_when_full and self._journal.size >= self._bounds.spool:
+        if (self._journal.size >= self._bounds.spool or self._kept) and self._bounds.deny_when_full:
             raise LedgerFull("The server cannot record calls right now. Please try again.", retry_after=30)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Before the last byte of the answer leaves. Never raises: a call is not failed by its record."""
+        record = _encoded(row)
+        if self._journal.size >= self._bounds.spool and not self._bounds.deny_when_full:
+            self._lose("the journal is full")
+            return
         try:
-            if self._journal.size >= self._bounds.spool and not self._bounds.deny_when_full:
-                raise OSError("the journal is full")
-            self._journal.append(_encoded(row))
+            self._journal.append(record)
         except OSError as error:
-            self.lost += 1
-            self._log.error("ledger row lost", request_id=row.get("request_id"), reason=str(error))
+            self._keep(record, str(error))
             return
         self.waiting += 1
-        self._oldest = self._oldest or self._clock()
-        if not self._alarmed and self._journal.size >= ALARM_SHARE * self._bounds.spool:
+        if self._oldest is None:
+            self._oldest = self._clock()
+        if self._journal.size >= ALARM_SHARE * self._bounds.spool and not self._alarmed:
             self._alarmed = True
             self._log.error("ledger journal nearly full", bytes=self._journal.size, limit=self._bounds.spool)
 
+    def _keep(self, record: bytes, reason: str) -> None:
+        if len(self._kept) >= MOST_KEPT:
+            self._lose(reason)
+            return
+        if not self._kept:
+            self._log.error("ledger journal cannot be written, rows are kept in memory", reason=reason)
+        self._kept.append(record)
+        self.waiting += 1
+
+    def _lose(self, reason: str) -> None:
+        self.lost += 1
+        # A line for each would fill the log, too.
+        if self.lost & (self.lost - 1) == 0:
+            self._log.error("ledger rows lost", rows=self.lost, reason=reason)
+
+    @property
+    def must_settle(self) -> bool:
+        return self._journal.power
+
     async def settled(self) -> None:
-        """Returns when what was appended is as safe as ``ledger_durability`` promises."""
-        await self._journal.settled()
+        """Returns when what was appended is as safe as ``ledger_durability`` promises. Never raises an OSError."""
+        try:
+            await self._journal.settled()
+        except OSError as error:
+            self._log.error("ledger journal not on the disk", reason=str(error))
+
+    # -- what the writer does ------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Move rows to the database until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
-            await self.move()
+            try:
+                await self.move()
+            except Exception:
+                self._log.exception("ledger rows not moved, they are tried again")
 
     async def move(self) -> None:
         """One round. What the database refuses for now stays in the journal."""
-        now = self._clock()
-        self._journal.rotate()
         try:
-            oldest = self._clock()
-            for segment in self._journal.closed():
-                self.waiting -= await self._store(segment)
-                self._journal.done(segment)
-            if not self._journal.size:
-                self._oldest, self._alarmed, self.waiting = None, False, 0
-            elif self._oldest is not None:
-                self._oldest = oldest
+            await self._move_own()
+            now = self._clock()
             if now >= self._next_orphans:
-                self._next_orphans = now + ORPHAN_INTERVAL
                 await self._adopt()
+                self._next_orphans = now + ORPHAN_INTERVAL
             if self._bounds.retention is not None and now >= self._next_retention:
-                self._next_retention = now + RETENTION_INTERVAL
                 await self._forget(int((now - self._bounds.retention * DAY) * 1000))
+                self._next_retention = now + RETENTION_INTERVAL
         except ProxyError as error:
             if not self._away:
                 self._log.error("ledger waits for the database", reason=error.detail or error.message)
             self._away = True
         else:
             if self._away:
-                self._log.info("the database is back")
+                self._log.info("the ledger's database is back")
             self._away = False
+
+    async def _move_own(self) -> None:
+        """Segments that an earlier round could not move come first, so that there are never many of them."""
+        await self._move_kept()
+        for segment in self._journal.closed():
+            await self._move_segment(segment)
+        began = self._clock()
+        self._journal.rotate()
+        for segment in self._journal.closed():
+            await self._move_segment(segment)
+        self._oldest = began if self._journal.size else None
+        if self._journal.size < ALARM_SHARE * self._bounds.spool:
+            self._alarmed = False
+
+    async def _move_segment(self, segment: Segment) -> None:
+        self.waiting -= await self._store(segment)
+        self._journal.done(segment)
+
+    async def _move_kept(self) -> None:
+        """Rows that the disk did not take, past it."""
+        while self._kept:
+            rows = [self._kept[place] for place in range(min(BATCH, len(self._kept)))]
+            await self._insert_all(rows)
+            for _ in rows:
+                self._kept.popleft()
+            self.waiting -= len(rows)
 
     async def aclose(self) -> None:
         """The last round. What cannot be moved is moved by whoever starts next."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.move(), timeout=10)
+            await asyncio.wait_for(self.move(), timeout=LAST_MOVE_SECONDS)
+        self.lost += len(self._kept)
+        if self._kept:
+            self._log.error("ledger rows lost", rows=self.lost, reason="the disk took none")
         self._journal.close()
 
     async def _adopt(self) -> None:
         with self._journal.orphans() as segments:
             for segment in segments:
-                count = await self._store(segment)
+                rows = await self._store(segment)
                 segment.delete()
-                self._log.info("ledger rows of a dead process recovered", rows=count)
+                self._log.info("ledger rows of a dead process recovered", rows=rows)
 
     async def _store(self, segment: Segment) -> int:
-        """Raises Unavailable where the database is away; a row that it will never take is set aside."""
-        records = await asyncio.to_thread(segment.records)
-        for start in range(0, len(records), BATCH):
-            batch = records[start : start + BATCH]
-            rows = list(_decoded(batch, self._set_aside))
-            try:
-                await self._insert(rows)
-            except Unavailable:
-                raise
-            except Exception:
-                # One of them is at fault; which one, the database does not say.
-                self._log.exception("ledger batch refused, its rows are tried one by one")
-                await self._insert_singly(rows)
-        return len(records)
+        """How many rows. Raises Unavailable where the database is away; a row that it never takes is set aside."""
+        blocks, rows = segment.blocks(), 0
+        while records := await asyncio.to_thread(next, blocks, None):
+            for start in range(0, len(records), BATCH):
+                await self._insert_all(records[start : start + BATCH])
+            rows += len(records)
+        return rows
 
-    async def _insert_singly(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        for row in rows:
-            try:
-                await self._insert([row])
-            except Unavailable:
-                raise
-            except Exception as error:
-                self._set_aside(_encoded(row), type(error).__name__)
+    async def _insert_all(self, records: Sequence[bytes]) -> None:
+        """As one, or, where the database takes offence at one of them, each by itself."""
+        from sqlalchemy.exc import DataError, IntegrityError
 
-    async def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        try:
+            await self._insert(records)
+        except (DataError, IntegrityError, _Broken) as error:
+            self._log.error("ledger batch refused, its rows are tried one by one", reason=type(error).__name__)
+            for record in records:
+                try:
+                    await self._insert([_without_nul(record)])
+                except (DataError, IntegrityError, _Broken) as fault:
+                    self._set_aside(record, type(fault).__name__)
+
+    async def _insert(self, records: Sequence[bytes]) -> None:
         """Rows that are there already stay as they are."""
-        if not rows:
-            return
-        from proxy.storage.tables import CALL_TAGS, CALLS
-
-        columns = CALLS.columns.keys()
-        values = [{name: row.get(name) for name in columns} for row in rows]
-        tags = [{"call_id": row["id"], "tag": tag} for row in rows for tag in row.get("tags") or ()]
-        insert = _insert_of(sqlite=self._database.is_sqlite)
-        async with self._database.transaction() as connection:
-            await connection.execute(insert(CALLS).on_conflict_do_nothing(), values)
-            if tags:
-                await connection.execute(insert(CALL_TAGS).on_conflict_do_nothing(), tags)
+        calls, tags = _SQLITE if self._database.is_sqlite else _POSTGRESQL
+        try:
+            values = {"rows": (b"[" + b",".join(records) + b"]").decode()}
+        except UnicodeDecodeError as error:
+            raise _Broken from error
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(calls(), values)
+                if any(b'"tags":[' in record for record in records):
+                    await connection.execute(tags(), values)
+        except Unavailable as error:
+            if not _is_json(values["rows"]):
+                raise _Broken from error
+            raise
 
     def _set_aside(self, record: bytes, reason: str) -> None:
         self._log.error("ledger row set aside", reason=reason, file=str(self._rejects))
-        with open(self._rejects, "ab") as file:
+        with self._rejects.open("ab") as file:
             file.write(record + b"\n")
 
     async def _forget(self, before: int) -> None:
         """Delete rows older than ``before`` (milliseconds since 1970)."""
-        from sqlalchemy import delete, select
+        from sqlalchemy import text
 
-        from proxy.storage.tables import CALL_TAGS, CALLS
-
-        while True:
+        schema = "" if self._database.is_sqlite else f"{SCHEMA}."
+        old = f"SELECT id FROM {schema}calls WHERE time < :before LIMIT {DELETED_AT_ONCE}"  # noqa: S608 - constants
+        delete = text(f"DELETE FROM {schema}calls WHERE id IN ({old})")  # noqa: S608
+        deleted = DELETED_AT_ONCE
+        while deleted >= DELETED_AT_ONCE:
             async with self._database.transaction() as connection:
-                old = select(CALLS.c.id).where(CALLS.c.time < before).limit(DELETED_AT_ONCE)
-                ids = (await connection.execute(old)).scalars().all()
-                for table, column in ((CALL_TAGS, CALL_TAGS.c.call_id), (CALLS, CALLS.c.id)):
-                    await connection.execute(delete(table).where(column.in_(ids)))
-            if len(ids) < DELETED_AT_ONCE:
-                return
+                deleted = (await connection.execute(delete, {"before": before})).rowcount
 
 
-def _insert_of(*, sqlite: bool) -> Any:
-    from sqlalchemy.dialects import postgresql
-    from sqlalchemy.dialects import sqlite as sqlite_dialect
+class _Broken(Exception):
+    """A record is no JSON: the disk has not kept it whole."""
 
-    return sqlite_dialect.insert if sqlite else postgresql.insert
+
+# -- SQL that takes rows out of JSON -----------------------------------------------------------------------------------
+
+
+def _sqlite_calls() -> Any:
+    from sqlalchemy import text
+
+    from proxy.storage.tables import CALLS
+
+    names = CALLS.columns.keys()
+    values = ", ".join(f"json_extract(value, '$.{name}')" for name in names)
+    # SQLite cannot tell an upsert from a join's ON without WHERE.
+    return text(
+        f"INSERT INTO calls ({', '.join(names)}) SELECT {values} FROM json_each(:rows) "  # noqa: S608 - constants
+        "WHERE true ON CONFLICT DO NOTHING"
+    )
+
+
+def _sqlite_tags() -> Any:
+    from sqlalchemy import text
+
+    return text(
+        "INSERT INTO call_tags (call_id, tag) SELECT json_extract(call.value, '$.id'), tag.value "
+        "FROM json_each(:rows) AS call, json_each(call.value, '$.tags') AS tag WHERE true ON CONFLICT DO NOTHING"
+    )
+
+
+def _postgresql_calls() -> Any:
+    from sqlalchemy import text
+
+    return text(
+        f"INSERT INTO {SCHEMA}.calls SELECT * FROM "  # noqa: S608 - a constant
+        f"json_populate_recordset(NULL::{SCHEMA}.calls, CAST(:rows AS json)) ON CONFLICT DO NOTHING"
+    )
+
+
+def _postgresql_tags() -> Any:
+    from sqlalchemy import text
+
+    return text(
+        f"INSERT INTO {SCHEMA}.call_tags (call_id, tag) SELECT call->>'id', tag "  # noqa: S608 - a constant
+        "FROM json_array_elements(CAST(:rows AS json)) AS call, json_array_elements_text(call->'tags') AS tag "
+        "ON CONFLICT DO NOTHING"
+    )
+
+
+_SQLITE = (_sqlite_calls, _sqlite_tags)
+_POSTGRESQL = (_postgresql_calls, _postgresql_tags)
+
+
+# -- records -----------------------------------------------------------------------------------------------------------
 
 
 def _encoded(row: Mapping[str, Any]) -> bytes:
     try:
         return to_json(row)
     except ValueError:  # half of a surrogate pair
-        return json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace")
+        return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def _decoded(records: Iterable[bytes], set_aside: Callable[[bytes, str], None]) -> Iterable[dict[str, Any]]:
-    for record in records:
-        try:
-            row = from_json(record)
-            yield {name: _storable(value) for name, value in row.items()}
-        except (ValueError, AttributeError):
-            set_aside(record, "no JSON")
+def _is_json(text: str) -> bool:
+    try:
+        from_json(text)
+    except ValueError:
+        return False
+    return True
 
 
-def _storable(value: Any) -> Any:
+def _without_nul(record: bytes) -> bytes:
     """PostgreSQL's text knows no NUL."""
-    return value.replace("\x00", "") if isinstance(value, str) else value
+    return record.replace(b"\\u0000", b"")

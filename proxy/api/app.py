@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,30 +18,38 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from proxy.accounting.administration import Administration
+from proxy.accounting.billing import Billing, mode_of
+from proxy.accounting.books import Books
 from proxy.accounting.keyring import Keyring
 from proxy.accounting.keys import Keys
+from proxy.accounting.ledger import Bounds as LedgerBounds
+from proxy.accounting.ledger import Ledger
 from proxy.accounting.usage import Usage
-from proxy.api import catalog, end_users, failures, health, keys, openapi, usage
+from proxy.api import catalog, end_users, failures, gauges, health, keys, openapi, usage
 from proxy.api.access import operator
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
 from proxy.api.exchange import Bounds
 from proxy.api.identity import RequestIds
 from proxy.audio.pool import Pool
 from proxy.calls import Calls, Line
-from proxy.config import Config, GeneralSettings
+from proxy.config import Config, Deployment, GeneralSettings
 from proxy.engines.transport import LocalTransport
 from proxy.errors import ProxyError
 from proxy.gateway import Gateway
 from proxy.guardrails import registry as guardrail_registry
 from proxy.guardrails.engine import Guardrails
+from proxy.metrics import Counter
 from proxy.providers import chat, registry
+from proxy.records import Mode
 from proxy.routing.fitness import MEGABYTE
 from proxy.routing.fleet import Fleet
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
+from proxy.sinks.sinks import Sinks
 from proxy.storage.database import Database
+from proxy.storage.journal import Journal
 from proxy.storage.spool import SpoolRoom
-from proxy.telemetry import Telemetry
+from proxy.telemetry import Place, Telemetry
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
 from proxy.upstream.websocket import WebSocketTransport
@@ -54,14 +62,15 @@ EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry", "x-proxy-attempts",
     "x-proxy-deployment", "x-proxy-fallback", "x-proxy-upstream-ms", "x-proxy-overhead-ms",
-    "x-proxy-upstream-id", "x-proxy-warnings", "x-proxy-guardrails-applied", "x-proxy-guardrails-skipped",
+    "x-proxy-upstream-id", "x-proxy-warnings", "x-proxy-response-cost", "x-proxy-guardrails-applied", "x-proxy-guardrails-skipped",
 )  # fmt: skip
 
 
 class Resources:
     """What a process has once, whatever configuration is in force: pools, counters, the standing of deployments."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, place: Place | None = None, *, ledger: bool = True) -> None:
+        """``place``: of this process among the workers that share their metrics. ``ledger``: calls are recorded."""
         general = config.general
         self._transport = HTTPTransport(max_connections=general.max_concurrent_streams)
         self._readers, self._encoders = Pool(), Pool(size=ENCODERS)
@@ -75,11 +84,18 @@ class Resources:
         }
         self._upstream = Upstream(mounts)
         self.calls = Calls(self._upstream, self._encoders, self._readers)
-        self.telemetry = Telemetry(lambda: self._transport.in_flight + self._sockets.in_flight)
-        self.fleet = Fleet(alarm=self.telemetry.rests)
+        self.telemetry = Telemetry(place)
+        self.fleet = Fleet(alarm=self.telemetry.cooldown)
         self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
+        self.telemetry.register(*gauges.of_process(self._streams, self.room))
+        self.sinks = Sinks()
+        self.telemetry.register(*self.sinks.families())
+        self.telemetry.listen(self.sinks.put)
         self.database = Database(config.database_url)
         self.keyring = Keyring(self.database)
+        self.ledger = _ledger(config, self.database) if ledger else None
+        self._unpriced = Counter("unpriced_calls", "Attempts whose cost is not known.", "model")
+        self.telemetry.register(self._unpriced, *gauges.of_ledger(self.ledger))
         #: Those of every configuration that has been in force; calls of an earlier one may still be under way.
         self._guardrails: list[Guardrails] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,9 +104,27 @@ class Resources:
 
     async def open(self) -> None:
         """What runs in the background begins. The first look at the database is waited for, but not for long."""
-        self._tasks.append(asyncio.get_running_loop().create_task(self.keyring.run()))
+        loop = asyncio.get_running_loop()
+        self._tasks += [loop.create_task(work) for work in (self.keyring.run(), self.telemetry.run())]
+        if self.ledger is not None:
+            self.ledger.open()
+            self._tasks.append(loop.create_task(self.ledger.run()))
         with contextlib.suppress(TimeoutError, ProxyError):
             await asyncio.wait_for(self.keyring.refresh(), timeout=FIRST_LOOK_SECONDS)
+
+    def unpriced(self, deployment: Deployment) -> None:
+        """What a call of the deployment costs is not known; said once of each model."""
+        model = f"{deployment.vendor}/{deployment.model}"
+        self._unpriced[model,] += 1
+        if self._unpriced[model,] == 1:
+            self.telemetry.log.warning(
+                "the cost of calls is not known",
+                model=model,
+                remedy=f"set its price (input_cost_per_…; 0 where it is free) in {deployment.where or 'its entry'}",
+            )
+
+    def _streams(self) -> int:
+        return self._transport.in_flight + self._sockets.in_flight
 
     def guardrails(self, config: Config) -> Guardrails:
         """They ask others through the vendors' transport."""
@@ -101,12 +135,16 @@ class Resources:
     async def aclose(self) -> None:
         for made in self._guardrails:
             await made.aclose()
+        await self.sinks.aclose()
         await self._upstream.aclose()
         await self._encoders.aclose()
         await self._readers.aclose()
         self.room.close()
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.ledger is not None:
+            await self.ledger.aclose()
         await self.keyring.aclose()
         await self.database.aclose()
 
@@ -114,16 +152,19 @@ class Resources:
 def build(config: Config, resources: Resources) -> App:
     """The application for one configuration; a reload builds another one on the same resources."""
     general, telemetry = config.general, resources.telemetry
-    groups = lines(config)
+    billing = Billing([*config.deployments, *_translating(config)], resources.unpriced)
+    groups = lines(config, billing)
     gateway = Gateway(
         groups,
-        Router(config.router, resources.fleet),
+        Router(config.router, resources.fleet, costs=billing.minutes()),
         resources.calls,
         config.router.model_group_alias,
         translators=translators(config),
         translation_model=general.translation_model,
         guardrails=resources.guardrails(config),
     )
+    resources.sinks.use(config)
+    telemetry.register(*gauges.of_deployments(groups, resources.fleet))
     bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
     app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.probes = Probes(groups, resources.calls, resources.fleet)
@@ -133,7 +174,7 @@ def build(config: Config, resources: Resources) -> App:
         keyring=resources.keyring,
     )
     app.state.master_key_weak = general.master_key_weak
-    common = (gateway, app.state.keys, telemetry, bounds)
+    common = (gateway, app.state.keys, Books(billing, resources.ledger), telemetry, bounds)
     shown = general.expose_deployment
     speech = SpeechEndpoint(*common, expose_deployment=shown)
     room = resources.room
@@ -198,12 +239,38 @@ def _with_cors(endpoint: ASGIApp, general: GeneralSettings) -> ASGIApp:
     return CORSMiddleware(endpoint, **_cors(general)) if general.cors_origins else endpoint
 
 
-def lines(config: Config) -> Mapping[str, Sequence[Line]]:
+def lines(config: Config, billing: Billing | None = None) -> Mapping[str, Sequence[Line]]:
     """The model groups with their vendors' adapters bound."""
+    billing = billing or Billing(config.deployments)
     return {
-        name: [Line(deployment, registry.bind(deployment, config.environment)) for deployment in deployments]
+        name: [_line(deployment, config, billing) for deployment in deployments]
         for name, deployments in config.groups.items()
     }
+
+
+def _line(deployment: Deployment, config: Config, billing: Billing) -> Line:
+    price, mode = billing.price(deployment.id), mode_of(deployment)
+    return Line(
+        deployment,
+        registry.bind(deployment, config.environment),
+        characters=len if price is None else price.characters,
+        bills_seconds_in=mode != Mode.SPEECH and price is not None and price.needs_seconds(mode),
+    )
+
+
+def _translating(config: Config) -> Iterator[Deployment]:
+    return (deployment for deployments in config.translators.values() for deployment in deployments)
+
+
+def _ledger(config: Config, database: Database) -> Ledger:
+    general = config.general
+    bounds = LedgerBounds(
+        spool=int(general.ledger_spool_mb * MEGABYTE),
+        deny_when_full=general.on_ledger_full == "deny",
+        retention=general.ledger_retention_days,
+    )
+    journal = Journal(config.ledger_dir, power=general.ledger_durability == "power")
+    return Ledger(database, journal, bounds, config.ledger_dir)
 
 
 def translators(config: Config) -> Mapping[str, Sequence[Line]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from functools import partial
 from time import perf_counter
 from typing import Literal
@@ -12,14 +13,16 @@ from typing import Literal
 from starlette.types import Receive, Scope, Send
 
 from proxy import parse
+from proxy.accounting.books import Books
 from proxy.accounting.keys import Keys
 from proxy.api.exchange import Bounds, Exchange, Header
 from proxy.api.forms import FormReader
+from proxy.api.identity import TRACEPARENT, traceparent
 from proxy.calls import Answer
 from proxy.errors import ClientGone, Overloaded, ProxyError
 from proxy.gateway import Gateway
 from proxy.providers import sse
-from proxy.records import Call, SpeechRequest, TranscriptionRequest
+from proxy.records import Attempt, Call, SpeechRequest, TranscriptionRequest
 from proxy.routing.fitness import file_too_large
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
@@ -37,10 +40,18 @@ class AudioEndpoint:
     endpoint: str
 
     def __init__(
-        self, gateway: Gateway, keys: Keys, telemetry: Telemetry, bounds: Bounds, *, expose_deployment: bool
+        self,
+        gateway: Gateway,
+        keys: Keys,
+        books: Books,
+        telemetry: Telemetry,
+        bounds: Bounds,
+        *,
+        expose_deployment: bool,
     ) -> None:
         self._gateway = gateway
         self._keys = keys
+        self._books = books
         self._telemetry = telemetry
         self._bounds = bounds
         self._expose_deployment = expose_deployment
@@ -48,18 +59,20 @@ class AudioEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._bounds)
         call = Call(exchange.request_id, self.endpoint, perf_counter())
+        if TRACEPARENT in exchange.headers:
+            call.traceparent = traceparent(exchange.headers[TRACEPARENT])
         self._telemetry.begin()
         try:
             authorization = exchange.headers.get(b"authorization")
             call.caller = self._keys.known(authorization) or await self._keys.look_up(authorization)
+            self._books.admit(call)
             await self.serve(exchange, call)
         except ProxyError as error:
             await self._fail(exchange, call, error)
         except asyncio.CancelledError:
             # Only the end of the server cancels a call; one that reads on after its 503 is cancelled once more.
             with contextlib.suppress(asyncio.CancelledError):
-                await self._fail(exchange, call, Overloaded("The server is shutting down."))
-            call.error = "shutdown"
+                await self._fail(exchange, call, Overloaded("The server is shutting down."), kind="shutdown")
         except Exception:
             self._telemetry.log.exception("unexpected error", request_id=call.request_id)
             await self._fail(exchange, call, ProxyError("The server had an error while processing your request."))
@@ -76,13 +89,21 @@ class AudioEndpoint:
         call.tags = parse.tags(exchange.headers, call.caller.tags)
         self._keys.admit_end_user(call.end_user)
 
-    async def _fail(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
+    async def _fail(self, exchange: Exchange, call: Call, error: ProxyError, kind: str = "") -> None:
         """An error document, if the answer has not begun; else an error event is out already, or the cut tells it."""
         call.status = error.status if not exchange.started else 200
-        call.error = error.kind
+        call.error = kind or error.kind
         call.detail = error.detail
+        await self._record(exchange, call)
         if not exchange.started and not exchange.gone:
             await exchange.refuse(error, self._routing_headers(call))
+
+    async def _record(self, exchange: Exchange, call: Call) -> None:
+        """Before the last byte of the answer leaves, so that no client has one that is not recorded."""
+        call.bytes_in = exchange.received
+        self._books.close(call)
+        if self._books.must_settle:
+            await self._books.settled()
 
     async def _answer(self, exchange: Exchange, call: Call, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Ask the gateway and pass the answer on; both end at once when the client goes away."""
@@ -109,7 +130,7 @@ class AudioEndpoint:
         if call.won.upstream_id:
             headers.append((b"x-proxy-upstream-id", call.won.upstream_id.encode("latin-1", "replace")))
         if call.won.warnings:
-            headers.append((b"x-proxy-warnings", "; ".join(call.won.warnings).encode("ascii", "replace")))
+            headers.append(_warnings_header(call.won))
         if self._expose_deployment:
             headers.append((b"x-proxy-deployment", call.won.deployment.encode("ascii")))
         upstream, overhead = call.upstream_seconds, call.overhead
@@ -122,20 +143,53 @@ class AudioEndpoint:
     async def _pass_on(self, exchange: Exchange, call: Call, answer: Answer) -> None:
         call.status = 200
         call.sent = perf_counter()
-        await exchange.start(200, [*_headers(answer), *self._routing_headers(call)])
-        call.bytes_out = len(answer.first)
         if answer.rest is None or answer.at_end:
-            await exchange.write(answer.first, more=False)
+            await self._pass_on_whole(exchange, call, answer)
             return
+        quoted = self._quoted(call, answer)
+        await exchange.start(200, [*_headers(answer), *self._routing_headers(call), *_cost_headers(quoted)])
+        warned = len(call.won.warnings) if call.won is not None else 0
+        call.bytes_out = len(answer.first)
         await exchange.write(answer.first, more=True)
+        gaps, last = self._telemetry.gaps(call), call.sent
         try:
             async for chunk in answer.rest:
+                now = perf_counter()
+                gaps.observe(now - last)
+                last = now
                 call.bytes_out += len(chunk)
                 await exchange.write(chunk, more=True)
+            await answer.settled()
+            await self._record(exchange, call)
         except ProxyError as error:
             if answer.is_sse:
-                await exchange.write(sse.event(error.body(call.request_id)), more=False)
+                await self._end_events(exchange, call, answer, error)
             raise
+        late = [] if quoted is not None else _cost_headers(call.cost)
+        if call.won is not None and len(call.won.warnings) > warned:
+            late.append(_warnings_header(call.won))
+        await exchange.write(b"", more=False, trailers=late)
+
+    async def _pass_on_whole(self, exchange: Exchange, call: Call, answer: Answer) -> None:
+        call.bytes_out = len(answer.first)
+        await answer.settled()
+        await self._record(exchange, call)
+        await exchange.start(200, [*_headers(answer), *self._routing_headers(call), *_cost_headers(call.cost)])
+        await exchange.write(answer.first, more=False)
+
+    def _quoted(self, call: Call, answer: Answer) -> Decimal | None:
+        """What the call costs, where that is known before its end."""
+        if not answer.says_all:
+            return None
+        answer.settle()
+        return self._books.quote(call)
+
+    async def _end_events(self, exchange: Exchange, call: Call, answer: Answer, error: ProxyError) -> None:
+        """The error as the last event."""
+        await exchange.write(sse.event(error.body(call.request_id)), more=True)
+        await answer.settled()
+        call.error, call.detail = error.kind, error.detail
+        await self._record(exchange, call)
         await exchange.write(b"", more=False)
 
 
@@ -160,6 +214,7 @@ class TranscriptionEndpoint(AudioEndpoint):
         self,
         gateway: Gateway,
         keys: Keys,
+        books: Books,
         telemetry: Telemetry,
         bounds: Bounds,
         *,
@@ -167,7 +222,7 @@ class TranscriptionEndpoint(AudioEndpoint):
         room: SpoolRoom,
         task: Literal["transcribe", "translate"],
     ) -> None:
-        super().__init__(gateway, keys, telemetry, bounds, expose_deployment=expose_deployment)
+        super().__init__(gateway, keys, books, telemetry, bounds, expose_deployment=expose_deployment)
         self.endpoint = "transcriptions" if task == "transcribe" else "translations"
         self._room = room
         self._task = task
@@ -188,6 +243,15 @@ class TranscriptionEndpoint(AudioEndpoint):
             await self._answer(exchange, call, lambda: self._gateway.transcription(request, call, wishes))
         finally:
             form.close()
+
+
+def _warnings_header(attempt: Attempt) -> Header:
+    return b"x-proxy-warnings", "; ".join(attempt.warnings).encode("ascii", "replace")
+
+
+def _cost_headers(cost: Decimal | None) -> list[Header]:
+    """In plain digits."""
+    return [] if cost is None else [(b"x-proxy-response-cost", f"{cost.normalize():f}".encode("ascii"))]
 
 
 def _headers(answer: Answer) -> list[Header]:

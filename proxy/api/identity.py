@@ -10,12 +10,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = b"x-request-id"
 
+TRACEPARENT = b"traceparent"
+
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def request_id(own: bytes | None) -> bytes:
     """The client's own id where it is well-formed, else a new one."""
     return own if own is not None and _WELL_FORMED.fullmatch(own) else b"req_%032x" % random.getrandbits(128)
+
+
+def traceparent(own: bytes | None) -> str:
+    """The client's own where it is well-formed, else nothing. Source: W3C, Trace Context, level 1."""
+    return own.decode("ascii") if own is not None and _TRACEPARENT.fullmatch(own) else ""
 
 
 class RequestIds:

@@ -30,6 +30,7 @@ _FIELDS: dict[str, Any] = {
     "team_id": _TEXT,
     "metadata": {"type": "object"},
     "tags": _TEXTS,
+    "guardrails": {**_TEXTS, "description": "Guardrails that look at all calls of the key."},
     "blocked": {"type": "boolean"},
 }
 _KEY = {"key": {**_TEXT, "description": "The key, or its SHA-256."}}
@@ -190,6 +191,7 @@ def _info(key: VirtualKey) -> dict[str, Any]:
         "team_id": key.team_id,
         "models": list(key.models),
         "tags": list(key.tags),
+        "guardrails": list(key.guardrails),
         "metadata": dict(key.metadata),
         "blocked": key.blocked,
         "expires": None if key.expires is None else iso(key.expires),

@@ -14,6 +14,7 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 MODEL: Schema = {"type": "string", "description": "A model group of the configuration."}
+GUARDRAILS: Schema = {**TEXTS, "description": "Guardrails to look at this call, besides those that look at every call."}
 
 SPEECH: Schema = {
     "type": "object",
@@ -29,6 +30,7 @@ SPEECH: Schema = {
         "response_format": {"type": "string", "enum": ["mp3", "opus", "aac", "flac", "wav", "pcm"], "default": "mp3"},
         "speed": {"type": "number", "minimum": 0.25, "maximum": 4, "default": 1},
         "stream_format": {"type": "string", "enum": ["audio", "sse"], "default": "audio"},
+        "guardrails": GUARDRAILS,
     },
     "additionalProperties": True,
 }
@@ -46,6 +48,7 @@ TRANSLATION: Schema = {
             "default": "json",
         },
         "temperature": {"type": "number", "minimum": 0, "maximum": 1},
+        "guardrails[]": GUARDRAILS,
     },
     "additionalProperties": True,
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
 import httpx
 
 from proxy.providers import sse
-from proxy.providers.base import Remarks
-from proxy.records import Attempt
+from proxy.providers.base import Remarks, Said
+from proxy.providers.requests import repeats_a_secret
+from proxy.records import Attempt, Usage
 
 PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
 PASSED_PREFIX = b"x-ratelimit-"
@@ -20,7 +21,7 @@ class Answer:
     Whoever holds an answer closes it, on every path.
     """
 
-    __slots__ = ("_sources", "attempt", "content_type", "first", "on_end", "remarks", "response", "rest")
+    __slots__ = ("_sources", "attempt", "content_type", "first", "on_end", "remarks", "response", "rest", "settling")
 
     def __init__(
         self,
@@ -39,6 +40,8 @@ class Answer:
         self.first = first
         self.rest = rest
         self.attempt: Attempt | None = None
+        #: Finds out at the end what was used, where the vendor's remarks may not say it.
+        self.settling: Callable[[Usage | None], Awaitable[None]] | None = None
         #: Told once how the answer ended: by the error that cut it, or None.
         self.on_end: Callable[[BaseException | None], None] = _nobody_listens
 
@@ -48,7 +51,8 @@ class Answer:
         return [
             (name, value)
             for raw, value in self.response.headers.raw
-            if (name := raw.lower()) in PASSED_HEADERS or name.startswith(PASSED_PREFIX)
+            if ((name := raw.lower()) in PASSED_HEADERS or name.startswith(PASSED_PREFIX))
+            and not repeats_a_secret(self.response, value)
         ]
 
     @property
@@ -60,6 +64,11 @@ class Answer:
     def is_sse(self) -> bool:
         return self.content_type == sse.CONTENT_TYPE
 
+    @property
+    def says_all(self) -> bool:
+        """Nothing that is still to come tells more of what was used."""
+        return self.remarks is None or isinstance(self.remarks, Said)
+
     def settle(self) -> None:
         """Note in the attempt what the vendor remarked up to now; all of it once the last byte has come."""
         remarks, self.remarks = self.remarks, None
@@ -67,8 +76,21 @@ class Answer:
             self.attempt.usage = remarks.usage
             self.attempt.note(remarks.warnings)
 
+    async def settled(self) -> None:
+        """As `settle`, and all that was used is known: once the last byte has come."""
+        self.settle()
+        if self.settling is not None and self.attempt is not None:
+            await self.settling(self.attempt.usage)
+            self.settling = None
+
     async def aclose(self, error: BaseException | None = None) -> None:
         self.settle()
+        try:
+            await self._end(error)
+        finally:
+            await self.settled()
+
+    async def _end(self, error: BaseException | None) -> None:
         on_end, self.on_end = self.on_end, _nobody_listens
         try:
             if self._sources:

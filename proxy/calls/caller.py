@@ -9,7 +9,7 @@ from time import perf_counter
 
 import httpx
 
-from proxy.audio import codec
+from proxy.audio import codec, duration
 from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS, content_type
 from proxy.audio.pool import Pool
@@ -17,6 +17,7 @@ from proxy.audio.probe import probe
 from proxy.audio.transcript import Transcript
 from proxy.calls.answer import Answer
 from proxy.calls.fitting import FittedSpeech, fitted_speech, fitted_transcription, from_sound
+from proxy.calls.length import Length
 from proxy.calls.line import Line
 from proxy.calls.recital import Recital
 from proxy.calls.sentences import pieces
@@ -32,12 +33,12 @@ from proxy.calls.speech import (
 )
 from proxy.calls.transcripts import decoded_events, read_transcript, rendered, whole_document
 from proxy.errors import InvalidAudio, ProxyError, UpstreamInvalid
-from proxy.providers import sse
+from proxy.providers import sse, usage
 from proxy.providers.base import OpenAITranscript, Remarks, Said, StreamedTranscript, WholeTranscript
 from proxy.providers.chat import ChatAdapter
 from proxy.providers.requests import upstream_id
 from proxy.providers.voices import Voice
-from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload
+from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload, Usage
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 
 #: Of speech as people upload it (128 kbit/s), where a speed is to be told and nobody knows the length.
@@ -106,24 +107,33 @@ class Calls:
             with contextlib.suppress(ProxyError):
                 self._upstream.warm(opening(fitted_speech(line, request).request))
 
-    async def _begin(self, line: Line, request: SpeechRequest, waits: Waits, attempt: Attempt | None = None) -> Begun:
-        """One request, up to the first bytes of audio; ``attempt`` notes its times."""
+    async def _begin(
+        self, line: Line, request: SpeechRequest, waits: Waits, attempt: Attempt, *, first: bool = True
+    ) -> Begun:
+        """One request, up to the first bytes of audio; ``attempt`` notes what it uses, and the times of the first."""
         described, response = await self._upstream.run(line.adapter, line.adapter.speech(request), waits)
         try:
-            if attempt is not None:
+            if first:
                 attempt.upstream_id = upstream_id(response)
             chunks = stream(response)
             if described.decoder is not None:
                 chunks = taken_out(described.decoder, chunks)
-            first = await first_of(chunks)
-            if attempt is not None:
+            data = await first_of(chunks)
+            if first:
                 attempt.first_byte = perf_counter()
             waits.answering()
             remarks = described.remarks or described.decoder
-            if attempt is not None and remarks is not None:
+            if first and remarks is not None:
                 attempt.note(remarks.warnings)
-            format = "" if described.events else audio_format(described, first, response)
-            return Begun(response, format, described.rate, first, chunks, remarks)
+            format = "" if described.events else audio_format(described, data, response)
+            attempt.is_billed = True
+            attempt.characters = (attempt.characters or 0) + line.characters(request.input)
+            sound = duration.counter(format, described.rate)
+            if sound is not None:
+                sound.feed(data)
+                attempt.sounds.append(sound)
+                chunks = duration.Counted(chunks, sound)
+            return Begun(response, format, described.rate, data, chunks, remarks)
         except BaseException:
             await response.aclose()
             raise
@@ -160,9 +170,7 @@ class Calls:
 
         async def begin(text: str, *, first: bool) -> Begun:
             piece = replace(asked, input=text)
-            return await self._begin(
-                line, piece, waits if first else line.waits(waits.left), attempt if first else None
-            )
+            return await self._begin(line, piece, waits if first else line.waits(waits.left), attempt, first=first)
 
         recital = Recital(begin, self._samples, pieces(request.input, most))
         response = await recital.start()
@@ -193,31 +201,48 @@ class Calls:
         """Raises a ProxyError where no answer came; ``rest`` raises where a stream of events breaks."""
         request, warnings = fitted_transcription(line, request)
         attempt.warnings.extend(warnings)
-        waits = line.waits(left)
+        waits, length = line.waits(left), Length(line, request, attempt, self.seconds_of)
         described, response = await self._upstream.run(line.adapter, line.adapter.transcription(request), waits)
         try:
-            attempt.upstream_id = upstream_id(response)
+            attempt.upstream_id, attempt.is_billed = upstream_id(response), True
             remarks = described.remarks
+            if remarks is not None:
+                attempt.note(remarks.warnings)
             if isinstance(described, WholeTranscript):
                 attempt.first_byte = perf_counter()
                 attempt.audio_seconds = described.transcript.duration
+                await length.settle(_used(remarks), described.transcript.duration)
                 return rendered(request, described.transcript, response, remarks)
             if isinstance(described, StreamedTranscript) or described.events:
-                chunks = stream(response)
-                first = await first_of(chunks)
-                attempt.first_byte = perf_counter()
-                waits.answering()
-                if isinstance(described, StreamedTranscript):
-                    decoded = decoded_events(described.decoder, first, chunks)
-                    return Answer(response, sse.CONTENT_TYPE, b"", decoded, remarks)
-                return await relayed(line, Begun(response, "", 0, first, chunks, remarks))
+                answer = await self._events(line, described, response, attempt, waits)
+                answer.settling = length.settle
+                return answer
             body = await read_whole(response)
             attempt.first_byte = perf_counter()
             attempt.audio_seconds = request.seconds or request.file.size / TYPICAL_BYTES_A_SECOND
-            return whole_document(request, response, body, remarks)
+            answer = whole_document(request, response, body, remarks)
+            await length.settle(_used(answer.remarks))
+            return answer
         except BaseException:
             await response.aclose()
             raise
+
+    async def _events(
+        self,
+        line: Line,
+        described: OpenAITranscript | StreamedTranscript,
+        response: httpx.Response,
+        attempt: Attempt,
+        waits: Waits,
+    ) -> Answer:
+        chunks = stream(response)
+        first = await first_of(chunks)
+        attempt.first_byte = perf_counter()
+        waits.answering()
+        if isinstance(described, StreamedTranscript):
+            decoded = decoded_events(described.decoder, first, chunks)
+            return Answer(response, sse.CONTENT_TYPE, b"", decoded, described.remarks)
+        return await relayed(line, Begun(response, "", 0, first, chunks, described.remarks))
 
     async def transcript(
         self, line: Line, request: TranscriptionRequest, attempt: Attempt, left: float | None = None
@@ -225,19 +250,25 @@ class Calls:
         """As `transcription`, for the proxy itself to go on with."""
         request, warnings = fitted_transcription(line, request)
         attempt.warnings.extend(warnings)
+        length = Length(line, request, attempt, self.seconds_of)
         flow = line.adapter.transcription(request)
         described, response = await self._upstream.run(line.adapter, flow, line.waits(left))
         try:
-            attempt.upstream_id = upstream_id(response)
+            attempt.upstream_id, attempt.is_billed = upstream_id(response), True
+            remarks = described.remarks
+            if remarks is not None:
+                attempt.note(remarks.warnings)
             if isinstance(described, WholeTranscript):
                 found = described.transcript
             elif isinstance(described, OpenAITranscript) and not described.events:
                 found = read_transcript(await read_whole(response))
+                remarks = remarks or Said(usage.of_transcript({"usage": found.usage, "duration": found.duration}))
             else:
                 raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
             attempt.first_byte = perf_counter()
             attempt.audio_seconds = found.duration
-            return Heard(response, line, found, described.remarks)
+            await length.settle(_used(remarks), found.duration)
+            return Heard(response, line, found, remarks)
         except BaseException:
             await response.aclose()
             raise
@@ -251,7 +282,7 @@ class Calls:
         flow = line.adapter.translation(texts, hint)
         translated, response = await self._upstream.run(line.adapter, flow, line.waits(left))
         await response.aclose()
-        attempt.upstream_id = upstream_id(response)
+        attempt.upstream_id, attempt.is_billed = upstream_id(response), True
         attempt.first_byte = perf_counter()
         return Translated(response, translated.texts, Said(translated.usage))
 
@@ -276,3 +307,7 @@ class Calls:
         except InvalidAudio:
             return None
         return found.duration
+
+
+def _used(remarks: Remarks | None) -> Usage | None:
+    return remarks.usage if remarks is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ MOST_WARNINGS = 20
 #: Formats that need not be decoded, and lose nothing.
 BEST_SOURCES = ("pcm", "wav")
 #: What no request may set, whoever listens: it would dodge limits, bills and guardrails, or lead calls elsewhere.
-NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api[-_]?key|token|authorization|header", re.IGNORECASE)
+NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api[-_]?key|token(?!s|i)|authorization|header", re.IGNORECASE)
 
 
 def voice_of(line: Line, request: SpeechRequest) -> str | None:
@@ -75,7 +76,7 @@ def fitted_speech(line: Line, request: SpeechRequest) -> FittedSpeech:
     if request.instructions is not None and "instructions" in can.ignores:
         changes["instructions"] = None
         warnings.append(_has_no_effect("instructions", request.model))
-    left_out = [name for name in request.extra if not _may_set(can, name)]
+    left_out = [name for name, value in request.extra.items() if not _may_set(can, name, value)]
     if left_out:
         changes["extra"] = {name: value for name, value in request.extra.items() if name not in left_out}
         warnings.extend(_has_no_effect(name, request.model) for name in left_out[:MOST_WARNINGS])
@@ -99,15 +100,30 @@ def fitted_transcription(line: Line, request: TranscriptionRequest) -> tuple[Tra
     can = line.adapter.capabilities
     ignored = [name for name in can.ignores if getattr(request, name, None) not in (None, ())]
     changes: dict[str, Any] = {name: () if isinstance(getattr(request, name), tuple) else None for name in ignored}
-    left_out = dict.fromkeys(name for name, _ in request.extra if not _may_set(can, name.partition("[")[0]))
+    left_out = dict.fromkeys(name for name, _ in request.extra if not _may_set(can, name))
     if left_out:
         changes["extra"] = tuple((name, value) for name, value in request.extra if name not in left_out)
     warnings = [_has_no_effect(name, request.model) for name in (*sorted(ignored), *left_out)][:MOST_WARNINGS]
     return (replace(request, **changes) if changes else request), warnings
 
 
-def _may_set(can: Capabilities, name: str) -> bool:
-    return name in can.extras if can.extras is not None else not NEVER_EXTRA.search(name)
+def _may_set(can: Capabilities, name: str, value: Any = None) -> bool:
+    """``name`` may be that of a form's field: ``options[seed]`` is one of ``options``."""
+    if can.extras is not None:
+        return name.partition("[")[0] in can.extras
+    return not any(NEVER_EXTRA.search(part) for part in (name, *_names_in(value)))
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    """Those of every object in a JSON value, however deep."""
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield from node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
 
 
 def _has_no_effect(name: str, model: str) -> str:

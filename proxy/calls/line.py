@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from proxy.config import Deployment
 from proxy.providers.base import Adapter
@@ -15,6 +16,12 @@ class Line:
 
     deployment: Deployment
     adapter: Adapter
+    #: How the vendor counts the characters that it bills.
+    characters: Callable[[str], int] = len
+    #: Its price is one of audio that comes in, so that somebody has to know how long that is.
+    bills_seconds_in: bool = False
+    #: Whether the last answer told it, by the format that was asked for and whether it was to be streamed.
+    told: dict[tuple[str, bool], bool] = field(default_factory=dict, compare=False)
 
     def waits(self, left: float | None) -> Waits:
         """``left``: seconds that the call may still take, where that is less than the deployment's own limit."""

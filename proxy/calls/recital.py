@@ -18,6 +18,9 @@ from proxy.records import Usage
 
 #: How often a later piece is asked for. The first one is the router's to ask again, of another deployment perhaps.
 TRIES = 2
+#: Seconds before the second time, where the vendor names none, and the most that it may name: what comes before still
+#: plays, and a vendor's limit on requests is soon reached by a long text.
+PAUSE, LONGEST_PAUSE = 0.2, 10.0
 
 
 class Begin(Protocol):
@@ -73,8 +76,10 @@ class Recital:
             try:
                 return await self._begin(text, first=False)
             except UpstreamError as error:
-                if tries == TRIES or not error.retryable:
+                pause = error.retry_after or PAUSE
+                if tries == TRIES or not error.retryable or pause > LONGEST_PAUSE:
                     raise
+            await asyncio.sleep(pause)
             tries += 1
 
     def _sound(self, piece: Begun) -> AsyncGenerator[bytes]:

@@ -17,6 +17,7 @@ from proxy.providers.requests import header
 from proxy.records import TranscriptionRequest
 
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
+SUBTITLES = ("srt", "vtt")
 
 
 def rendered(
@@ -25,6 +26,8 @@ def rendered(
     if request.stream:
         events = transcript.sse_events(found, diarized=request.response_format == "diarized_json")
         return Answer(response, sse.CONTENT_TYPE, b"".join(events), remarks=remarks)
+    if request.response_format in SUBTITLES and found.text.strip() and not _has_times(found):
+        raise UpstreamInvalid(f"The upstream vendor told no times where {request.response_format} was asked for.")
     body, content_type = transcript.render(found, request.response_format, request.timestamp_granularities)
     return Answer(response, content_type, body, remarks=remarks)
 
@@ -52,11 +55,13 @@ def whole_document(
             response, stated if stated.startswith("text/") else "text/plain; charset=utf-8", body, remarks=remarks
         )
     if wanted not in JSON_FORMATS:
-        document = _maybe_json(body) if wanted in ("srt", "vtt") or stated.startswith("application/json") else None
+        is_json = stated.startswith("application/json")
+        document = _maybe_json(body) if wanted in SUBTITLES or is_json else None
         if document is not None:
             found = _transcript_object(document, body)
             return rendered(request, _parsed(found, wanted), response, remarks or Said(usage.of_transcript(found)))
-        if formats.sniff(body) == "html":
+        found_format = formats.sniff(body)
+        if found_format == "html" or (found_format == "json" and (wanted in SUBTITLES or is_json)):
             raise UpstreamInvalid("The upstream vendor sent a page where a transcript was due.", detail=stated)
         return Answer(response, "text/plain; charset=utf-8", body, remarks=remarks)
     document = _transcript_object(_maybe_json(body), body)
@@ -65,6 +70,11 @@ def whole_document(
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
         return rendered(request, _parsed(document, request.response_format), response, remarks)
     return Answer(response, "application/json", body, remarks=remarks)
+
+
+def _has_times(found: transcript.Transcript) -> bool:
+    """Of its parts, or at least its length: one subtitle may stand all the time."""
+    return bool(found.segments or found.words or found.duration)
 
 
 def read_transcript(body: bytes) -> transcript.Transcript:
@@ -114,7 +124,7 @@ def _parsed(document: dict[str, Any], response_format: str) -> transcript.Transc
         raise UpstreamInvalid(
             "The upstream vendor's transcript has broken parts.", detail=type(error).__name__
         ) from error
-    if response_format in ("srt", "vtt") and not segments and not words:
+    if response_format in SUBTITLES and not segments and not words:
         raise UpstreamInvalid(f"The upstream vendor answered json without times where {response_format} was asked for.")
     return transcript.Transcript(
         text=document["text"],

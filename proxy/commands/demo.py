@@ -45,7 +45,7 @@ def run(*, once: bool) -> int:
 
     serving.run_worker(
         serving.ConfigFile(lambda: config),
-        serving.Options(host="127.0.0.1"),
+        serving.Options(host="127.0.0.1", ledger=False),
         listeners,
         lambda stop: threading.Thread(target=show, args=(stop,), daemon=True).start(),
         watch=False,

@@ -102,6 +102,7 @@ def _key(row: Mapping[str, Any], *, own: Collection[str], without_limits: bool) 
         **{name: row[name] for name in _TAKEN if row.get(name) is not None},
         "models": _list(row.get("models")),
         "tags": _list(metadata.pop("tags", None) or row.get("tags")),
+        "guardrails": _list(metadata.pop("guardrails", None)),
         "metadata": metadata,
         "blocked": row.get("blocked") in _TRUE,
     }

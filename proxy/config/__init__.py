@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from proxy.config.load import load
-from proxy.config.models import Config, Deployment, Environment, GeneralSettings, Guardrail, RetryPolicy, RouterSettings
+from proxy.config.models import (
+    Config,
+    Deployment,
+    Environment,
+    GeneralSettings,
+    Guardrail,
+    RetryPolicy,
+    RouterSettings,
+    Sink,
+)
 from proxy.config.overview import Row, describe
 from proxy.records import Mode
 
@@ -17,6 +26,7 @@ __all__ = [
     "RetryPolicy",
     "RouterSettings",
     "Row",
+    "Sink",
     "describe",
     "load",
 ]

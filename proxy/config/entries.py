@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from proxy.config import litellm
 from proxy.config.ignored import Ignored
-from proxy.config.models import DERIVED_FIELDS, MODEL_INFO_FIELDS, Deployment, RouterSettings
+from proxy.config.models import COST_FIELDS, DERIVED_FIELDS, MODEL_INFO_FIELDS, Deployment, RouterSettings
 from proxy.config.problems import Place, Problems, nearest, quoted, shown, suggestion
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, settings_of
@@ -19,6 +19,8 @@ CHAT = "chat"
 _ENTRY_KEYS = ("model_name", "litellm_params", "params", "model_info")
 _PARAM_FIELDS = Deployment.model_fields.keys() - MODEL_INFO_FIELDS - DERIVED_FIELDS
 _COST = "_cost_per_"
+#: Prices of LiteLLM's that are named otherwise.
+_CACHE_COSTS = frozenset({"cache_read_input_token_cost", "cache_read_input_audio_token_cost"})
 #: Parameters of other vendors come in families.
 _IGNORED_PREFIXES = ("aws_", "azure_", "vertex_", "langfuse_", "s3_", "milvus_", "valkey_", "auto_router_")
 _KNOWN_ENTRY_KEYS = {*_ENTRY_KEYS, *litellm.ENTRY_REFUSED, *litellm.ENTRY_IGNORED}
@@ -29,6 +31,10 @@ _KNOWN_PARAMS = {"custom_llm_provider", *_PARAM_FIELDS, *litellm.PARAM_ALIASES} 
 }
 
 
+def _is_cost(key: str) -> bool:
+    return _COST in key or key in _CACHE_COSTS
+
+
 def _meant_entry_key(key: str) -> str | None:
     """The key of ours that this one is a slip of, where neither we nor LiteLLM know it."""
     return None if key in _KNOWN_ENTRY_KEYS else nearest(key, _ENTRY_KEYS)
@@ -36,7 +42,7 @@ def _meant_entry_key(key: str) -> str | None:
 
 def _meant_parameter(key: str) -> str | None:
     """As `_meant_entry_key`, in litellm_params."""
-    is_known = key in _KNOWN_PARAMS or key.startswith(_IGNORED_PREFIXES) or _COST in key
+    is_known = key in _KNOWN_PARAMS or key.startswith(_IGNORED_PREFIXES) or _is_cost(key)
     return None if is_known else nearest(key, _PARAM_FIELDS)
 
 
@@ -253,8 +259,10 @@ class Entries:
         if "*" in derived["model"] or "*" in derived["group"]:
             self._problems.add(node.place, "wildcards (*) are not supported; name each audio model in an entry")
         found = self._fields_of_params(params) | self._fields_of_info(info)
-        costs = {key: setting for key, setting in {**info, **params}.items() if _COST in key}
-        self._note_idle(found, costs, router)
+        costs = {key: setting for key, setting in {**info, **params}.items() if _is_cost(key)}
+        for setting in costs.values():
+            if setting.key not in COST_FIELDS:
+                self._ignored.note(setting)
         for field in ("timeout", "stream_timeout"):
             if field not in found and getattr(router, field) is not None:
                 derived[field] = getattr(router, field)
@@ -267,17 +275,11 @@ class Entries:
                 self.wanted.setdefault(deployment.translation_model, found["translation_model"].place)
         return deployment
 
-    def _note_idle(self, found: Mapping[str, Setting], costs: Mapping[str, Setting], router: RouterSettings) -> None:
-        """Name what is checked but read by another routing strategy only."""
-        if router.routing_strategy != "cost-based-routing":
-            for cost in costs.values():
-                self._ignored.note(cost)
-
     def _fields_of_params(self, params: Mapping[str, Setting]) -> dict[str, Setting]:
         found: dict[str, Setting] = {}
         for setting in params.values():
             field = litellm.PARAM_ALIASES.get(setting.key, setting.key)
-            if setting.key in ("model", "custom_llm_provider") or _COST in setting.key:
+            if setting.key in ("model", "custom_llm_provider") or _is_cost(setting.key):
                 continue
             if field in found:
                 other = found[field].key
@@ -294,7 +296,7 @@ class Entries:
         """`model_info` may hold notes of the operator's own: only what looks like a slip of the pen is an error."""
         found: dict[str, Setting] = {}
         for setting in info.values():
-            if setting.key == "mode" or _COST in setting.key:
+            if setting.key == "mode" or _is_cost(setting.key):
                 continue
             if setting.key in MODEL_INFO_FIELDS:
                 found[setting.key] = setting

@@ -79,7 +79,7 @@ TOP_REFUSED: Mapping[str, str] = {
 }
 TOP_IGNORED = _words(
     """
-    agent_list agents assistant_settings callback_settings compression_settings credential_list files_settings
+    agent_list agents assistant_settings compression_settings credential_list files_settings
     finetune_settings mcp_aliases mcp_server_config mcp_servers mcp_tools prompts sandbox_tools search_tools
     vector_store_registry vector_stores worker_registry
     """
@@ -131,7 +131,7 @@ PARAM_IGNORED = _words(
     tenant_id thinking tool_choice tools top_k top_logprobs top_p tpm ttft_timeout use_chat_completions_api
     use_in_pass_through use_litellm_proxy user verbosity vector_store_id vertex_credentials vertex_location
     vertex_project watsonx_region_name web_search_options cache_creation_input_token_cost
-    cache_read_input_token_cost cache_creation_input_audio_token_cost tiered_pricing
+    cache_creation_input_audio_token_cost tiered_pricing
     """
 )
 
@@ -292,7 +292,7 @@ LITELLM_IGNORED = _words(
     mcp_aliases modify_params num_workers prometheus_initialize_budget_metrics prometheus_metrics_config
     public_agent_groups public_model_groups redact_messages_in_exceptions redact_user_api_key_info
     request_correlation_in_logs require_auth_for_metrics_endpoint require_managed_files return_response_headers
-    route_all_chat_openai_to_responses s3_callback_params set_verbose skip_system_message_in_guardrail
+    route_all_chat_openai_to_responses set_verbose skip_system_message_in_guardrail
     skip_tool_message_in_guardrail store_audit_logs stream_chunk_size suppress_debug_info tag_budget_config
     telemetry turn_off_message_logging upperbound_key_generate_params
     use_chat_completions_url_for_anthropic_messages user_url_allowed_hosts user_url_validation

@@ -12,7 +12,8 @@ from proxy.config.files import read_config
 from proxy.config.guardrails import Guardrails
 from proxy.config.ignored import Ignored
 from proxy.config.models import Config, Deployment, Environment, GeneralSettings, RouterSettings
-from proxy.config.problems import Place, Problems, quoted, shown, suggestion
+from proxy.config.problems import Place, Problems, quoted, suggestion
+from proxy.config.sinks import Sinks
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, read_environment, settings_of
 from proxy.records import Mode
@@ -24,9 +25,16 @@ _SECTIONS = (
     "litellm_settings",
     "environment_variables",
     "guardrails",
+    "callback_settings",
     "include",
 )
-_MAPPINGS = ("general_settings", "router_settings", "litellm_settings", "environment_variables")
+_MAPPINGS = (
+    "general_settings",
+    "router_settings",
+    "litellm_settings",
+    "environment_variables",
+    "callback_settings",
+)
 #: Where the master key is looked for when `general_settings` has none.
 _MASTER_KEY_VARIABLES = ("PROXY_MASTER_KEY", "LITELLM_MASTER_KEY")
 
@@ -74,6 +82,7 @@ class _Loader:
         self._sections = self._known_sections()
         self._environment = self._read_environment(environ)
         self._values = Values(self._environment, problems)
+        self._sinks = Sinks(self._values, problems, self._ignored)
         self._entries = Entries(self._values, problems, self._ignored, self._warnings, vendors, infer_mode)
 
     def config(self) -> Config | None:
@@ -81,6 +90,7 @@ class _Loader:
         deployments = self._entries.read(self._sections.get("model_list"), router or RouterSettings(), self._file)
         translators = self._translators(general, router or RouterSettings())
         guardrails = Guardrails(self._values, self._problems, self._ignored).read(self._sections.get("guardrails"))
+        sinks = self._sinks.read(self._sections.get("callback_settings"))
         self._warn_of_skipped(deployments != ())
         self._warnings.extend(self._ignored.line(self._file))
         if self._problems or general is None or router is None:
@@ -93,6 +103,7 @@ class _Loader:
             general=general,
             router=router,
             guardrails=guardrails,
+            sinks=sinks,
             warnings=tuple(self._warnings),
             skipped=tuple(entry.name for entry in self._entries.skipped),
             places=self._places(),
@@ -171,9 +182,7 @@ class _Loader:
             field = litellm.SETTING_ALIASES.get(setting.key, setting.key)
             if field in RouterSettings.model_fields:
                 found[field] = setting
-            elif setting.key in litellm.CALLBACK_KEYS:
-                self._callbacks(setting)
-            elif not self._ignored.take(
+            elif not self._sinks.take(setting) and not self._ignored.take(
                 setting, litellm.LITELLM_REFUSED, litellm.LITELLM_LOUD, litellm.LITELLM_IGNORED
             ):
                 known = litellm.LITELLM_IGNORED | litellm.CALLBACK_KEYS | RouterSettings.model_fields.keys()
@@ -184,15 +193,6 @@ class _Loader:
             elif not self._ignored.take(setting, litellm.ROUTER_REFUSED, litellm.ROUTER_LOUD, litellm.ROUTER_IGNORED):
                 self._problems.unknown_key(setting.place, setting.key, setting.section, RouterSettings.model_fields)
         return self._values.check(RouterSettings, found, {}, Place(self._file, 0))
-
-    def _callbacks(self, setting: Setting) -> None:
-        content = setting.value.content
-        for node in content if isinstance(content, tuple) else (setting.value,):
-            name = node.content
-            if not isinstance(name, str | None):
-                self._ignored.refuse(setting, "a callback that is not a name is not supported", node.place)
-            elif name is not None and name not in litellm.BUILT_IN_CALLBACKS:
-                self._ignored.refuse(setting, f"callback {shown(name)} is not supported", node.place)
 
     def _places(self) -> dict[str, str]:
         sections = ("general_settings", "router_settings", "litellm_settings")

@@ -142,6 +142,18 @@ def _guardrail_name(text: str) -> str:
     return text
 
 
+def _filled(values: tuple[_V, ...]) -> tuple[_V, ...]:
+    if not values:
+        raise ValueError("must not be empty")
+    return values
+
+
+def _country(code: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", code):
+        raise ValueError("must be codes of countries, such as US or DE")
+    return code
+
+
 def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
@@ -246,10 +258,14 @@ class Deployment(Frozen):
         default=None, description="Group of `mode: chat` that translates, where the vendor only transcribes."
     )
     max_file_size_mb: Megabytes | None = Field(default=None, description="Largest upload, 1 MB being 1,048,576 bytes.")
+    exact_usage: bool | None = Field(
+        default=None,
+        description="Ask for speech as events, which tell the tokens used; on for OpenAI's and Azure's gpt-4o-mini-tts.",
+    )
     drop_unknown: bool = Field(default=False, description="Do not pass on fields that OpenAI does not know.")
     costs: Annotated[Mapping[str, Price], *_FREEZE] = Field(
         default_factory=_nothing,
-        description="Prices in USD under LiteLLM's names, such as `input_cost_per_second`, for cost-based-routing.",
+        description="Prices in USD under LiteLLM's names, such as `input_cost_per_second`, in place of the vendor's list.",
     )
     where: str = Field(default="", description="File and line of the entry, for messages.")
 
@@ -257,6 +273,12 @@ class Deployment(Frozen):
         return hash(self.id)
 
 
+#: Prices, in `litellm_params` or in `model_info`; the others of LiteLLM's have no effect.
+COST_FIELDS = frozenset({
+    "input_cost_per_token", "input_cost_per_audio_token", "cache_read_input_token_cost",
+    "cache_read_input_audio_token_cost", "output_cost_per_token", "output_cost_per_audio_token",
+    "input_cost_per_character", "input_cost_per_second", "output_cost_per_second", "input_cost_per_request",
+})  # fmt: skip
 #: Fields that stand in `model_info`, and fields that the loader derives; all others stand in `litellm_params`.
 MODEL_INFO_FIELDS = frozenset({"id", "mode", "base_model"})
 DERIVED_FIELDS = frozenset({"group", "vendor", "costs", "where"})
@@ -385,7 +407,7 @@ class Guardrail(Frozen):
 
     name: Annotated[str, AfterValidator(_guardrail_name)] = Field(description="`guardrail_name`: what requests name.")
     kind: GuardrailKind = Field(description="`guardrail`: what it is.")
-    mode: Annotated[tuple[Stage, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    mode: Annotated[tuple[Stage, ...], BeforeValidator(_listed), AfterValidator(_filled)] = Field(
         description="When it looks: pre_call, during_call, post_call, logging_only; one or several."
     )
     default_on: bool = Field(default=False, description="It looks at every call; no request can switch it off.")
@@ -393,11 +415,12 @@ class Guardrail(Frozen):
     action: Literal["block", "redact", "log"] | None = Field(
         default=None, description="What becomes of what it finds; block if missing."
     )
-    entities: tuple[Annotated[Entity, BeforeValidator(lambda name: _ENTITY_ALIASES.get(name, name))], ...] = Field(
-        default=ENTITIES, min_length=1, description="What `pii` looks for."
-    )
-    regions: tuple[Annotated[str, Field(pattern="^[A-Z]{2}$")], ...] = Field(
-        default=("US",), min_length=1, description="Countries whose phone numbers are known without their code."
+    entities: Annotated[
+        tuple[Annotated[Entity, BeforeValidator(lambda name: _ENTITY_ALIASES.get(name, name))], ...],
+        AfterValidator(_filled),
+    ] = Field(default=ENTITIES, description="What `pii` looks for.")
+    regions: Annotated[tuple[Annotated[str, AfterValidator(_country)], ...], AfterValidator(_filled)] = Field(
+        default=("US",), description="Countries whose phone numbers are known without their code."
     )
     words: Names = Field(default=(), description="What `blocked_words` looks for: words and phrases.")
     patterns: Names = Field(default=(), description="Regular expressions of RE2's, beside the words.")
@@ -420,6 +443,36 @@ class Guardrail(Frozen):
     where: str = Field(default="", description="File and line of the entry, for messages.")
 
 
+SinkKind = Literal["webhook", "otel", "langfuse", "s3", "custom"]
+
+
+class Sink(Frozen):
+    """Where records of calls go: a name of `litellm_settings.callbacks`, with its `callback_settings`."""
+
+    name: Text
+    kind: SinkKind
+    successes: bool = Field(default=True, description="It gets the calls that went well.")
+    failures: bool = Field(default=True, description="It gets the calls that failed.")
+    endpoint: Url | None = Field(default=None, description="Where a webhook, or an S3-compatible store, is.")
+    headers: Headers = Field(default_factory=_nothing, description="Sent with every batch to a webhook.")
+    signing_secret: Key | None = Field(default=None, description="Signs what a webhook gets.")
+    bucket: Text | None = None
+    region: Text | None = None
+    path: str = Field(default="", description="Prefix of the objects' names.")
+    access_key_id: Key | None = None
+    secret_access_key: Key | None = None
+    session_token: Key | None = None
+    params: Annotated[Mapping[Text, Any], *_FREEZE] = Field(
+        default_factory=_nothing, description="Arguments of a class of one's own."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(default=200, description="Most records of a batch.")
+    flush_interval: Seconds = Field(default=2, description="Seconds that a record waits for others.")
+    queue_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=10_000, description="Records that may wait; further ones are dropped, and counted."
+    )
+    where: str = Field(default="", description="File and line of the name, for messages.")
+
+
 class Config(Frozen):
     """A whole configuration. Nothing in it changes after it was loaded."""
 
@@ -433,6 +486,7 @@ class Config(Frozen):
     general: GeneralSettings = Field(default_factory=GeneralSettings)
     router: RouterSettings = Field(default_factory=RouterSettings)
     guardrails: tuple[Guardrail, ...] = ()
+    sinks: tuple[Sink, ...] = ()
     #: Lines for the operator: what was skipped, what has no effect here, what is unsafe.
     warnings: tuple[str, ...] = ()
     #: `model_name` of the entries that are not served, in the file's order.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Final
@@ -14,7 +14,7 @@ from proxy.audio.transcript import Transcript
 from proxy.calls import Answer, Heard
 from proxy.config import Guardrail
 from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation, UpstreamInvalid
-from proxy.guardrails.base import ALLOW, Context, Guard, Span, Undecided, Verdict
+from proxy.guardrails.base import ALLOW, Action, Context, Guard, Span, Undecided, Verdict
 from proxy.guardrails.held import held
 from proxy.guardrails.redaction import TEXT, Reading, changes, readings, redacted
 from proxy.guardrails.words import Request, with_words, words_of
@@ -89,12 +89,12 @@ class Guardrails:
                 "guardrail could not decide", guardrail=rule.name, request_id=call.request_id, reason=reason
             )
             return ALLOW, self._ruling(rule, stage, "failed", began)
-        action = _action(rule.settings, verdict)
+        action = _action(rule.settings, verdict, stage)
         found = tuple(dict.fromkeys(label[:64] for label in verdict.found[:8]))
         return replace(verdict, action=action), self._ruling(rule, stage, _VERDICTS[action], began, found)
 
     def _ruling(self, rule: Rule, stage: Stage, verdict: str, began: float, found: tuple[str, ...] = ()) -> Ruling:
-        return Ruling(rule.name, stage, verdict, round((perf_counter() - began) * 1000, 3), found)
+        return Ruling(rule.name, stage, verdict, round((perf_counter() - began) * 1000, 3), found, began)
 
     def later(self, look: Coroutine[Any, Any, None]) -> None:
         """Off the way of the call."""
@@ -128,18 +128,23 @@ class Guardrails:
             await rule.guard.aclose()
 
 
-_VERDICTS: Final = {None: "allowed", "log": "logged", "redact": "redacted", "block": "blocked"}
+_VERDICTS: Final[Mapping[Action | None, str]] = {
+    None: "allowed",
+    "log": "logged",
+    "redact": "redacted",
+    "block": "blocked",
+}
 
 
-def _action(settings: Guardrail, verdict: Verdict) -> Any:
-    """``log``, ``redact`` or ``block``; None where nothing was found."""
+def _action(settings: Guardrail, verdict: Verdict, stage: Stage) -> Action | None:
+    """None where nothing was found. Block where the configuration or the guardrail says so, or nothing else can be."""
     if not verdict.found:
         return None
     if settings.action == "log":
         return "log"
-    action = verdict.action or settings.action or "block"
+    wished = {settings.action, verdict.action} - {None}
     has_place = bool(verdict.spans) or verdict.text is not None
-    return "block" if action == "redact" and not has_place else action
+    return "redact" if wished == {"redact"} and has_place and stage != Stage.DURING_CALL else "block"
 
 
 class Guarded:
@@ -254,6 +259,7 @@ class Guarded:
                     max(ruling.verdict, other.verdict, key=_BY_WEIGHT.index),
                     round(ruling.milliseconds + other.milliseconds, 3),
                     tuple(dict.fromkeys((*other.found, *ruling.found))),
+                    other.began,
                 )
             else:
                 kept.append(other)

@@ -134,7 +134,7 @@ def ip_addresses(text: str) -> Found:
         if _parses(IPv4Address, match[0]):
             yield match.span()
     for match in _IPV6.finditer(text):
-        if match[0].count(":") > 1 and _parses(IPv6Address, match[0]):
+        if match[0].count(":") > 1 and match[0].strip(":") and _parses(IPv6Address, match[0]):
             yield match.span()
 
 

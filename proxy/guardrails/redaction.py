@@ -25,6 +25,8 @@ TEXT, SEGMENTS, WORDS, INNER_WORDS = "text", "segments", "words", "inner words"
 MOST_SOUGHT = 200
 #: Words of two texts that are compared one by one.
 MOST_COMPARED = 2_000
+#: The text of a transcript whose readings contradict each other.
+NOTHING_LEFT = "[REDACTED]"
 #: Letters, digits and symbols.
 _ASCII = re.compile("[0-9A-Za-z$+<=>^`|~]")
 
@@ -137,14 +139,14 @@ def _index(places: Sequence[int], position: int) -> int:
 
 
 def readings(transcript: Transcript) -> dict[str, Reading]:
-    """All that a transcript says; the text is always there."""
+    """All that a transcript says; the text is always there, words of segments only where all have them."""
     found = {TEXT: Reading([transcript.text])}
     if transcript.segments:
         found[SEGMENTS] = Reading([segment.text for segment in transcript.segments])
     if transcript.words:
         found[WORDS] = Reading([word.word for word in transcript.words])
     inner = [word.word for segment in transcript.segments for word in segment.words]
-    if inner:
+    if inner and all(segment.words or not segment.text.strip() for segment in transcript.segments):
         found[INNER_WORDS] = Reading(inner)
     return found
 
@@ -173,7 +175,7 @@ def _rebuilt(transcript: Transcript, left: Mapping[str, list[str] | None]) -> Tr
     text = left[TEXT]
     if text is None:
         others = (left.get(name) for name in (SEGMENTS, WORDS, INNER_WORDS))
-        text = [Reading(next((pieces for pieces in others if pieces is not None), [])).text.strip()]
+        text = [Reading(next((pieces for pieces in others if pieces is not None), [NOTHING_LEFT])).text.strip()]
     return replace(transcript, text=text[0], segments=segments, words=words, logprobs=None)
 
 

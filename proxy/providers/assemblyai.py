@@ -159,19 +159,34 @@ class AssemblyAIAdapter:
         )
         uploaded = yield Whole(upload)
         job["audio_url"] = self._upload_url(document_of(uploaded.content).get("upload_url"))
-        made = yield Whole(self._target.post(self._target.url("/v2/transcript"), job))
+        made = yield Whole(self._target.post(self._target.url("/v2/transcript"), job), creates=True)
         place = self._target.url(f"/v2/transcript/{_id(document_of(made.content).get('id'))}")
         cleanup: httpx.Request | None = self._target.send("DELETE", place)
         wait = FIRST_WAIT
         while True:
             looked = yield Whole(self._target.send("GET", place), wait=wait, cleanup=cleanup)
             answer = document_of(looked.content)
-            if _is_over(answer):
+            if self._is_over(answer, job["audio_url"]):
                 break
             wait, cleanup = min(wait * GROWTH, LONGEST_WAIT), None
         transcript = _transcript(answer, request)
         used = Usage(seconds_in=transcript.duration) if transcript.duration is not None else None
         return WholeTranscript(transcript, Said(used, [*warnings, *self._other_model(answer)]))
+
+    def _is_over(self, answer: Mapping[str, Any], upload: str) -> bool:
+        """Whether the transcript is there. Raises what ended the job instead, which may repeat where the audio lies."""
+        status = answer.get("status")
+        if status in ("queued", "processing"):
+            return False
+        if status == "completed":
+            return True
+        if status != "error":
+            raise _broken("status")
+        message = failures.blotted(_text(answer.get("error") or "", "error"), (upload, *self._target.secrets))
+        if _NO_SPEECH.search(message):
+            # To OpenAI that is a transcript without a word.
+            return True
+        raise _job_error(message[: failures.LONGEST_MESSAGE])
 
     def _upload_url(self, stated: Any) -> str:
         """What AssemblyAI is to fetch: from nowhere but its own hosts, whatever the answer says."""
@@ -299,22 +314,6 @@ def _id(stated: Any) -> str:
     if not isinstance(stated, str) or re.fullmatch(r"[\w-]{1,100}", stated, re.ASCII) is None:
         raise _broken("id")
     return segment(stated, param="transcript")
-
-
-def _is_over(answer: Mapping[str, Any]) -> bool:
-    """Whether the transcript is there. Raises what ended the job instead."""
-    status = answer.get("status")
-    if status in ("queued", "processing"):
-        return False
-    if status == "completed":
-        return True
-    if status != "error":
-        raise _broken("status")
-    message = _text(answer.get("error") or "", "error")[: failures.LONGEST_MESSAGE]
-    if _NO_SPEECH.search(message):
-        # To OpenAI that is a transcript without a word.
-        return True
-    raise _job_error(message)
 
 
 def _job_error(message: str) -> ProxyError:

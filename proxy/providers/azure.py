@@ -25,7 +25,7 @@ from dataclasses import replace
 from proxy.config import Deployment
 from proxy.providers import live, realtime
 from proxy.providers.base import Adapter, Capabilities
-from proxy.providers.openai import MODEL_QUIRKS, OpenAIAdapter
+from proxy.providers.openai import MODEL_QUIRKS, OpenAIAdapter, exact_usage
 from proxy.providers.openai import MODELS as OPENAI_MODELS
 from proxy.providers.quirks import OPENAI_WAYS
 from proxy.providers.target import Target, segment
@@ -62,6 +62,7 @@ class AzureAdapter(OpenAIAdapter):
     ) -> None:
         self.capabilities = declared
         self._deployment = deployment
+        self._exact_usage = exact_usage(deployment, is_own=True)
         model = _model(deployment.base_model or deployment.model)
         self._quirks = MODEL_QUIRKS.get(model, OPENAI_WAYS)
         self._target = Target(deployment, base=base, authorization=authorization)

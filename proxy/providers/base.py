@@ -24,11 +24,14 @@ class Whole(NamedTuple):
     """A request whose response the flow wants with its body read; a bare request gets it unread, as a stream."""
 
     request: httpx.Request
-    #: Seconds to let pass first, for one who asks again and again.
+    #: Seconds to let pass first, for one who asks again and again; a failure now and then ends nothing then.
     wait: float = 0.0
     #: To be sent once the flow is over, however it ended (also by the caller's leaving): it deletes what was uploaded.
     #: Its answer is not waited for by the caller.
     cleanup: httpx.Request | None = None
+    #: Its answer alone tells what there is to delete: it is waited for even where the caller leaves meanwhile, and the
+    #: next step's ``cleanup`` is sent. Not for a request whose body is the caller's file, which is gone then.
+    creates: bool = False
 
 
 Step = httpx.Request | Whole

@@ -9,6 +9,7 @@ bytes. Flux's limit is taken to be that of Aura.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -296,7 +297,7 @@ def _plain(name: str, value: Any) -> str:
     """A value of JSON as it stands in a query."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | int | float):
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise UnsupportedValue(f"{name} must be a string, a number or a boolean.", param=name)
 

@@ -223,10 +223,11 @@ class ElevenLabsAdapter:
         return tuple(voice for row in listed if (voice := _public_voice(row)) is not None)
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        detail = _detail(failures.blotted(body, self._target.secrets))
+        detail = _detail(body)
         kind, message = detail.get("status") or detail.get("code"), detail.get("message")
-        said = message if isinstance(message, str) else ""
-        log = f"upstream status {response.status_code}, {kind!a:.60}: {said[:300]}"
+        said = failures.blotted(message, self._target.secrets) if isinstance(message, str) else ""
+        named = failures.blotted(f"{kind!a:.60}", self._target.secrets)
+        log = f"upstream status {response.status_code}, {named}: {said[:300]}"
         wait = failures.retry_after(response.headers)
         if kind == "quota_exceeded":
             return UpstreamRateLimited(

@@ -24,13 +24,13 @@ LONGEST_MESSAGE = 2000
 
 def from_response(response: httpx.Response, body: bytes, *, secrets: Iterable[str] = ()) -> ProxyError:
     """The error for a response that is no success. ``secrets`` (keys, hosts) are blotted out of what is passed on."""
-    stated = _Stated(blotted(body, secrets))
+    stated = _Stated(body, secrets)
     return from_status(response.status_code, stated, wait=retry_after(response.headers))
 
 
 def from_event(event: bytes, *, secrets: Iterable[str] = ()) -> ProxyError:
     """The error that a vendor sends as an event of a stream which had begun with status 200."""
-    return from_status(500, _Stated(blotted(event, secrets)), wait=None)
+    return from_status(500, _Stated(event, secrets), wait=None)
 
 
 def from_status(status: int, stated: _Stated, *, wait: float | None) -> ProxyError:
@@ -85,22 +85,30 @@ def retry_after(headers: httpx.Headers) -> float | None:
     return None
 
 
-def blotted(body: bytes, secrets: Iterable[str]) -> bytes:
+def blotted(text: str, secrets: Iterable[str]) -> str:
+    """Of a text that was decoded: JSON may write a letter in many ways."""
     for secret in secrets:
-        body = body.replace(secret.encode(), b"[redacted]")
-    return body
+        text = text.replace(secret, "[redacted]")
+    return text
 
 
 class _Stated:
     """Message, type, param and code, of OpenAI's shape, FastAPI's ``detail`` or a plain ``message``; None if absent."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, secrets: Iterable[str]) -> None:
         error = _error_object(body)
         code = error.get("code")
-        self.message = (_text(error.get("message")) or _detail(error.get("detail")))[:LONGEST_MESSAGE]
-        self.type = _text(error.get("type"))
-        self.param = _text(error.get("param"))
-        self.code = _text(code) if isinstance(code, str) else code if type(code) is int else None
+        self._secrets = tuple(secrets)
+        self.message = (self._told(error.get("message")) or self._told(_detail(error.get("detail"))) or "")[
+            :LONGEST_MESSAGE
+        ]
+        self.type = self._told(error.get("type"))
+        self.param = self._told(error.get("param"))
+        self.code = self._told(code) if isinstance(code, str) else code if type(code) is int else None
+
+    def _told(self, value: Any) -> str | None:
+        text = _text(value)
+        return blotted(text, self._secrets) if text else text
 
 
 def _error_object(body: bytes) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from proxy.providers.base import (
 from proxy.providers.multipart import MultipartStream
 from proxy.providers.quirks import OPENAI_WAYS, Quirks
 from proxy.providers.requests import header
+from proxy.providers.streams import SpeechEvents
 from proxy.providers.target import Target
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES
@@ -93,6 +94,7 @@ class OpenAIAdapter:
     ) -> None:
         self.capabilities = declared
         self._deployment = deployment
+        self._exact_usage = exact_usage(deployment, is_own=httpx.URL(base).host == _OPENAI_HOST)
         self._quirks = quirks or MODEL_QUIRKS.get(deployment.base_model or deployment.model, OPENAI_WAYS)
         if deployment.api_base is None:
             base = self._quirks.bases.get(deployment.model, base)
@@ -111,6 +113,8 @@ class OpenAIAdapter:
         events, decoder = _is_sse(response), None
         if events and self._quirks.speech_events is not None:
             events, decoder = False, self._quirks.speech_events(self.event_error)
+        elif events and request.stream_format != "sse":
+            events, decoder = False, SpeechEvents(self.event_error)
         return SpeechAnswer(format, rate=rate_of(response), events=events, decoder=decoder)
 
     def _body(self, request: SpeechRequest, format: str) -> dict[str, Any]:
@@ -126,6 +130,8 @@ class OpenAIAdapter:
             body["speed"] = request.speed
         if request.stream_format is not None and self.capabilities.sse and format == request.response_format:
             body["stream_format"] = request.stream_format
+        if self._exact_usage:
+            body["stream_format"] = "sse"
         if not self._deployment.drop_unknown:
             body.update(request.extra)
         return body
@@ -150,6 +156,18 @@ class OpenAIAdapter:
         is_translation = request.task == "translate" and self._quirks.translates is None
         url = self._translations_url if is_translation else self._transcriptions_url
         return self._target.form(url, MultipartStream(fields, request.file))
+
+
+#: The models of speech that are billed by tokens, of which only events tell.
+_BY_TOKENS = "gpt-4o-mini-tts"
+_OPENAI_HOST = "api.openai.com"
+
+
+def exact_usage(deployment: Deployment, *, is_own: bool) -> bool:
+    """Whether to ask for speech as events, as the deployment says, else where it is known that the server has them."""
+    if deployment.exact_usage is not None:
+        return deployment.exact_usage
+    return is_own and (deployment.base_model or deployment.model).removeprefix("azure/").startswith(_BY_TOKENS)
 
 
 #: What a format that a vendor does not make itself is best made of.

@@ -63,6 +63,12 @@ def problems(config: Config) -> list[str]:
                 f"{deployment.where}: {deployment.vendor} needs a key: set api_key, or the variable "
                 f"{vendor.key_variable}"
             )
+        key = vendor.key(deployment, config.environment)
+        if key is not None and not (key.isascii() and key.isprintable()):
+            found.append(
+                f"{deployment.where}: the key of {deployment.vendor} in the environment has characters that a header "
+                "cannot carry (only printable ASCII can be sent)"
+            )
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import httpx
 
 from proxy.messages import Headers, Post
@@ -14,6 +16,9 @@ ID_HEADERS = frozenset({
 })  # fmt: skip
 LONGEST_ID = 200
 OF_THE_BODY = (b"content-type", b"content-length")
+#: What a request says to anybody; whatever else it carries is a key, or the operator's own business.
+NO_SECRETS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", *OF_THE_BODY})
+SHORTEST_SECRET = 8
 
 
 def header(response: httpx.Response, name: bytes) -> str:
@@ -28,8 +33,22 @@ def upstream_id(response: httpx.Response) -> str:
     """The vendor's id of the request, by which its support finds it; empty where it tells none."""
     for raw, value in response.headers.raw:
         if raw.lower() in ID_HEADERS:
-            return value.decode("latin-1")[:LONGEST_ID]
+            return "" if repeats_a_secret(response, value) else value.decode("latin-1")[:LONGEST_ID]
     return ""
+
+
+def repeats_a_secret(response: httpx.Response, value: bytes) -> bool:
+    """Whether a header of the answer holds what the question carried as a key: nobody must see it then."""
+    return any(secret in value for secret in _secrets(response))
+
+
+def _secrets(response: httpx.Response) -> Iterator[bytes]:
+    asked: httpx.Request | None = getattr(response, "_request", None)
+    for name, value in asked.headers.raw if asked is not None else ():
+        if name.lower() not in NO_SECRETS:
+            secret = value.rpartition(b" ")[2]
+            if len(secret) >= SHORTEST_SECRET:
+                yield secret
 
 
 def post_json(url: httpx.URL, prepared: httpx.Headers, content: bytes) -> httpx.Request:

@@ -59,6 +59,23 @@ class AudioChunks(_Events):
         return iter(())
 
 
+class SpeechEvents(_Events):
+    """OpenAI's: ``speech.audio.delta`` … ``speech.audio.done``, which tells the tokens."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for document in self._documents(data):
+            kind = document.get("type")
+            if kind == "speech.audio.delta":
+                yield decoded(document.get("audio"))
+            elif kind == "speech.audio.done":
+                self._complete = True
+                self.usage = usage.of_speech(document)
+
+    def end(self) -> Iterator[bytes]:
+        self._finish()
+        return iter(())
+
+
 class TextChunks(_Events):
     """vLLM's chat-like chunks, then ``[DONE]`` (vllm/entrypoints/speech_to_text/transcription/protocol.py)."""
 

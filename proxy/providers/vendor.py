@@ -50,7 +50,7 @@ class Vendor:
 
     def capabilities(self, deployment: Deployment) -> Capabilities | None:
         """What is declared of the deployment's model; None for a model, or a server, of which nothing is known."""
-        if self.others_speak_it and not self._is_own(deployment):
+        if not self.is_reached_by(deployment):
             return None
         return self.declared(deployment.base_model or deployment.model)
 
@@ -58,13 +58,18 @@ class Vendor:
         """The deployment's key, else that of the vendor's variable."""
         if deployment.api_key is not None:
             return deployment.api_key.get_secret_value()
-        if self.others_speak_it and not self._is_own(deployment):
+        if not self.is_reached_by(deployment):
             return None
-        return next((environment[name] for name in self.key_variables if name in environment), None)
+        # A variable that was filled from a file ends in a line's end more often than not.
+        return next((environment[name].strip() for name in self.key_variables if name in environment), None)
 
     def base(self, deployment: Deployment, environment: Mapping[str, str]) -> str | None:
         """The deployment's base URL, else the vendor's, else that of the vendor's variable."""
         return deployment.api_base or self.base_url or environment.get(self.base_variable or "")
+
+    def is_reached_by(self, deployment: Deployment) -> bool:
+        """The deployment is the vendor's own, at whatever address, and not another server that speaks its API."""
+        return not self.others_speak_it or self._is_own(deployment)
 
     def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> Adapter:
         declared = self.capabilities(deployment) or self._other(deployment)

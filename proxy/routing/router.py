@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 from proxy.calls import Answer, Line
@@ -29,12 +30,14 @@ class Router:
         settings: RouterSettings,
         fleet: Fleet,
         *,
+        costs: Mapping[str, float] = MappingProxyType({}),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """``costs``: of a minute of audio, by deployment."""
         self._settings = settings
         self._fleet = fleet
         self._sleep = sleep
-        self._strategy = STRATEGIES[settings.routing_strategy](fleet)
+        self._strategy = STRATEGIES[settings.routing_strategy](fleet, costs)
         aliases = settings.model_group_alias
         self._fallbacks = {
             aliases.get(name, name): groups for row in settings.fallbacks for name, groups in row.items()

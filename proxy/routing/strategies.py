@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Protocol
 
 from proxy.calls import Line
@@ -20,7 +19,7 @@ class Strategy(Protocol):
 class SimpleShuffle:
     """By chance, in proportion to ``weight`` (1 where it is missing; 0 is asked last)."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
         pass
 
     def rank(self, line: Line) -> float:
@@ -32,7 +31,7 @@ class SimpleShuffle:
 class LeastBusy:
     """The fewest calls under way."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
         self._fleet = fleet
 
     def rank(self, line: Line) -> float:
@@ -47,7 +46,7 @@ class LatencyBased:
 
     EXPLORED = 0.03
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
         self._fleet = fleet
 
     def rank(self, line: Line) -> float:
@@ -62,7 +61,7 @@ class LatencyBased:
 class UsageBased:
     """The largest part of ``rpm`` unused; without ``rpm`` there is nothing to use up."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
         self._fleet = fleet
 
     def rank(self, line: Line) -> float:
@@ -71,21 +70,13 @@ class UsageBased:
 
 
 class CostBased:
-    """The cheapest by its configured price; those without a price go last."""
+    """The cheapest, by what a minute of audio costs; those whose price is not known go last."""
 
-    PRICES: Mapping[Mode, tuple[str, ...]] = {
-        Mode.SPEECH: ("input_cost_per_character", "output_cost_per_second", "output_cost_per_audio_token"),
-        Mode.TRANSCRIPTION: ("input_cost_per_second", "input_cost_per_audio_token", "input_cost_per_token"),
-        Mode.TRANSLATION: ("input_cost_per_second", "input_cost_per_audio_token", "input_cost_per_token"),
-    }
-
-    def __init__(self, fleet: Fleet) -> None:
-        pass
+    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
+        self._costs = costs
 
     def rank(self, line: Line) -> float:
-        costs: Mapping[str, Decimal] = line.deployment.costs
-        prices = self.PRICES[line.deployment.mode or Mode.SPEECH]
-        return next((float(costs[name]) for name in prices if name in costs), float("inf"))
+        return self._costs.get(line.deployment.id, float("inf"))
 
 
 STRATEGIES: Mapping[str, type[SimpleShuffle | LeastBusy | LatencyBased | UsageBased | CostBased]] = {

@@ -9,6 +9,7 @@ import secrets
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -19,6 +20,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from proxy.calls import Answer
 from proxy.errors import BadRequest
 from proxy.records import Attempt
+from proxy.sdk.costs import Tab
 from proxy.sdk.documents import Document
 
 StrPath = str | os.PathLike[str]
@@ -31,8 +33,11 @@ class Speech:
     after ``aspeech``), and closed, best by ``with`` or ``async with``. ``content`` is there after `read` or `aread`.
     """
 
-    def __init__(self, content_type: str, headers: httpx.Headers, content: bytes | None = None) -> None:
+    def __init__(
+        self, content_type: str, headers: httpx.Headers, content: bytes | None = None, tab: Tab | None = None
+    ) -> None:
         self.content_type = content_type
+        self._tab = tab
         #: What the vendor says of the call: its request id, its rate limits.
         self.headers = headers
         self._content = content
@@ -55,6 +60,11 @@ class Speech:
     def usage(self) -> Document | None:
         """What the vendor tells of it, which OpenAI does with ``stream_format="sse"`` only, at the end."""
         return self._usage
+
+    @property
+    def cost(self) -> Decimal | None:
+        """USD; None where it is not known. Of a stream, once it has been read to its end or closed."""
+        return self._tab.cost if self._tab is not None else None
 
     def read(self) -> bytes:
         return self.content
@@ -129,8 +139,8 @@ class Speech:
 class AsyncStream(Speech):
     """Speech as it arrives, in the event loop that asked for it."""
 
-    def __init__(self, answer: Answer, attempt: Attempt, stack: AsyncExitStack) -> None:
-        super().__init__(answer.content_type, headers_of(answer, attempt))
+    def __init__(self, answer: Answer, attempt: Attempt, tab: Tab, stack: AsyncExitStack) -> None:
+        super().__init__(answer.content_type, headers_of(answer, attempt), tab=tab)
         self._answer = answer
         self._stack = stack
 
@@ -157,6 +167,10 @@ class AsyncStream(Speech):
                 yield piece
         finally:
             await self.aclose()
+
+    @property
+    def cost(self) -> Decimal | None:
+        return super().cost if self._closed else None
 
     async def aclose(self) -> None:
         if not self._closed:
@@ -188,6 +202,10 @@ class BlockingStream(Speech):
     def usage(self) -> Document | None:
         return self._inner.usage
 
+    @property
+    def cost(self) -> Decimal | None:
+        return self._inner.cost
+
     def read(self) -> bytes:
         if self._content is None:
             self._content = b"".join(self.iter_bytes())
@@ -215,11 +233,11 @@ class BlockingStream(Speech):
         self._warn_if_open()
 
 
-async def read_whole(answer: Answer, attempt: Attempt) -> Speech:
+async def read_whole(answer: Answer, attempt: Attempt, tab: Tab) -> Speech:
     """The answer is closed, however it ended."""
     try:
         content = b"".join([chunk async for chunk in chunks_of(answer)])
-        return Speech(answer.content_type, headers_of(answer, attempt), content)
+        return Speech(answer.content_type, headers_of(answer, attempt), content, tab)
     finally:
         await answer.aclose()
 

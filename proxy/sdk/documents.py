@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 _NONE: Final[Mapping[str, Any]] = {}
 
@@ -26,9 +27,30 @@ class Document(SimpleNamespace):
 class Transcription(Document):
     """A transcript or translation, with whatever its format holds: ``segments``, ``words``, ``language``…"""
 
+    __slots__ = ("cost",)
+
     text: str
     #: None where the vendor tells none.
     usage: Document | None = None
+
+    def __init__(self, members: Mapping[str, Any] = _NONE, cost: Decimal | None = None) -> None:
+        super().__init__(members)
+        #: USD; None where it is not known. No part of the document.
+        self.cost = cost
+
+
+class Text(str):
+    """A transcript as text."""
+
+    __slots__ = ("cost",)
+
+    #: USD; None where it is not known.
+    cost: Decimal | None
+
+    def __new__(cls, text: str, cost: Decimal | None = None) -> Self:
+        made = super().__new__(cls, text)
+        made.cost = cost
+        return made
 
 
 def _wrapped(value: Any) -> Any:

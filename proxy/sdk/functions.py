@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import fields
 from functools import partial
-from time import perf_counter
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 import httpx
@@ -33,7 +32,8 @@ from proxy.routing import fitness
 from proxy.sdk import target
 from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, read_whole
 from proxy.sdk.clients import Client
-from proxy.sdk.documents import Transcription
+from proxy.sdk.costs import Tab, settled_by
+from proxy.sdk.documents import Text, Transcription
 from proxy.sdk.files import File, opened
 from proxy.sdk.session import open_calls, repeated
 from proxy.sdk.target import Settings
@@ -93,7 +93,7 @@ async def aspeech(
     stream: bool = False,
     **options: Unpack[SpeechOptions],
 ) -> Speech:
-    """The speech, read as a whole, so that ``stream_to_file`` and the like work at once.
+    """The speech, read as a whole, so that ``stream_to_file`` and the like work at once; its ``cost`` is in USD.
 
     With ``stream=True`` it comes as it arrives: ``async with await aspeech(…, stream=True) as answer`` and
     ``async for chunk in answer.aiter_bytes()``.
@@ -106,12 +106,12 @@ async def aspeech(
     line = target.line(model, Mode.SPEECH, settings)
     _raise(fitness.speech(line, request))
     async with AsyncExitStack() as stack:
-        calls = await open_calls(stack, line, settings.client)
+        calls, tab = await open_calls(stack, line, settings.client), Tab(line)
         if not stream:
-            return await repeated(partial(_spoken, calls, line, request), _retries(line))
-        answer, attempt = await repeated(partial(_speaking, calls, line, request), _retries(line))
+            return await repeated(partial(_spoken, calls, tab, request), _retries(line))
+        answer, attempt = await repeated(partial(_speaking, calls, tab, request), _retries(line))
         stack.push_async_callback(answer.aclose)
-        return AsyncStream(answer, attempt, stack.pop_all())
+        return AsyncStream(answer, attempt, tab, stack.pop_all())
 
 
 def speech(
@@ -128,13 +128,13 @@ def speech(
     return BlockingStream.open(ask) if stream else _blocking(ask)
 
 
-async def _speaking(calls: Calls, line: Line, request: SpeechRequest) -> tuple[Answer, Attempt]:
-    attempt = _attempt(line)
-    return await calls.speech(line, request, attempt), attempt
+async def _speaking(calls: Calls, tab: Tab, request: SpeechRequest) -> tuple[Answer, Attempt]:
+    attempt = tab.attempt()
+    return settled_by(await calls.speech(tab.line, request, attempt), attempt), attempt
 
 
-async def _spoken(calls: Calls, line: Line, request: SpeechRequest) -> Speech:
-    return await read_whole(*await _speaking(calls, line, request))
+async def _spoken(calls: Calls, tab: Tab, request: SpeechRequest) -> Speech:
+    return await read_whole(*await _speaking(calls, tab, request), tab)
 
 
 def _speech_request(document: Mapping[str, Any]) -> SpeechRequest:
@@ -165,6 +165,8 @@ async def atranscription(
     model: str, file: File, *, response_format: str = "json", **options: Unpack[TranscriptionOptions]
 ) -> Transcription | str:
     """What was said: an object with ``text``, ``usage`` and whatever the format holds, or a string for text, srt, vtt.
+
+    Both have ``cost``, in USD; None where it is not known.
 
     ``file`` is a path, bytes, an open binary file, ``(name, file)`` or ``(name, file, content type)``; a file on disk
     is read while it is sent, and one that cannot be opened raises OSError.
@@ -239,19 +241,20 @@ async def _transcript(model: str, file: File, task: Task, options: Mapping[str, 
         line = target.line(model, _MODES[task], settings)
         _raise(fitness.transcription(line, request))
         calls = await open_calls(stack, line, settings.client)
-        return await repeated(partial(_written, calls, line, request), _retries(line))
+        return await repeated(partial(_written, calls, Tab(line), request), _retries(line))
 
 
-async def _written(calls: Calls, line: Line, request: TranscriptionRequest) -> Transcription | str:
-    answer = await calls.transcription(line, request, _attempt(line))
+async def _written(calls: Calls, tab: Tab, request: TranscriptionRequest) -> Transcription | str:
+    attempt = tab.attempt()
+    answer = settled_by(await calls.transcription(tab.line, request, attempt), attempt)
     try:
         if answer.rest is not None:
             raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
-        if answer.content_type.startswith("application/json"):
-            return Transcription(json.loads(answer.first))
-        return answer.first.decode("utf-8", "replace")
     finally:
         await answer.aclose()
+    if answer.content_type.startswith("application/json"):
+        return Transcription(json.loads(answer.first), tab.cost)
+    return Text(answer.first.decode("utf-8", "replace"), tab.cost)
 
 
 def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -303,10 +306,6 @@ def _blocking(ask: Callable[[], Awaitable[R]]) -> R:
     """The result, by an event loop in a thread, since the caller's own thread may have a running one."""
     with start_blocking_portal(name="proxy-call") as portal:
         return portal.call(ask)
-
-
-def _attempt(line: Line) -> Attempt:
-    return Attempt(line.deployment.id, line.deployment.vendor, perf_counter())
 
 
 def _retries(line: Line) -> int:

@@ -14,3 +14,5 @@ class Options:
     ssl_keyfile: str | None = None
     root_path: str = ""
     forwarded_allow_ips: str | None = None
+    #: Calls are recorded.
+    ledger: bool = True

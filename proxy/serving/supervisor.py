@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 
 import structlog
 
 from proxy.serving.options import Options
 from proxy.serving.reload import INTERVAL, ConfigFile
 from proxy.serving.worker import Stop, run_worker
+from proxy.telemetry import Place
 
 #: Seconds to wait before a worker that died is replaced.
 RESTART_DELAY = 1.0
@@ -34,7 +38,10 @@ class Supervisor:
         self._sockets = sockets
         self._announce = announce
         self._processes = multiprocessing.get_context("fork")
-        self._workers: list[ForkProcess] = []
+        #: Each with its number, which the one that replaces it gets.
+        self._workers: dict[ForkProcess, int] = {}
+        #: Where the workers put together what they counted.
+        self._folder = Path(tempfile.mkdtemp(prefix="audio-proxy-metrics-"))
         self._stopping = False
         self._told_to_reload = False
         #: Only the supervisor holds the writing end: where reading ends, it is gone, however it went.
@@ -45,7 +52,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_told_to_reload", True))
-        came_up = [self._came_up(self._start()) for _ in range(self._options.workers)]
+        came_up = [self._came_up(self._start(number)) for number in range(self._options.workers)]
         if all(came_up):
             self._announce()
         else:
@@ -54,29 +61,31 @@ class Supervisor:
         while self._workers:
             wait([worker.sentinel for worker in self._workers], timeout=INTERVAL)
             for worker in [worker for worker in self._workers if worker.exitcode is not None]:
-                self._workers.remove(worker)
+                place = self._workers.pop(worker)
                 failed |= self._stopping and worker.exitcode != 0
-                self._replace(worker)
+                self._replace(worker, place)
             self._reload()
+        shutil.rmtree(self._folder, ignore_errors=True)
         return int(failed)
 
-    def _start(self) -> Connection:
+    def _start(self, number: int) -> Connection:
         """A new worker; the pipe gets a message once it serves, and ends with it."""
         ours, theirs = self._processes.Pipe(duplex=False)
-        worker = self._processes.Process(target=self._work, args=(theirs,))
+        worker = self._processes.Process(target=self._work, args=(theirs, number))
         worker.start()
         theirs.close()
-        self._workers.append(worker)
+        self._workers[worker] = number
         return ours
 
-    def _work(self, ready: Connection) -> None:
+    def _work(self, ready: Connection, number: int) -> None:
         os.close(self._supervising)
 
         def serving(stop: Stop) -> None:
             ready.send(True)
             self._stop_when_alone(stop)
 
-        run_worker(self._file, self._options, self._sockets, serving, watch=False)
+        place = Place(self._folder, number)
+        run_worker(self._file, self._options, self._sockets, serving, watch=False, place=place)
 
     def _stop_when_alone(self, stop: Stop) -> None:
         loop = asyncio.get_running_loop()
@@ -93,13 +102,13 @@ class Supervisor:
             return bool(pipe.recv())
         return False
 
-    def _replace(self, worker: ForkProcess) -> None:
+    def _replace(self, worker: ForkProcess, number: int) -> None:
         if self._stopping:
             return
         structlog.get_logger().error("a worker died and is replaced", pid=worker.pid, exit_code=worker.exitcode)
         time.sleep(RESTART_DELAY)
         if not self._stopping:
-            self._start().close()
+            self._start(number).close()
 
     def _reload(self) -> None:
         """A file with mistakes never reaches the workers; each loads a good one by itself."""

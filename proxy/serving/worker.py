@@ -21,7 +21,7 @@ from proxy.serving.options import Options
 from proxy.serving.protocol import BoundedProtocol
 from proxy.serving.reload import INTERVAL, ConfigFile
 from proxy.serving.sockets import BACKLOG
-from proxy.telemetry import configure_logging
+from proxy.telemetry import Place, configure_logging
 
 #: Longer than the idle time of common load balancers (60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
@@ -43,6 +43,7 @@ def run_worker(
     ready: Callable[[Stop], None],
     *,
     watch: bool,
+    place: Place | None = None,
 ) -> None:
     """Serve in this process until told to stop. ``ready`` is called once calls are answered, with a way to stop.
 
@@ -50,7 +51,7 @@ def run_worker(
     """
     general = file.config.general
     configure_logging(general.log_format, general.log_level)
-    site = Site(file.config)
+    site = Site(file.config, place, ledger=options.ledger)
     server = Server(_uvicorn_config(site, options, int(general.shutdown_timeout)), site, file, ready, watch=watch)
     _tune_memory()
     logging.getLogger("uvicorn.error").addFilter(_is_news)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -175,7 +176,8 @@ def _migrate(connection: Connection) -> None:
         raise ConfigError(
             [f"the database is of a newer version ({found}) than this program ({HEAD}); use a newer audio-proxy"]
         )
-    # Alembic takes long to load, and is needed once in the life of a version.
+    # Alembic takes long to load, and is needed once in the life of a version. It tells of its own parts as it loads.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
 

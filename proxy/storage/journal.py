@@ -18,6 +18,8 @@ from pathlib import Path
 
 LOCK = ".lock"
 SEGMENT = ".log"
+#: macOS has no fdatasync.
+_sync = getattr(os, "fdatasync", os.fsync)
 #: Bytes of a segment that is closed for its size.
 LARGE = 8 * 1024 * 1024
 #: Bytes of a segment that are read at once.
@@ -48,7 +50,7 @@ class Journal:
 
     def __init__(self, directory: Path, *, power: bool = False) -> None:
         self._directory = directory
-        self._power = power
+        self.power = power
         #: Names the segments of this process, and no other's.
         self.owner = secrets.token_hex(8)
         self._number = 0
@@ -62,6 +64,8 @@ class Journal:
         #: Records appended, and those of them that are on the disk; files that were closed before they were.
         self._appended = self._synced = 0
         self._unsynced: list[int] = []
+        #: The folder has a file that a power cut might make it forget.
+        self._is_new = False
         self._syncing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -92,6 +96,7 @@ class Journal:
     def _begin(self) -> int:
         self._number += 1
         self._file = os.open(self._segment(), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        self._is_new = True
         return self._file
 
     def _segment(self) -> Path:
@@ -103,7 +108,7 @@ class Journal:
         Raises OSError where the disk refuses.
         """
         mine = self._appended
-        while self._power and self._synced < mine:
+        while self.power and self._synced < mine:
             if self._syncing is None:
                 self._syncing = asyncio.ensure_future(self._sync())
             await asyncio.shield(self._syncing)
@@ -111,9 +116,9 @@ class Journal:
     async def _sync(self) -> None:
         closed, self._unsynced = self._unsynced, []
         files = [*closed, *([os.dup(self._file)] if self._file is not None else [])]
-        upto = self._appended
+        upto, self._is_new, is_new = self._appended, False, self._is_new
         try:
-            await asyncio.to_thread(_sync_all, files)
+            await asyncio.to_thread(_sync_all, files, self._directory if is_new else None)
             self._synced = max(self._synced, upto)
         finally:
             self._syncing = None
@@ -122,7 +127,7 @@ class Journal:
         """Close the segment that is appended to, if there is anything in it."""
         if self._file is None or not self._open_bytes:
             return
-        if self._power and self._synced < self._appended:
+        if self.power and self._synced < self._appended:
             self._unsynced.append(self._file)
         else:
             os.close(self._file)
@@ -174,11 +179,14 @@ class Journal:
         self._lock = None
 
 
-def _sync_all(files: list[int]) -> None:
-    """To the disk, and closed."""
+def _sync_all(files: list[int], folder: Path | None = None) -> None:
+    """To the disk, and closed; of the folder, the names of its files."""
     try:
         for file in files:
-            os.fdatasync(file)
+            _sync(file)
+        if folder is not None:
+            files = [*files, os.open(folder, os.O_RDONLY)]
+            os.fsync(files[-1])
     finally:
         for file in files:
             os.close(file)

@@ -96,6 +96,7 @@ KEYS = Table(
     #: JSON; an empty list of models means all.
     Column("models", Text, nullable=False),
     Column("tags", Text, nullable=False),
+    Column("guardrails", Text, nullable=False, server_default="[]"),
     Column("metadata", Text, nullable=False),
     Column("blocked", Boolean, nullable=False),
     Column("created", BigInteger, nullable=False),

@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping
 from time import perf_counter
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import httpx
 
-from proxy.errors import ProxyError, Saturated, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from proxy.errors import (
+    ProxyError,
+    Saturated,
+    UpstreamInvalid,
+    UpstreamRateLimited,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    UpstreamUnreachable,
+)
 from proxy.providers.base import Adapter, Step, Whole
+from proxy.providers.requests import header
 
 CONNECT_TIMEOUT = 10.0
 ERROR_BYTES = 64 * 1024
@@ -20,6 +29,9 @@ WHOLE_BYTES = 64 * 1024 * 1024
 #: For each deletion of what a flow had uploaded, and how many may be under way.
 CLEANUP_SECONDS = 20.0
 MOST_CLEANINGS = 256
+#: In a row, of looks at a job.
+FAILED_LOOKS = 3
+PASSING = (UpstreamInvalid, UpstreamRateLimited, UpstreamTimeout, UpstreamUnavailable, UpstreamUnreachable)
 
 A = TypeVar("A")
 
@@ -110,12 +122,14 @@ class Upstream:
         step = next(flow)
         try:
             while True:
-                if isinstance(step, Whole):
-                    if step.cleanup is not None:
-                        cleanups.append(step.cleanup)
-                    if step.wait:
-                        await _pause(step.wait, waits)
-                response = await self._send(adapter, step, waits)
+                if isinstance(step, Whole) and step.cleanup is not None:
+                    cleanups.append(step.cleanup)
+                if isinstance(step, Whole) and step.wait:
+                    response = await self._look(adapter, step, waits)
+                elif isinstance(step, Whole) and step.creates:
+                    response = await self._create(adapter, flow, step, waits)
+                else:
+                    response = await self._send(adapter, step, waits)
                 try:
                     step = flow.send(response)
                 except StopIteration as stop:
@@ -134,6 +148,38 @@ class Upstream:
         if isinstance(transport, Warmable):
             transport.warm(request)
 
+    async def _look(self, adapter: Adapter, step: Whole, waits: Waits) -> httpx.Response:
+        """One look of those that are repeated: what has been uploaded and billed is not lost by one that fails."""
+        wait = step.wait
+        for failed in range(FAILED_LOOKS + 1):
+            await _pause(wait, waits)
+            try:
+                return await self._send(adapter, step, waits)
+            except PASSING as error:
+                wait = max(step.wait, error.retry_after or 0.0)
+                if failed == FAILED_LOOKS or wait > waits.left:
+                    raise
+        raise AssertionError("a loop that is left by its last round")
+
+    async def _create(
+        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], step: Whole, waits: Waits
+    ) -> httpx.Response:
+        sending = asyncio.ensure_future(self._send(adapter, step, waits))
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            self._behind(self._undone(adapter, flow, sending))
+            raise
+
+    async def _undone(
+        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], sending: asyncio.Future[httpx.Response]
+    ) -> None:
+        """Nobody waits for what is being made: it is deleted as soon as it is known."""
+        with contextlib.suppress(ProxyError, StopIteration):
+            step = flow.send(await sending)
+            if isinstance(step, Whole) and step.cleanup is not None:
+                await self._cleaned(adapter, step.cleanup)
+
     async def _send(self, adapter: Adapter, step: Step, waits: Waits) -> httpx.Response:
         request = step.request if isinstance(step, Whole) else step
         request.extensions["timeout"] = waits
@@ -141,15 +187,27 @@ class Upstream:
             response = await self._transports[request.url.scheme].handle_async_request(request)
         except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
             raise foreign(error) from error
+        response.request = request
         if isinstance(step, Whole) or not 200 <= response.status_code < 300:
-            return await _read(adapter, request, response)
+            return await _read(adapter, response)
+        try:
+            _check_plain(response)
+        except UpstreamInvalid:
+            await response.aclose()
+            raise
         return response
 
     def _clean(self, adapter: Adapter, request: httpx.Request) -> None:
-        if len(self._cleaning) < MOST_CLEANINGS:
-            task = asyncio.ensure_future(self._cleaned(adapter, request))
-            self._cleaning.add(task)
-            task.add_done_callback(self._cleaning.discard)
+        self._behind(self._cleaned(adapter, request))
+
+    def _behind(self, cleaning: Coroutine[Any, Any, None]) -> None:
+        """Do it while the caller goes on, unless too much is under way."""
+        if len(self._cleaning) >= MOST_CLEANINGS:
+            cleaning.close()
+            return
+        task = asyncio.ensure_future(cleaning)
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
 
     async def _cleaned(self, adapter: Adapter, request: httpx.Request) -> None:
         """What cannot be deleted ages out at the vendor; it is no failure of the call, which is over."""
@@ -172,14 +230,21 @@ async def _pause(seconds: float, waits: Waits) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _read(adapter: Adapter, request: httpx.Request, response: httpx.Response) -> httpx.Response:
+def _check_plain(response: httpx.Response) -> None:
+    """Raises UpstreamInvalid for a compressed body: nobody asked for one, and a small one may unpack to any size."""
+    coding = header(response, b"content-encoding").strip().lower()
+    if coding not in ("", "identity"):
+        raise UpstreamInvalid("The upstream vendor compressed its answer, unasked.", detail=coding[:60])
+
+
+async def _read(adapter: Adapter, response: httpx.Response) -> httpx.Response:
     """The response with its body, closed; raises the adapter's error where it is one."""
     try:
         if not 200 <= response.status_code < 300:
             raise adapter.error(response, await _beginning(response, ERROR_BYTES))
-        return httpx.Response(
-            response.status_code, headers=response.headers, content=await read_whole(response), request=request
-        )
+        _check_plain(response)
+        content = await read_whole(response)
+        return httpx.Response(response.status_code, headers=response.headers, content=content, request=response.request)
     finally:
         await response.aclose()
 

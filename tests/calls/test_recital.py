@@ -10,9 +10,9 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from proxy.calls.recital import Recital, summed
+from proxy.calls.recital import LONGEST_PAUSE, PAUSE, Recital, summed
 from proxy.calls.speech import Begun
-from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRejected, UpstreamUnavailable
+from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 from proxy.providers.base import Said
 from proxy.records import Usage
 
@@ -128,3 +128,24 @@ def test_usages_add_up() -> None:
         Usage(characters=2, output_audio_tokens=7, cost=Decimal("0.2")),
     ]
     assert summed(parts) == Usage(characters=3, seconds_out=0.5, output_audio_tokens=7, cost=Decimal("0.3"))
+
+
+@pytest.mark.parametrize(("named", "paused"), [(None, PAUSE), (0.05, 0.05), (LONGEST_PAUSE, LONGEST_PAUSE)])
+def test_a_vendor_has_time_before_it_is_asked_again(
+    named: float | None, paused: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("proxy.calls.recital.asyncio.sleep", noted)
+    stage = Stage([(b"ab",), UpstreamRateLimited("slow down", retry_after=named), (b"cd",)])
+    assert asyncio.run(stage.recited(["1", "2"])) == b"abcd"
+    assert pauses == [paused]
+
+
+def test_nobody_waits_for_minutes_in_the_middle_of_a_text() -> None:
+    stage = Stage([(b"ab",), UpstreamRateLimited("slow down", retry_after=LONGEST_PAUSE + 1), (b"cd",)])
+    with pytest.raises(UpstreamRateLimited):
+        asyncio.run(stage.recited(["1", "2"]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.config.guardrails import COMMON, KINDS
 from proxy.config.models import DERIVED_FIELDS, Deployment, GeneralSettings, RouterSettings
 
 EXAMPLE = (Path(__file__).parents[2] / "config.example.yaml").read_text()
@@ -18,3 +19,9 @@ EXAMPLE = (Path(__file__).parents[2] / "config.example.yaml").read_text()
 )
 def test_every_key_is_shown(name: str) -> None:
     assert re.search(rf"\b{name}\b", EXAMPLE)
+
+
+@pytest.mark.parametrize("name", sorted({"guardrail_name", *COMMON}.union(*(kind.fields for kind in KINDS.values()))))
+def test_every_key_of_a_guardrail_is_shown(name: str) -> None:
+    _, _, section = EXAMPLE.partition("# guardrails:")
+    assert re.search(rf"\b{name}\b", section)

@@ -119,14 +119,14 @@ WITHOUT = "take the key out to start without it"
 @pytest.mark.parametrize(
     ("section", "line"),
     [
-        ("guardrails: [{guardrail_name: pii}]", "'guardrails' in the configuration: guardrails are not supported"),
+        ("policies: [{a: b}]", "'policies' in the configuration: guardrail policies are not supported"),
         ("general_settings: {custom_auth: auth.check}", "'custom_auth' in general_settings: custom authentication"),
         ("general_settings: {enable_jwt_auth: true}", "'enable_jwt_auth' in general_settings: JWT"),
         ("general_settings: {allowed_ips: [10.0.0.1]}", "'allowed_ips' in general_settings: an allowlist of addresses"),
         ("general_settings: {allowed_routes: [/a]}", "'allowed_routes' in general_settings: an allowlist of routes"),
         ("general_settings: {key_management_system: x}", "'key_management_system' in general_settings: secret manag"),
         ("litellm_settings: {max_budget: 100}", "'max_budget' in litellm_settings: budgets"),
-        ("litellm_settings: {guardrails: [{a: b}]}", "'guardrails' in litellm_settings: guardrails"),
+        ("litellm_settings: {guardrails: [{a: b}]}", "'guardrails' in litellm_settings: write the list"),
         (
             "router_settings: {provider_budget_config: {openai: {}}}",
             "'provider_budget_config' in router_settings: budg",

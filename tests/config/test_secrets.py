@@ -125,6 +125,7 @@ _WORDS = """
     master_key cors_origins log_format callbacks guardrails tts-1 openai/tts-1 whisper-1 azure/whisper audio_speech
     chat os.environ/SECRET os.environ/ os.environ/NONE * << true 1 -1 1e999 0x1F 2024-01-01 ~ .nan http://a weight
     hedge_after input_cost_per_second blocked custom_llm_provider access_windows costs where vendor group
+    guardrail_name guardrail mode pii webhook url entities words default_on pre_call action class params thresholds
 """
 _words = st.sampled_from(_WORDS.split())
 _scalars = _words | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates()
@@ -141,6 +142,17 @@ _entries = st.fixed_dictionaries(
     },
     optional={"model_info": _settings, "x": _values},
 )
+_entries_of_guardrails = st.fixed_dictionaries(
+    {
+        "guardrail_name": _scalars,
+        "litellm_params": st.builds(
+            lambda kind, rest: {"mode": "pre_call", **rest, "guardrail": kind},
+            st.sampled_from(["pii", "webhook", "blocked_words", "custom", "x"]),
+            _settings,
+        ),
+    },
+    optional={"default_on": _scalars, "x": _values},
+)
 _configurations = st.fixed_dictionaries(
     {},
     optional={
@@ -150,7 +162,7 @@ _configurations = st.fixed_dictionaries(
         "litellm_settings": _settings | _values,
         "environment_variables": _settings | _values,
         "include": _values,
-        "guardrails": _values,
+        "guardrails": st.lists(_entries_of_guardrails | _values, max_size=3) | _values,
     },
 )
 _texts = (

@@ -115,6 +115,30 @@ def test_check_of_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: 
     assert "config.yaml" in said
 
 
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        ("guardrail: blocked_words, mode: pre_call, patterns: ['(']", "number 1 is no regular expression"),
+        ("guardrail: blocked_words, mode: pre_call, words: ['c++']", "write anything else as a pattern"),
+        ("guardrail: custom, mode: pre_call, class: none.Such", "ModuleNotFoundError"),
+        ("guardrail: custom, mode: pre_call, class: ours.Other", "the module has no Other"),
+        ("guardrail: custom, mode: pre_call, class: ours.Sync", "no class with 'async def check"),
+        ("guardrail: custom, mode: pre_call, class: ours.Guard, params: {x: 1}", "TypeError"),
+    ],
+)
+def test_what_is_wrong_with_a_guardrail_is_told_before_the_start(tmp_path: Path, params: str, problem: str) -> None:
+    (tmp_path / "ours.py").write_text(
+        "class Sync:\n    def check(self, text, context): ...\n"
+        "class Guard:\n    async def check(self, text, context): ...\n"
+    )
+    text = SEED + f"guardrails:\n  - guardrail_name: g\n    litellm_params: {{{params}}}\n"
+    status, said = check(text, tmp_path, {"OPENAI_API_KEY": "sk-x"})
+    assert status == 2
+    assert "guardrail 'g': " in said
+    assert problem in said
+    assert re.search(r"config.yaml:\d+: guardrail", said)
+
+
 def test_guardrails_and_callbacks_that_we_do_not_have_are_errors(tmp_path: Path) -> None:
     protected = SEED + (
         "guardrails:\n"

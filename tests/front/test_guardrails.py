@@ -472,6 +472,23 @@ def test_a_verdict_ends_the_upstream_call(http: httpx.Client, upstream: Upstream
         request.wait_closed()
 
 
+def test_what_the_vendor_has_already_cannot_be_redacted(http: httpx.Client, hooks: Upstream) -> None:
+    hooks.behave("*", answer=hook("redact", "Good"))
+    refused(speak(http, "Good morning.", "slow-beside"), "slow-beside")
+
+
+def test_a_caller_who_leaves_while_a_verdict_is_awaited_ends_everything(
+    http: httpx.Client, upstream: Upstream, hooks: Upstream
+) -> None:
+    hooks.behave("*", answer=hook("allow"), first_delay=30)
+    upstream.behave("tts-1", first_delay=30)
+    body = {"model": "tts", "input": "Hello", "voice": "alloy", "guardrails": ["slow-beside"]}
+    with pytest.raises(httpx.ReadTimeout):
+        http.post(SPEECH, json=body, timeout=0.5)
+    upstream.wait_requests().wait_closed()
+    hooks.wait_requests().wait_closed()
+
+
 def test_an_upstream_that_fails_first_is_what_the_caller_hears_of(
     http: httpx.Client, upstream: Upstream, hooks: Upstream
 ) -> None:
@@ -675,3 +692,33 @@ def test_one_that_is_always_on_cannot_be_switched_off(
             assert upstream.last.json["input"] == "It is [CREDIT_CARD]"
             assert "always" in reply.headers["x-proxy-guardrails-applied"]
     assert CARD not in server.log()
+
+
+def test_keys_and_teams_choose_and_cannot_be_talked_out_of_it(
+    fake: Upstream, upstream: Upstream, serve: Callable[..., Server]
+) -> None:
+    listed = [
+        guardrail("mask", "pii", "pre_call", action="redact"),
+        guardrail("team-words", "blocked_words", "pre_call", words=["secret"], teams=["red"]),
+    ]
+    server = serve(standard_config(fake.url) | {"guardrails": listed})
+    master = {"authorization": f"Bearer {MASTER_KEY}"}
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+
+        def key(**fields: Any) -> dict[str, str]:
+            made = client.post("/key/generate", json=fields, headers=master)
+            assert made.status_code == 200, made.text
+            return {"authorization": f"Bearer {made.json()['key']}"}
+
+        def say(text: str, headers: dict[str, str]) -> httpx.Response:
+            body = {"model": "tts", "input": text, "voice": "alloy", "guardrails": []}
+            return client.post(SPEECH, json=body, headers=headers)
+
+        guarded, red, gone = key(guardrails=["mask"]), key(team_id="red"), key(guardrails=["no-more"])
+        assert say(f"It is {CARD}", guarded).headers["x-proxy-guardrails-applied"] == "mask"
+        assert upstream.last.json["input"] == "It is [CREDIT_CARD]"
+        refused(say("a secret", red), "team-words")
+        assert say("a secret", guarded).status_code == 200
+        reply = say("Hello", gone)
+        assert (reply.status_code, error_of(reply)["code"]) == (400, "guardrail_not_found")
+        assert not [name for name in say("a secret", master).headers if "guardrail" in name]

@@ -317,6 +317,20 @@ def test_a_job_that_failed(message: str | None, kind: type[ProxyError], code: st
     assert failed.value.code == code
 
 
+def test_a_job_that_failed_does_not_tell_where_the_audio_lies() -> None:
+    told = f"Download error: unable to reach {UPLOADED['upload_url']} at api.assemblyai.com with {KEY}."
+    with pytest.raises(UpstreamUnavailable) as failed:
+        walked(adapter("best"), UPLOADED, QUEUED, {"id": "x", "status": "error", "error": told})
+    assert failed.value.message == "Download error: unable to reach [redacted] at [redacted] with [redacted]."
+
+
+def test_a_job_whose_caller_left_is_deleted_all_the_same() -> None:
+    """What its making answers is all that tells its id."""
+    steps, _ = walked(adapter("best"), UPLOADED, QUEUED)
+    assert [step.creates for step in steps] == [False, True, False]
+    assert steps[2].cleanup is not None
+
+
 def test_silence_is_a_transcript_without_words() -> None:
     silent = {
         "id": "x",

@@ -219,6 +219,17 @@ def test_prompt_and_keywords_arrive_or_are_warned_of(transcription: Transcriptio
         assert all(value in arrived for value in values)
 
 
+def test_prose_as_a_prompt_arrives_or_is_warned_of(transcription: TranscriptionDesk) -> None:
+    """A vendor that takes terms alone finds none in it; that is known only once the vendor is asked."""
+    prose = "This is the recording of a conversation that was held by two old friends about the weather."
+    reply = transcription.hear(prompt=prose)
+    assert reply.status_code == 200, reply.text
+    sent = b"".join(
+        request.body + b"".join(part.value for part in request.parts) for request in transcription.vendor.requests
+    )
+    assert prose.encode() in sent or "prompt" in reply.headers.get("x-proxy-warnings", ""), "dropped without a word"
+
+
 def test_a_temperature_is_taken_or_warned_of(transcription: TranscriptionDesk) -> None:
     reply = transcription.hear(temperature="0.3")
     assert reply.status_code == 200, reply.text

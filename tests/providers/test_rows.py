@@ -159,6 +159,23 @@ def test_a_vendor_needs_its_key(vendor: Any) -> None:
     assert registry.problems(Config(path="c.yaml", deployments=(deployment,))) == [complaint]
 
 
+@pytest.mark.parametrize("value", ["key-0123\n", " key-0123 ", "key-0123\r\n"])
+def test_a_variable_may_have_been_filled_from_a_file(value: str) -> None:
+    deployment = Deployment(id="a", group="g", vendor="groq", model="whisper-large-v3", mode=Mode.TRANSCRIPTION)
+    assert VENDORS["groq"].key(deployment, {"GROQ_API_KEY": value}) == "key-0123"
+
+
+@pytest.mark.parametrize("value", ["key\r\nX-Evil: 1", "schlüssel", "k\0"])
+def test_a_variable_that_no_header_can_carry(value: str) -> None:
+    deployment = Deployment(
+        id="a", group="g", vendor="groq", model="whisper-large-v3", mode=Mode.TRANSCRIPTION, where="c.yaml:2"
+    )
+    config = Config(path="c.yaml", deployments=(deployment,), environment={"GROQ_API_KEY": value})
+    (complaint,) = registry.problems(config)
+    assert complaint.startswith("c.yaml:2: the key of groq in the environment has characters")
+    assert value not in complaint
+
+
 # -- what is declared --------------------------------------------------------------------------------------------------
 
 

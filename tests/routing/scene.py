@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import httpx
 
+from proxy.accounting.billing import Billing
 from proxy.calls import Answer, Line
 from proxy.config import Deployment, RouterSettings
 from proxy.errors import (
@@ -119,7 +120,10 @@ class Scene:
         #: How a deployment is asked, and how the router pauses: a test may put itself in between.
         self.ask: Ask = self.scripted
         self.sleep: Callable[[float], Awaitable[None]] = self.pause
-        self.router = Router(RouterSettings(**settings), self.fleet, sleep=lambda seconds: self.sleep(seconds))
+        costs = Billing([line.deployment for line in lines]).minutes()
+        self.router = Router(
+            RouterSettings(**settings), self.fleet, costs=costs, sleep=lambda seconds: self.sleep(seconds)
+        )
         self.last = Call("req-1", "speech", 0.0)
 
     def script(self, name: str, *outcomes: Outcome) -> None:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, cast
 from unittest import mock
 
@@ -19,6 +20,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from proxy.accounting import books
+from proxy.accounting.billing import Billing
 from proxy.accounting.keys import Keys
 from proxy.api.audio import SpeechEndpoint
 from proxy.api.exchange import Bounds
@@ -39,6 +42,8 @@ from tests.routing.virtual import VirtualLoop
 CLOCKS = [
     f"proxy.{module}.perf_counter" for module in ("routing.router", "upstream.client", "calls.caller", "api.audio")
 ]
+#: Of a character, in the ledger's units.
+PRICE = 150_000
 #: What an upstream may answer instead of audio.
 REFUSALS: dict[str, answers.Answer] = {
     "400": answers.ERRORS[400],
@@ -208,6 +213,24 @@ class Books:
         self.unexpected.append(traceback.format_exc())
 
 
+class Rows:
+    """In place of the ledger."""
+
+    must_settle = False
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def admit(self) -> None:
+        pass
+
+    def new_id(self) -> str:
+        return "row"
+
+    def append(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+
+
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -218,6 +241,7 @@ class Machine(RuleBasedStateMachine):
         self.clients: list[Client] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.books = Books()
+        self.ledger = Rows()
         self.fleet = Fleet(self.loop.time)
         self.deployments: list[str] = []
 
@@ -251,6 +275,7 @@ class Machine(RuleBasedStateMachine):
                     mode=Mode.SPEECH,
                     api_base="http://vendor.test/v1",
                     max_parallel_requests=parallel,
+                    costs={"input_cost_per_character": Decimal("0.000015")},
                 )
                 groups.setdefault(deployment.group, []).append(Line(deployment, OPENAI.bind(deployment, {})))
                 self.deployments.append(deployment.id)
@@ -267,6 +292,7 @@ class Machine(RuleBasedStateMachine):
         self.endpoint = SpeechEndpoint(
             Gateway(groups, Router(router_settings, self.fleet), Calls(upstream, Pool(), Pool()), {}),
             Keys(master=None),
+            books.Books(Billing([line.deployment for one in groups.values() for line in one]), cast(Any, self.ledger)),
             cast(Telemetry, self.books),
             Bounds(body=10_000, stall=30),
             expose_deployment=True,
@@ -316,6 +342,7 @@ class Machine(RuleBasedStateMachine):
             for call in self.books.calls:
                 assert all(attempt.ended is not None for attempt in call.attempts), call
             assert len(self.books.calls) == len(self.clients)
+            check_rows(self.clients, self.books.calls, self.ledger.rows)
             for name in self.deployments:
                 assert (self.fleet[name].in_flight, self.fleet[name].trial) == (0, None), name
         finally:
@@ -339,6 +366,18 @@ def check(client: Client) -> None:
             assert client.gone.is_set(), "an error was cut"
             return
         assert list(json.loads(client.body)["error"]) == ["message", "type", "param", "code"]
+
+
+def check_rows(clients: list[Client], calls: list[Call], rows: list[dict[str, Any]]) -> None:
+    """One for each call, and every vendor that began to answer is in the bill."""
+    assert sorted(row["request_id"] for row in rows) == sorted(call.request_id for call in calls)
+    for call in calls:
+        row = next(row for row in rows if row["request_id"] == call.request_id)
+        assert (row["status"], row["error"] or "") == (call.status, call.error) or row["error"] is None, (row, call)
+        assert row["attempts"] <= len(call.attempts)
+        begun = sum(attempt.is_billed for attempt in call.attempts)
+        assert (row.get("characters") or 0) == begun * call.characters, (row, call)
+        assert row["cost"] == begun * call.characters * PRICE
 
 
 def _check_audio(client: Client) -> None:

@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("team_id", sa.String(256)),
         sa.Column("models", sa.Text, nullable=False),
         sa.Column("tags", sa.Text, nullable=False),
+        sa.Column("guardrails", sa.Text, nullable=False, server_default="[]"),
         sa.Column("metadata", sa.Text, nullable=False),
         sa.Column("blocked", sa.Boolean, nullable=False),
         sa.Column("created", sa.BigInteger, nullable=False),

@@ -1,7 +1,7 @@
 """What the workers of one port have counted, in a folder that they share: whichever is scraped answers for all.
 
-Each worker has a number and a file of that number, which it writes anew now and then, and before it is scraped. One that
-takes the place of a dead worker has its number, and counts on from where its file ends: a count never goes back.
+Each worker has a number and a file of that number, which it writes anew now and then, and before it is scraped. One
+that takes the place of a dead worker has its number, and counts on from where its file ends: a count never goes back.
 """
 
 from __future__ import annotations

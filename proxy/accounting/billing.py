@@ -1,0 +1,138 @@
+"""What a call used, by all of its attempts, and what that cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from proxy.accounting.cost import UNKNOWN, Basis, Cost, Price, Prices, bill
+from proxy.calls.recital import summed
+from proxy.config import Deployment
+from proxy.providers.registry import VENDORS
+from proxy.records import Attempt, Call, Mode, Usage
+
+#: USD; what a call costs is kept to this.
+UNIT = Decimal("1e-10")
+#: English, spoken at the usual speed; compares prices of characters with prices of seconds.
+CHARACTERS_A_MINUTE = 940
+#: Costs that no later byte of the answer can change.
+_BY_REQUEST = frozenset({"characters", "request", "free"})
+
+
+class Billing:
+    """The prices of all deployments of a configuration. ``unpriced`` hears of each attempt whose cost is not known."""
+
+    def __init__(
+        self,
+        deployments: Iterable[Deployment],
+        unpriced: Callable[[Deployment], None] = lambda deployment: None,
+        prices: Prices | None = None,
+    ) -> None:
+        table = prices or Prices()
+        self._deployments = {deployment.id: deployment for deployment in deployments}
+        self._prices = {name: price_of(deployment, table) for name, deployment in self._deployments.items()}
+        self._unpriced = unpriced
+
+    def price(self, deployment: str) -> Price | None:
+        return self._prices[deployment]
+
+    def deployment(self, name: str) -> Deployment:
+        return self._deployments[name]
+
+    def bill(self, call: Call) -> Usage | None:
+        """Notes in the call what it cost; returns what it used. None, and no cost, where no vendor began to answer."""
+        costs, used = [], []
+        for attempt in call.attempts:
+            if not attempt.is_billed:
+                continue
+            attempt.usage = usage_of(attempt)
+            cost = self._cost(attempt, attempt.usage)
+            if cost.amount is None:
+                self._unpriced(self._deployments[attempt.deployment])
+            used.append(attempt.usage)
+            costs.append(cost)
+        total = added(costs)
+        call.cost, call.cost_basis = total.amount, total.basis if costs else ""
+        return summed(used)
+
+    def quote(self, call: Call) -> Cost | None:
+        """The cost of speech that has just begun, where what is still to come cannot change it."""
+        costs = [self._cost(attempt, usage_of(attempt)) for attempt in call.attempts if attempt.is_billed]
+        if not costs or any(cost.basis not in _BY_REQUEST for cost in costs):
+            return None
+        return added(costs)
+
+    def minutes(self) -> Mapping[str, float]:
+        """What a minute of audio costs, about, by deployment; those without a price are left out."""
+        found = {name: _minute(self._deployments[name], price) for name, price in self._prices.items() if price}
+        return {name: minute for name, minute in found.items() if minute is not None}
+
+    def _cost(self, attempt: Attempt, usage: Usage) -> Cost:
+        return bill(self._prices[attempt.deployment], usage, mode_of(self._deployments[attempt.deployment]))
+
+
+def price_of(deployment: Deployment, prices: Prices) -> Price | None:
+    """What a deployment costs. A vendor's list says nothing of somebody else's server, unless the entry says so."""
+    vendor = VENDORS.get(deployment.vendor)
+    is_own = vendor is not None and vendor.is_reached_by(deployment)
+    if not is_own and deployment.base_model is None and not deployment.costs:
+        return None
+    return prices.of(deployment)
+
+
+def mode_of(deployment: Deployment) -> Mode:
+    """Transcriptions and translations cost the same."""
+    return Mode.SPEECH if deployment.mode == Mode.SPEECH else Mode.TRANSCRIPTION
+
+
+def counts_input(price: Price | None, mode: Mode) -> bool:
+    """Whether a bill may need to know how long an upload is."""
+    return price is not None and mode != Mode.SPEECH and price.needs_seconds(mode)
+
+
+def usage_of(attempt: Attempt) -> Usage:
+    """What the vendor says, and what was counted here where it does not."""
+    counted: dict[str, Any] = {
+        "characters": attempt.characters,
+        "seconds_in": attempt.seconds_in,
+        "seconds_out": _seconds_out(attempt),
+    }
+    said = attempt.usage
+    if said is None:
+        return Usage(**counted)
+    missing = {name: value for name, value in counted.items() if value is not None and getattr(said, name) is None}
+    return replace(said, **missing) if missing else said
+
+
+def _seconds_out(attempt: Attempt) -> float | None:
+    known = [seconds for sound in attempt.sounds if (seconds := sound.seconds) is not None]
+    return sum(known) if known else None
+
+
+def added(costs: list[Cost]) -> Cost:
+    """The sum: not known where one of them is not. Its basis is the weakest of theirs."""
+    if not costs:
+        return Cost(Decimal(0), "free")
+    if any(cost.amount is None for cost in costs):
+        return UNKNOWN
+    amount = sum((cost.amount for cost in costs if cost.amount is not None), Decimal(0))
+    bases = {cost.basis for cost in costs}
+    if len(bases) > 1:
+        bases.discard("free")
+    basis: Basis = "estimate" if "estimate" in bases else bases.pop() if len(bases) == 1 else "mixed"
+    return Cost(_rounded(amount), basis)
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    exponent = amount.as_tuple().exponent
+    has_more = isinstance(exponent, int) and exponent < -10 and amount.adjusted() < 15
+    return amount.quantize(UNIT, ROUND_HALF_UP) if has_more else amount
+
+
+def _minute(deployment: Deployment, price: Price) -> float | None:
+    """By what a minute of audio uses; any price of a request on top."""
+    usage = Usage(characters=CHARACTERS_A_MINUTE, seconds_in=60.0, seconds_out=60.0)
+    amount = price.cost(usage, mode_of(deployment)).amount
+    return None if amount is None else float(amount)

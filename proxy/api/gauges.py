@@ -1,0 +1,45 @@
+"""Levels that are looked up when somebody scrapes: of the process, and of the deployments that are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from proxy.accounting.ledger import Ledger
+from proxy.calls import Line
+from proxy.metrics import Family, Gauge, Labels, Tally
+from proxy.routing.fleet import Fleet, Standing
+from proxy.storage.spool import SpoolRoom
+
+
+def of_process(streams: Callable[[], int], room: SpoolRoom) -> Iterator[Family]:
+    """``streams`` tells how many upstream requests are open."""
+    yield Gauge("upstream_streams", "Upstream requests under way.", streams)
+    yield Gauge("spool_bytes", "Bytes of uploads under way, in memory and on disk.", lambda: room.used)
+    yield Gauge("spool_limit_bytes", "Bytes that uploads under way may take.", lambda: room.limit)
+
+
+def of_deployments(groups: Mapping[str, Sequence[Line]], fleet: Fleet) -> Iterator[Family]:
+    """Those of a configuration; they take the place of the last one's."""
+    names = [(line.deployment.id, group) for group, lines in groups.items() for line in lines]
+
+    def each(value: Callable[[str, Standing], float]) -> Callable[[], Mapping[Labels, float]]:
+        return lambda: {(name, group): value(name, fleet[name]) for name, group in names}
+
+    labels = ("deployment", "model")
+    yield Gauge(
+        "deployment_resting",
+        "1 where it rests after failures, in any of the workers; 0 where it is healthy.",
+        each(lambda name, _: fleet.rests(name)),
+        *labels,
+        kind="max",
+    )
+    yield Gauge("deployment_in_flight", "Calls that it serves.", each(lambda _, standing: standing.in_flight), *labels)
+
+
+def of_ledger(ledger: Ledger | None) -> Iterator[Family]:
+    if ledger is None:
+        return
+    yield Gauge("ledger_lag_seconds", "How long the oldest row waits for the database.", lambda: ledger.lag, kind="max")
+    yield Gauge("ledger_waiting_rows", "Rows that are not in the database yet.", lambda: ledger.waiting)
+    yield Gauge("ledger_journal_bytes", "Bytes of rows that wait on the disk.", lambda: ledger.size)
+    yield Tally("ledger_lost_rows", "Rows that could not be kept.", lambda: ledger.lost)

@@ -1,0 +1,308 @@
+"""How long audio is, counted as it passes: from the heads of its frames, without decoding and without keeping it.
+
+What cannot be made sense of counts as nothing; nobody waits for a count, and none ever stops the audio.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Protocol
+
+#: By version (2.5, none, 2, 1) and layer II or III: kbit/s by index.
+_LAYER_3: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_LAYER_2: Final = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
+_LOW: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_MP3_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+_AAC_RATES: Final = (
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
+)  # fmt: skip
+_OPUS_RATE: Final = 48_000
+#: Frames of mp3 that are looked at before the rest is taken to be of the same bit rate.
+_ALIKE: Final = 4
+_WAV_HEAD: Final = 4096
+
+
+class Counter(Protocol):
+    """Is fed with all of the audio, in pieces of any size."""
+
+    @property
+    def seconds(self) -> float | None: ...
+
+    def feed(self, data: bytes) -> None: ...
+
+
+class Pcm:
+    """s16le, mono."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._size = 0
+
+    @property
+    def seconds(self) -> float:
+        return self._size / (2 * self._rate)
+
+    def feed(self, data: bytes) -> None:
+        self._size += len(data)
+
+
+class Wav:
+    """By its byte rate; the length that it states is often a placeholder."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._size = 0
+        self._data: tuple[int, int] | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        if self._data is None:
+            return None
+        offset, bytes_a_second = self._data
+        return max(0, self._size - offset) / bytes_a_second
+
+    def feed(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._data is None and len(self._head) < _WAV_HEAD:
+            self._head = (self._head + data)[:_WAV_HEAD]
+            self._data = _wav_data(self._head)
+
+
+def _wav_data(head: bytes) -> tuple[int, int] | None:
+    """Where the samples begin, and bytes a second."""
+    place, bytes_a_second = 12, 0
+    while place + 8 <= len(head):
+        name, size = head[place : place + 4], int.from_bytes(head[place + 4 : place + 8], "little")
+        if name == b"data":
+            return (place + 8, bytes_a_second) if bytes_a_second else None
+        if name == b"fmt " and place + 20 <= len(head):
+            bytes_a_second = int.from_bytes(head[place + 16 : place + 20], "little")
+        place += 8 + size + size % 2
+    return None
+
+
+class _Frames:
+    """Walks from frame to frame. ``head`` bytes are needed to read a frame's size and seconds."""
+
+    HEAD = 4
+
+    def __init__(self) -> None:
+        #: Bytes up to the next frame, and what has come of its head.
+        self._skip = 0
+        self._rest = b""
+        self._total = 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        return self._total or None
+
+    def feed(self, data: bytes) -> None:
+        if self._skip >= len(data) + len(self._rest):
+            self._skip -= len(data)
+            return
+        data, self._rest = self._rest + data, b""
+        place, end = self._skip, len(data) - self.HEAD
+        while place <= end:
+            found = self.frame(data, place)
+            if found is None:
+                sync = data.find(0xFF, place + 1)
+                place = sync if sync >= 0 else len(data)
+            else:
+                place += found[0]
+                self._total += found[1]
+        self._rest = data[place:]
+        self._skip = max(0, place - len(data))
+
+    def frame(self, data: bytes, place: int) -> tuple[int, float] | None:
+        """Bytes and seconds of the frame that begins there; None where none does."""
+        raise NotImplementedError
+
+
+class Aac(_Frames):
+    """AAC in ADTS: 1,024 samples a frame."""
+
+    HEAD = 6
+
+    def frame(self, data: bytes, place: int) -> tuple[int, float] | None:
+        rate = data[place + 2] >> 2 & 15
+        if data[place] != 0xFF or data[place + 1] & 0xF6 != 0xF0 or rate >= len(_AAC_RATES):
+            return None
+        size = (data[place + 3] & 3) << 11 | data[place + 4] << 3 | data[place + 5] >> 5
+        return (size, 1024 / _AAC_RATES[rate]) if size >= 7 else None
+
+
+class Mp3(_Frames):
+    """MPEG audio. Where the first frames are alike, the rest is counted by its bit rate, which costs next to nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alike = 0
+        self._bit_rate = 0
+        self._size = 0
+
+    @property
+    def seconds(self) -> float | None:
+        if self._is_constant:
+            return (self._total + self._size * 8 / self._bit_rate) or None
+        return super().seconds
+
+    @property
+    def _is_constant(self) -> bool:
+        return self._alike >= _ALIKE
+
+    def feed(self, data: bytes) -> None:
+        if self._is_constant:
+            self._size += len(data)
+        else:
+            super().feed(data)
+
+    def frame(self, data: bytes, place: int) -> tuple[int, float] | None:
+        if self._is_constant:
+            # What is left of the piece in which it became clear.
+            self._size += len(data) - place
+            return len(data) - place, 0.0
+        if data[place] == 0x49 and data[place : place + 3] == b"ID3" and len(data) >= place + 10:
+            return _id3(data, place), 0.0
+        found = _mpeg_frame(data, place)
+        if found is None:
+            return None
+        size, seconds, bit_rate = found
+        if b"Xing" in data[place : place + 64]:
+            self._alike = -(1 << 60)  # its bit rate varies, by what its encoder says
+        self._alike = self._alike + 1 if bit_rate == self._bit_rate or self._alike < 0 else 1
+        self._bit_rate = bit_rate
+        return size, seconds
+
+
+def _id3(data: bytes, place: int) -> int:
+    size = 0
+    for byte in data[place + 6 : place + 10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size
+
+
+def _mpeg_frame(data: bytes, place: int) -> tuple[int, float, int] | None:
+    """Bytes, seconds, bits a second."""
+    if data[place] != 0xFF or data[place + 1] & 0xE0 != 0xE0:
+        return None
+    version, layer = data[place + 1] >> 3 & 3, data[place + 1] >> 1 & 3
+    index, rate_index = data[place + 2] >> 4, data[place + 2] >> 2 & 3
+    if version == 1 or layer not in (1, 2) or index in (0, 15) or rate_index == 3:
+        return None
+    rate = _MP3_RATES[version][rate_index]
+    kilobits = (_LAYER_3 if layer == 1 else _LAYER_2)[index] if version == 3 else _LOW[index]
+    samples = 576 if layer == 1 and version != 3 else 1152
+    size = samples // 8 * kilobits * 1000 // rate + (data[place + 2] >> 1 & 1)
+    return size, samples / rate, kilobits * 1000
+
+
+class Opus:
+    """Opus in Ogg: the last page tells how many samples of 48 kHz there are up to its end."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._samples = 0
+
+    @property
+    def seconds(self) -> float | None:
+        return self._samples / _OPUS_RATE or None
+
+    def feed(self, data: bytes) -> None:
+        data = self._rest + data
+        place = data.rfind(b"OggS")
+        while place >= 0:
+            if place + 14 <= len(data):
+                (position,) = struct.unpack_from("<q", data, place + 6)
+                if 0 < position < 1 << 40:  # -1: no packet ends on the page
+                    self._samples = position
+                    break
+            place = data.rfind(b"OggS", 0, place)
+        self._rest = data[-13:]
+
+
+class Flac:
+    """The number in the last frame's head, times the samples of a frame, which are the same in all but the last."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._rest = b""
+        self._rate = self._block = 0
+        self._frames = 0
+
+    @property
+    def seconds(self) -> float | None:
+        return self._frames * self._block / self._rate if self._rate and self._frames else None
+
+    def feed(self, data: bytes) -> None:
+        if not self._rate:
+            self._head += data
+            if len(self._head) < 42:
+                return
+            data, self._head = self._head, b""
+            self._block = int.from_bytes(data[10:12], "big")
+            self._rate = int.from_bytes(data[18:21], "big") >> 4
+        data = self._rest + data
+        place = data.rfind(b"\xff\xf8")
+        while place >= 0 and (number := _flac_frame(data[place : place + 16])) is None:
+            place = data.rfind(b"\xff\xf8", 0, place)
+        if place >= 0:
+            self._frames = max(self._frames, (number or 0) + 1)
+        self._rest = data[-15:]
+
+
+def _flac_frame(head: bytes) -> int | None:
+    """The number of the frame; None where the checksum says that it is none."""
+    if len(head) < 6:
+        return None
+    length = 1 if head[4] < 0x80 else 8 - (head[4] ^ 0xFF).bit_length()
+    number = head[4] if length == 1 else head[4] & (0x7F >> length)
+    for byte in head[5 : 4 + length]:
+        number = number << 6 | byte & 0x3F
+    end = 4 + length
+    end += {6: 1, 7: 2}.get(head[2] >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    return number if end < len(head) and _crc8(head[:end]) == head[end] else None
+
+
+def _crc8(data: bytes) -> int:
+    """Polynomial 0x07, as in a frame's head."""
+    checksum = 0
+    for byte in data:
+        checksum ^= byte
+        for _ in range(8):
+            checksum = (checksum << 1 ^ 0x07) & 0xFF if checksum & 0x80 else checksum << 1
+    return checksum
+
+
+_COUNTERS: Final[dict[str, Callable[[], Counter]]] = {"wav": Wav, "mp3": Mp3, "aac": Aac, "opus": Opus, "flac": Flac}
+
+
+def counter(format: str, rate: int) -> Counter | None:
+    """``rate`` is that of pcm. None for a format that is not counted."""
+    if format == "pcm":
+        return Pcm(rate)
+    made = _COUNTERS.get(format)
+    return made() if made is not None else None
+
+
+class Counted:
+    """Audio that passes, and is counted."""
+
+    __slots__ = ("_chunks", "_counter")
+
+    def __init__(self, chunks: AsyncIterator[bytes], counter: Counter) -> None:
+        self._chunks = chunks
+        self._counter = counter
+
+    @property
+    def at_end(self) -> bool:
+        """Nothing more comes, as far as it is known."""
+        return getattr(self._chunks, "at_end", False)
+
+    def __aiter__(self) -> Counted:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._chunks.__anext__()
+        self._counter.feed(chunk)
+        return chunk

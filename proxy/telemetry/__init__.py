@@ -1,0 +1,7 @@
+"""What operators see of the calls: one structured log line each, and Prometheus metrics. Never content, never a key."""
+
+from proxy.telemetry.log import configure_logging
+from proxy.telemetry.telemetry import Telemetry
+from proxy.telemetry.workers import Place
+
+__all__ = ["Place", "Telemetry", "configure_logging"]

@@ -1,0 +1,178 @@
+"""The log: one structured line a call, and whatever else is said. Never content, never a key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from time import time_ns
+from typing import Any, TextIO
+
+import structlog
+from pydantic_core import to_json
+
+from proxy.records import Call, Ruling
+
+#: Characters of a key's hash that tell one key from another.
+KEY_CHARACTERS = 8
+#: Fields of the ledger's rows that are in a call's line as they are.
+USED = (
+    "audio_seconds_in",
+    "audio_seconds_out",
+    "input_text_tokens",
+    "input_audio_tokens",
+    "output_text_tokens",
+    "output_audio_tokens",
+)
+
+
+def configure_logging(style: str, level: str) -> None:
+    """``json`` or ``console`` to stderr; ``auto`` is console on a terminal. The logs of libraries go the same way."""
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(serializer=_json)
+    )
+    shared: list[structlog.types.Processor] = [
+        _stamper(),
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+    ]
+    lines = Lines(sys.stderr)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        logger_factory=lambda *_: lines,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+def _json(event: Any, **_: Any) -> str:
+    try:
+        return to_json(event, fallback=repr).decode()
+    except ValueError:
+        # A lone surrogate in a vendor's message; a log line never fails.
+        return json.dumps(event, default=repr)
+
+
+def _stamper() -> structlog.types.Processor:
+    """The time in ISO 8601, in UTC; all but its fraction is rendered once a second."""
+    second, text = -1, ""
+
+    def stamp(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+        nonlocal second, text
+        microseconds = time_ns() // 1000
+        now, fraction = divmod(microseconds, 1_000_000)
+        if now != second:
+            second, text = now, datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        event["timestamp"] = f"{text}.{fraction:06d}Z"
+        return event
+
+    return stamp
+
+
+class Lines:
+    """Where structlog's lines go: those of one turn of the event loop travel in one write."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._waiting: list[str] = []
+
+    def msg(self, line: str) -> None:
+        """A line from where no event loop runs is written at once."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write([line])
+            return
+        if not self._waiting:
+            loop.call_soon(self._write_waiting)
+        self._waiting.append(line)
+
+    debug = info = warning = error = critical = msg
+
+    def _write_waiting(self) -> None:
+        lines, self._waiting = self._waiting, []
+        self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        self._file.write("\n".join(lines) + "\n")
+        self._file.flush()
+
+
+class CallLog:
+    """Writes the lines of calls."""
+
+    def __init__(self) -> None:
+        self._logger = structlog.get_logger()
+        configured = structlog.get_config()
+        self._processors, self._lines = configured["processors"], configured["logger_factory"]()
+        self._quiet = not self._logger.is_enabled_for(logging.INFO)
+
+    def write(self, call: Call, ended: float) -> None:
+        level = "info" if call.status < 500 else "warning"
+        if level == "info" and self._quiet:
+            return
+        # What structlog's loggers do, but for their contexts, which cost more than the rest of the line.
+        line: Any = event_of(call, ended)
+        for process in self._processors:
+            line = process(self._logger, level, line)
+        self._lines.msg(line)
+
+
+def event_of(call: Call, ended: float) -> dict[str, Any]:
+    """The fields of a call's line; what is not known, or not so, is null."""
+    won = call.won or (call.attempts[-1] if call.attempts else None)
+    caller, row = call.caller, call.row or {}
+    event: dict[str, Any] = {
+        "request_id": call.request_id,
+        "traceparent": call.traceparent or None,
+        "endpoint": call.endpoint,
+        "key": caller.key_id[:KEY_CHARACTERS] if caller.key_id else None,
+        "key_alias": caller.alias,
+        "user": caller.user_id,
+        "team": caller.team_id,
+        "end_user": call.end_user,
+        "model": call.group,
+        "deployment": won.deployment if won else None,
+        "vendor": won.vendor if won else None,
+        "status": call.status,
+        "error": call.error or None,
+        "detail": call.detail or None,
+        "attempts": len(call.attempts),
+        "fallback": call.fallback or None,
+        "bytes_in": call.bytes_in,
+        "bytes_out": call.bytes_out,
+        "characters": call.characters,
+        **{name: row[name] for name in USED if row.get(name) is not None},
+        "cost": None if call.cost is None else float(call.cost),
+        "cost_basis": call.cost_basis or None,
+        "first_byte_ms": _ms(call.sent, call.started),
+        "upstream_ms": _ms(won.first_byte, won.asked) if won else None,
+        "total_ms": _ms(ended, call.started),
+        "upstream_id": won.upstream_id if won else None,
+        "event": "call",
+    }
+    if call.tags:
+        event["tags"] = call.tags
+    if call.guardrails:
+        event["guardrails"] = [_shown(ruling) for ruling in call.guardrails]
+    return event
+
+
+def _shown(ruling: Ruling) -> dict[str, Any]:
+    return {
+        "guardrail": ruling.guardrail,
+        "stage": ruling.stage,
+        "verdict": ruling.verdict,
+        "milliseconds": ruling.milliseconds,
+        "found": ruling.found,
+    }
+
+
+def _ms(end: float | None, start: float | None) -> float | None:
+    return None if end is None or start is None else round((end - start) * 1000, 2)

@@ -1,0 +1,171 @@
+"""Counts and logs calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from proxy.metrics import Counter, Family, Gauge, Histogram, Labels, Metrics, Observations, exposition
+from proxy.records import Call
+from proxy.telemetry.log import CallLog
+from proxy.telemetry.workers import Board, Place
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+OVERHEAD_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
+GAP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+#: Seconds between two looks of a worker at its own counts, for the others to read.
+INTERVAL = 1.0
+#: Kinds of tokens, by the ledger's columns.
+TOKENS: Mapping[str, str] = {
+    "input_text_tokens": "input_text",
+    "input_audio_tokens": "input_audio",
+    "cached_text_tokens": "cached_text",
+    "cached_audio_tokens": "cached_audio",
+    "output_text_tokens": "output_text",
+    "output_audio_tokens": "output_audio",
+}
+
+
+class Telemetry:
+    """Everything that operators see of the calls. ``place``: where several workers put together what they counted.
+
+    All labels are names of the configuration, or of a fixed set: what a request says never becomes one.
+    """
+
+    def __init__(self, place: Place | None = None) -> None:
+        self.log = structlog.get_logger()
+        self._calls = CallLog()
+        self._under_way = 0
+        labels = ("endpoint", "model")
+        self._requests = Counter("requests", "Calls that ended.", *labels, "status")
+        self._errors = Counter("errors", "Calls that failed, by kind.", *labels, "kind")
+        self._first_byte = Histogram(
+            "first_byte_seconds",
+            "From the request to the answer's first byte; of speech, the time to first audio.",
+            SECONDS,
+            *labels,
+        )
+        self._total = Histogram("duration_seconds", "From the request to the end of the answer.", SECONDS, *labels)
+        self._overhead = Histogram(
+            "overhead_seconds", "What the proxy added before the first byte.", OVERHEAD_SECONDS, *labels
+        )
+        self._gaps = Histogram("chunk_gap_seconds", "Between two chunks of an answer.", GAP_SECONDS, *labels)
+        self._bytes_in = Counter("received_bytes", "Bytes of requests.", *labels)
+        self._bytes_out = Counter("sent_bytes", "Bytes of answers.", *labels)
+        self._characters = Counter("characters", "Characters that were to be spoken.", *labels)
+        self._audio_in = Counter("audio_in_seconds", "Seconds of audio that came in.", *labels)
+        self._audio_out = Counter("audio_out_seconds", "Seconds of audio that went out.", *labels)
+        self._tokens = Counter("tokens", "Tokens, as far as vendors count them.", *labels, "kind")
+        self._cost = Counter("cost_usd", "What calls cost, in US dollars, as far as that is known.", *labels)
+        self._attempts = Counter("attempts", "Deployments asked.", "deployment", "error")
+        self._retries = Counter("retries", "Attempts after a call's first, but for hedges.", *labels)
+        self._fallbacks = Counter("fallbacks", "Calls served by another group.", "model")
+        self._hedges = Counter("hedges", "Calls that asked a second deployment before the first had failed.")
+        self._cooldowns = Counter("cooldowns", "Times that a deployment was taken out.", "deployment", "why")
+        self._verdicts = Counter("guardrail_verdicts", "What guardrails said.", "guardrail", "stage", "verdict")
+        self._hedges[()] = 0.0
+        self._metrics = Metrics(
+            self._requests, self._errors, self._first_byte, self._total, self._overhead, self._gaps, self._bytes_in,
+            self._bytes_out, self._characters, self._audio_in, self._audio_out, self._tokens, self._cost,
+            self._attempts, self._retries, self._fallbacks, self._hedges, self._cooldowns, self._verdicts,
+            Gauge("in_flight", "Calls under way.", lambda: self._under_way),
+            Gauge("workers", "Processes that serve.", lambda: 1),
+        )  # fmt: skip
+        self._board = Board(place) if place is not None else None
+        self._listeners: list[Callable[[Call, float], None]] = []
+
+    def register(self, *families: Family) -> None:
+        """Further families, of whoever has something to count."""
+        self._metrics.register(*families)
+
+    def listen(self, hear: Callable[[Call, float], None]) -> None:
+        """``hear`` is told of each call that has ended, and when that was, on the call's clock."""
+        self._listeners.append(hear)
+
+    def cooldown(self, deployment: str, why: str, seconds: float) -> None:
+        """A deployment was taken out for a while."""
+        self._cooldowns[deployment, why] += 1
+        self.log.warning("deployment rests", deployment=deployment, why=why, seconds=round(seconds, 1))
+
+    def begin(self) -> None:
+        self._under_way += 1
+
+    def gaps(self, call: Call) -> Observations:
+        """Where the seconds between two chunks of the call's answer are noted."""
+        return self._gaps[call.endpoint, call.group]
+
+    def end(self, call: Call) -> None:
+        """Once for each call that began, however it ended."""
+        ended = perf_counter()
+        self._under_way -= 1
+        self._count(call, ended)
+        self._calls.write(call, ended)
+        for hear in self._listeners:
+            hear(call, ended)
+
+    def _count(self, call: Call, ended: float) -> None:
+        labels, overhead = (call.endpoint, call.group), call.overhead
+        self._requests[(*labels, call.status)] += 1
+        if call.error:
+            self._errors[(*labels, call.error)] += 1
+        elif call.sent is not None:
+            self._first_byte[labels].observe(call.sent - call.started)
+        self._total[labels].observe(ended - call.started)
+        self._bytes_in[labels] += call.bytes_in
+        self._bytes_out[labels] += call.bytes_out
+        if call.characters:
+            self._characters[labels] += call.characters
+        if overhead is not None:
+            self._overhead[labels].observe(overhead)
+        if call.attempts:
+            self._count_attempts(call, labels)
+        for ruling in call.guardrails:
+            self._verdicts[ruling.guardrail, ruling.stage, ruling.verdict] += 1
+
+    def _count_attempts(self, call: Call, labels: Labels) -> None:
+        for attempt in call.attempts:
+            self._attempts[attempt.deployment, attempt.error] += 1
+        further = len(call.attempts) - 1 - call.hedged
+        if further > 0:
+            self._retries[labels] += further
+        if call.fallback:
+            self._fallbacks[call.fallback,] += 1
+        if call.hedged:
+            self._hedges[()] += 1
+        if call.row is not None:
+            self._count_usage(call.row, labels)
+        if call.cost is not None:
+            self._cost[labels] += float(call.cost)
+
+    def _count_usage(self, row: Mapping[str, Any], labels: Labels) -> None:
+        """What all attempts used, as the ledger has it."""
+        if seconds := row.get("audio_seconds_in"):
+            self._audio_in[labels] += seconds
+        if seconds := row.get("audio_seconds_out"):
+            self._audio_out[labels] += seconds
+        for column, kind in TOKENS.items():
+            if count := row.get(column):
+                self._tokens[(*labels, kind)] += count
+
+    # -- for whoever scrapes -------------------------------------------------------------------------------------------
+
+    def exposition(self) -> bytes:
+        """Prometheus's text format, version 0.0.4: of this process, or of all workers."""
+        live = self._metrics.read()
+        return exposition(live if self._board is None else self._board.total(live))
+
+    async def run(self) -> None:
+        """Tell the other workers now and then what was counted here, until cancelled."""
+        while self._board is not None:
+            self._tell(self._board)
+            await asyncio.sleep(INTERVAL)
+
+    def _tell(self, board: Board) -> None:
+        try:
+            board.put_up(self._metrics.read())
+        except OSError as error:
+            self.log.error("metrics cannot be shared with the other workers", reason=str(error))

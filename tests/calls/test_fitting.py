@@ -1,0 +1,46 @@
+"""Fields of a vendor's own, where the declaration names none because the server is one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proxy.calls import Line
+from proxy.calls.fitting import fitted_speech, fitted_transcription
+from proxy.config import Deployment
+from proxy.providers.registry import bind
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest
+from tests.providers.attempts import Held
+
+
+def line(mode: Mode) -> Line:
+    deployment = Deployment(
+        id="d", group="m", vendor="openai_compatible", model="any", api_base="http://127.0.0.1:9/v1", mode=mode
+    )
+    return Line(deployment, bind(deployment, {}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"webhook_url": "http://x"}, {"a": [{"b": {"Api-Key": "x"}}]}, [[{"callback": 1}]], {"headers": {"x": "y"}}],
+)
+def test_what_no_request_may_set_does_not_hide_in_an_object(value: Any) -> None:
+    fitted = fitted_speech(line(Mode.SPEECH), SpeechRequest("m", "Hi.", "alloy", extra={"options": value, "seed": 1}))
+    assert fitted.request.extra == {"seed": 1}
+    assert fitted.warnings == ["options has no effect on 'm'"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("options", {"a": [{"seed": 1}]}), ("max_new_tokens", 100)])
+def test_anything_else_passes(name: str, value: Any) -> None:
+    fitted = fitted_speech(line(Mode.SPEECH), SpeechRequest("m", "Hi.", "alloy", extra={name: value}))
+    assert (fitted.request.extra, fitted.warnings) == ({name: value}, [])
+
+
+def test_nor_in_the_name_of_a_field() -> None:
+    extra = (("options[webhook_url]", "http://x"), ("options[seed]", "1"))
+    request, warnings = fitted_transcription(
+        line(Mode.TRANSCRIPTION), TranscriptionRequest("m", Held(b"RIFF"), extra=extra)
+    )
+    assert request.extra == (("options[seed]", "1"),)
+    assert warnings == ["options[webhook_url] has no effect on 'm'"]

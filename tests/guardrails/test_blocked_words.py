@@ -1,0 +1,99 @@
+"""Words, phrases and expressions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.config import Guardrail
+from proxy.guardrails.base import Context
+from proxy.guardrails.blocked_words import BlockedWords, problems
+from proxy.guardrails.redaction import Reading
+from proxy.records import Stage
+
+CONTEXT = Context("words", Stage.PRE_CALL, "r", "speech", "tts")
+
+
+def settings_of(words: tuple[str, ...] = (), patterns: tuple[str, ...] = ()) -> Guardrail:
+    return Guardrail(name="words", kind="blocked_words", mode=("pre_call",), words=words, patterns=patterns)
+
+
+def masked(text: str, *words: str, patterns: tuple[str, ...] = ()) -> str:
+    spans = asyncio.run(BlockedWords(settings_of(words, patterns)).check(text, CONTEXT)).spans
+    return Reading([text]).without(spans)[0].replace("[BLOCKED_WORD]", "#")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("What an ASS!", "What an #!"),
+        ("classy assassin", "classy assassin"),
+        ("ass,ass", "#,#"),
+        ("forbidden  \nFruit here", "# here"),
+        ("forbidden, fruit", "#"),
+        ("forbidden (not) fruit", "forbidden (not) fruit"),
+        ("forbidden", "forbidden"),
+        ("in der STRASSE", "in der #"),
+        ("in der Straße", "in der #"),
+        ("cafe\u0301 cr\u00e8me", "# crème"),
+        ("a\u200bs\u00ads", "#"),
+        ("it's o'clock", "it's o'clock"),
+        ("He don't know", "He # know"),
+        ("\u6211\u7231\u88ab\u7981\u6b62\u7684\u8bcd\u5417", "\u6211\u7231#\u5417"),
+    ],
+)
+def test_words(text: str, expected: str) -> None:
+    blocked = ("ass", "forbidden fruit", "Straße", "café", "don't", "\u88ab\u7981\u6b62\u7684\u8bcd")
+    assert masked(text, *blocked) == expected
+
+
+def test_patterns() -> None:
+    assert masked("about Project-77 and é project-5", patterns=("(?i)project-[0-9]+",)) == "about # and é #"
+
+
+def test_overlapping_findings_are_one() -> None:
+    assert masked("a b c", "a b", "b c") == "#"
+
+
+def test_an_expression_takes_time_in_proportion_to_the_text() -> None:
+    """These would take years where they are tried out step by step."""
+    assert masked("a" * 50_000 + "!", patterns=(r"(a+)+$", r"(a|aa)+b", r"(.*)(.*)(.*)(.*)x")) == "a" * 50_000 + "!"
+
+
+def test_a_long_list_takes_no_longer_than_a_short_one() -> None:
+    words = tuple(f"word{number}" for number in range(20_000))
+    many, few = BlockedWords(settings_of(words)), BlockedWords(settings_of(words[:1]))
+    text = "nothing of that in here " * 2000
+
+    def seconds(guard: BlockedWords) -> float:
+        began = time.perf_counter()
+        asyncio.run(guard.check(text, CONTEXT))
+        return time.perf_counter() - began
+
+    assert min(seconds(many) for _ in range(3)) < 5 * min(seconds(few) for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("words", "patterns", "problem"),
+    [
+        (("c++",), (), "write anything else as a pattern"),
+        (("'-",), (), "write anything else as a pattern"),
+        ((), ("(",), "number 1 is no regular expression of RE2's"),
+        ((), ("a", r"(a)\1"), "number 2 is no regular expression of RE2's"),
+        ((), ("(?=a)",), "no regular expression"),
+        ((), ("a*",), "number 1 matches the empty text"),
+    ],
+)
+def test_what_cannot_be_looked_for(words: tuple[str, ...], patterns: tuple[str, ...], problem: str) -> None:
+    (found,) = problems(settings_of(words, patterns))
+    assert problem in found
+
+
+@given(st.text(max_size=60), st.text("ab \u00df\u4e2d\u0301", min_size=1, max_size=5))
+def test_any_text_can_be_looked_at(text: str, word: str) -> None:
+    for start, end, _ in asyncio.run(BlockedWords(settings_of((word,))).check(text, CONTEXT)).spans:
+        assert 0 <= start < end <= len(text)

@@ -1,0 +1,48 @@
+"""Keys and addresses that a vendor repeats, wherever it does."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from proxy.providers import failures
+from proxy.providers.requests import repeats_a_secret, upstream_id
+
+KEY = "sk-secret-0123456789"
+HOST = "vendor.internal"
+
+
+@pytest.mark.parametrize("field", ["message", "type", "code", "param"])
+def test_an_error_does_not_tell_them(field: str) -> None:
+    text = json.dumps({"error": {"message": "m"} | {field: f"bad {KEY} at https://{HOST}/v1"}})
+    escaped = text.replace("/", "\\/").replace("sk-", "\\u0073k-").replace("vendor", "\\u0076endor")
+    for body in (text, escaped):
+        error = failures.from_response(httpx.Response(400), body.encode(), secrets=(KEY, HOST))
+        told = json.dumps(error.body()) + error.detail
+        assert "bad [redacted] at https://[redacted]/v1" in told
+        assert KEY not in told
+        assert HOST not in told
+
+
+def response(value: str) -> httpx.Response:
+    asked = httpx.Request(
+        "POST", f"https://{HOST}/v1", headers={"authorization": f"Bearer {KEY}", "x-team": "blue-sky-7"}
+    )
+    return httpx.Response(200, headers={"x-request-id": value}, request=asked)
+
+
+@pytest.mark.parametrize("value", [KEY, f"Bearer {KEY}", f"1:{KEY}:2", "blue-sky-7"])
+def test_an_id_that_holds_the_key_is_none(value: str) -> None:
+    assert upstream_id(response(value)) == ""
+    assert repeats_a_secret(response(value), value.encode())
+
+
+@pytest.mark.parametrize("value", ["req_0123", "application/json", "a", HOST])
+def test_any_other_id_is_one(value: str) -> None:
+    assert upstream_id(response(value)) == value
+
+
+def test_an_answer_to_nobody_has_an_id_too() -> None:
+    assert upstream_id(httpx.Response(200, headers={"x-request-id": "req_1"})) == "req_1"

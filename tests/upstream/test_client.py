@@ -1,0 +1,193 @@
+"""Flows over a transport: what a vendor may answer, how often it may fail to, and what is deleted in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable, Generator, Sequence
+
+import httpx
+import pytest
+
+from proxy.errors import (
+    ProxyError,
+    UpstreamCredentials,
+    UpstreamInvalid,
+    UpstreamNotFound,
+    UpstreamRateLimited,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from proxy.providers import failures
+from proxy.providers.base import Capabilities, SpeechFlow, Step, TranscriptionFlow, Whole
+from proxy.records import SpeechRequest, TranscriptionRequest
+from proxy.upstream.client import FAILED_LOOKS, Upstream, Waits
+
+Flow = Generator[Step, httpx.Response, str]
+SOON = 0.001
+
+
+class Vendor(httpx.AsyncBaseTransport):
+    """Answers what it is told to, in order; an exception is raised, a callable is awaited before it answers 200."""
+
+    def __init__(self, *answers: httpx.Response | Exception | Callable[[], object]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(f"{request.method} {request.url.path}")
+        if request.method == "DELETE":
+            return httpx.Response(204)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, httpx.Response):
+            return answer
+        await answer()  # type: ignore[misc]
+        return httpx.Response(200, content=b"made")
+
+
+class Plain:
+    """An adapter that knows errors."""
+
+    capabilities = Capabilities(modes=frozenset())
+
+    def speech(self, request: SpeechRequest) -> SpeechFlow:
+        raise NotImplementedError
+
+    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
+        raise NotImplementedError
+
+    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+        return failures.from_response(response, body)
+
+    def event_error(self, event: bytes) -> ProxyError:
+        return failures.from_event(event)
+
+
+def request(method: str, path: str) -> httpx.Request:
+    return httpx.Request(method, f"http://vendor{path}")
+
+
+def run(vendor: Vendor, flow: Flow, total: float = 10.0) -> str:
+    async def main() -> str:
+        upstream = Upstream({"http": vendor})
+        try:
+            found, response = await upstream.run(Plain(), flow, Waits(total=total, first_byte=None, stall=None))
+            await response.aclose()
+            return found
+        finally:
+            await upstream.aclose()
+
+    return asyncio.run(main())
+
+
+def once(*, whole: bool) -> Flow:
+    response = yield Whole(request("GET", "/")) if whole else request("GET", "/")
+    return response.text if whole else ""
+
+
+def polled(*, looks: int = 1, wait: float = SOON) -> Flow:
+    yield Whole(request("POST", "/jobs"))
+    for look in range(looks):
+        cleanup = request("DELETE", "/jobs/1") if look == 0 else None
+        response = yield Whole(request("GET", "/jobs/1"), wait=wait, cleanup=cleanup)
+    return response.text
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("coding", ["gzip", "br", "GZip, deflate"])
+def test_a_compressed_answer_is_refused(coding: str, *, whole: bool) -> None:
+    """Nobody asked for one; it would be passed on as audio, and a small one may unpack to any size."""
+    packed = httpx.Response(200, headers={"content-encoding": coding}, stream=httpx.ByteStream(gzip.compress(b"audio")))
+    with pytest.raises(UpstreamInvalid):
+        run(Vendor(packed), once(whole=whole))
+    assert packed.is_closed
+
+
+def test_an_answer_that_is_not_compressed_may_say_so() -> None:
+    said = httpx.Response(200, headers={"content-encoding": "identity"}, stream=httpx.ByteStream(b"audio"))
+    assert run(Vendor(said), once(whole=True)) == "audio"
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.Response(500), httpx.Response(429), httpx.ReadError("reset"), httpx.RemoteProtocolError("cut")]
+)
+def test_a_look_that_fails_now_and_then_loses_no_job(failure: httpx.Response | Exception) -> None:
+    ok = [httpx.Response(200, content=b"made"), httpx.Response(200, content=b"processing")]
+    vendor = Vendor(ok[0], failure, ok[1], failure, httpx.Response(200, content=b"done"))
+    assert run(vendor, polled(looks=2)) == "done"
+    assert vendor.asked == ["POST /jobs", *["GET /jobs/1"] * 4, "DELETE /jobs/1"]
+
+
+def test_looks_that_fail_all_the_time_end_it() -> None:
+    vendor = Vendor(httpx.Response(200), *(httpx.Response(503) for _ in range(FAILED_LOOKS + 5)))
+    with pytest.raises(UpstreamUnavailable):
+        run(vendor, polled())
+    assert vendor.asked == ["POST /jobs", *["GET /jobs/1"] * (FAILED_LOOKS + 1), "DELETE /jobs/1"]
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, UpstreamCredentials), (404, UpstreamNotFound)])
+def test_a_look_that_is_refused_is_not_repeated(status: int, error: type[ProxyError]) -> None:
+    vendor = Vendor(httpx.Response(200), httpx.Response(status))
+    with pytest.raises(error):
+        run(vendor, polled())
+    assert vendor.asked == ["POST /jobs", "GET /jobs/1", "DELETE /jobs/1"]
+
+
+def test_a_step_that_is_no_look_is_never_repeated() -> None:
+    vendor = Vendor(httpx.Response(500))
+    with pytest.raises(UpstreamUnavailable):
+        run(vendor, polled())
+    assert vendor.asked == ["POST /jobs"]
+
+
+def test_no_look_reaches_past_the_end_of_the_time() -> None:
+    vendor = Vendor(httpx.Response(200), httpx.Response(429, headers={"retry-after": "60"}))
+    with pytest.raises(UpstreamRateLimited):
+        run(vendor, polled(), total=0.5)
+    assert vendor.asked == ["POST /jobs", "GET /jobs/1", "DELETE /jobs/1"]
+
+
+def test_a_wait_that_is_longer_than_the_time_is_a_timeout() -> None:
+    vendor = Vendor(httpx.Response(200))
+    with pytest.raises(UpstreamTimeout):
+        run(vendor, polled(wait=60), total=0.5)
+    assert vendor.asked == ["POST /jobs", "DELETE /jobs/1"]
+
+
+def test_what_is_made_after_the_caller_has_left_is_deleted() -> None:
+    """Only the answer tells what there is to delete."""
+    assert _left_while_it_is_made(Whole(request("POST", "/jobs"), creates=True)) == ["POST /jobs", "DELETE /jobs/1"]
+
+
+def test_a_step_that_makes_nothing_ends_with_the_caller() -> None:
+    assert _left_while_it_is_made(Whole(request("POST", "/jobs"))) == ["POST /jobs"]
+
+
+def _left_while_it_is_made(step: Whole) -> Sequence[str]:
+    def flow() -> Flow:
+        yield step
+        yield Whole(request("GET", "/jobs/1"), wait=60, cleanup=request("DELETE", "/jobs/1"))
+        return ""
+
+    async def main() -> Sequence[str]:
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def make() -> None:
+            asked.set()
+            await answer.wait()
+
+        vendor = Vendor(make)
+        upstream = Upstream({"http": vendor})
+        waits = Waits(total=10.0, first_byte=None, stall=None)
+        call = asyncio.ensure_future(upstream.run(Plain(), flow(), waits))
+        await asked.wait()
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        answer.set()
+        await upstream.aclose()
+        return vendor.asked
+
+    return asyncio.run(main())
