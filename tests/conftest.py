@@ -93,10 +93,15 @@ class Server:
     def log_lines(self, request_id: str, *, count: int = 1) -> list[str]:
         """The lines that name a request; they may be written shortly after the answer."""
         limit = time.monotonic() + 5
-        while len(found := [line for line in self.log().splitlines() if request_id in line]) < count:
+        while len(found := [line for line in self._whole_lines() if request_id in line]) < count:
             assert time.monotonic() < limit, f"no line names {request_id} in\n{self.log()}"
             time.sleep(0.02)
         return found
+
+    def _whole_lines(self) -> list[str]:
+        """Without one that is being written."""
+        texts = (self.stdout_path.read_text(), self.log_path.read_text())
+        return [line for text in texts for line in text[: text.rfind("\n") + 1].splitlines()]
 
     def peak_memory(self) -> int:
         """Bytes of the largest resident set so far, the largest of its processes (Linux)."""

@@ -36,8 +36,13 @@ TEST = "pip install '.[dev]' && pytest"
 #: Imported straight, and by nature there when the declared package is.
 BROUGHT_BY = {"starlette": "fastapi", "pydantic_core": "pydantic"}
 MODULE_OF = {"prometheus-client": "prometheus_client", "python-multipart": "python_multipart", "pyyaml": "yaml"} | {
-    "espeakng-loader": "espeakng_loader"
+    "espeakng-loader": "espeakng_loader",
+    "google-re2": "re2",
+    "opentelemetry-proto": "opentelemetry",
+    "phonenumberslite": "phonenumbers",
 }
+#: Folders that may use what an extra brings.
+EXTRAS = {"engines": ("local",), "sinks": ("otel", "s3")}
 
 
 def text(path: str) -> str:
@@ -67,10 +72,10 @@ def test_the_command_is_the_one_that_pyproject_names() -> None:
 
 def test_every_import_is_of_a_declared_package() -> None:
     declared = {_module(line) for line in PROJECT["dependencies"]}
-    engines = {_module(line) for line in PROJECT["optional-dependencies"]["local"]}
     missing = set()
     for path in (ROOT / "proxy").rglob("*.py"):
-        allowed = declared | (engines if "engines" in path.parts else set())
+        extras = [extra for folder in path.parts for extra in EXTRAS.get(folder, ())]
+        allowed = declared | {_module(line) for extra in extras for line in PROJECT["optional-dependencies"][extra]}
         for name in _imports(path):
             if name not in sys.stdlib_module_names and name != "proxy" and BROUGHT_BY.get(name, name) not in allowed:
                 missing.add((str(path.relative_to(ROOT)), name))

@@ -87,11 +87,6 @@ def mode_of(deployment: Deployment) -> Mode:
     return Mode.SPEECH if deployment.mode == Mode.SPEECH else Mode.TRANSCRIPTION
 
 
-def counts_input(price: Price | None, mode: Mode) -> bool:
-    """Whether a bill may need to know how long an upload is."""
-    return price is not None and mode != Mode.SPEECH and price.needs_seconds(mode)
-
-
 def usage_of(attempt: Attempt) -> Usage:
     """What the vendor says, and what was counted here where it does not."""
     counted: dict[str, Any] = {
@@ -133,6 +128,7 @@ def _rounded(amount: Decimal) -> Decimal:
 
 def _minute(deployment: Deployment, price: Price) -> float | None:
     """By what a minute of audio uses; any price of a request on top."""
-    usage = Usage(characters=CHARACTERS_A_MINUTE, seconds_in=60.0, seconds_out=60.0)
-    amount = price.cost(usage, mode_of(deployment)).amount
+    mode = mode_of(deployment)
+    spoken = Usage(characters=CHARACTERS_A_MINUTE, seconds_out=60.0)
+    amount = price.cost(spoken if mode == Mode.SPEECH else Usage(seconds_in=60.0), mode).amount
     return None if amount is None else float(amount)

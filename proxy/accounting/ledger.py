@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from pydantic_core import from_json, to_json
@@ -23,6 +23,9 @@ from pydantic_core import from_json, to_json
 from proxy.errors import Overloaded, ProxyError
 from proxy.storage.database import SCHEMA, Database, Unavailable
 from proxy.storage.journal import Journal, Segment
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 #: Seconds between two moves of rows to the database, between two looks for the journals of dead processes, and for
 #: rows that have grown too old.
@@ -38,6 +41,8 @@ ALARM_SHARE = 0.8
 MOST_KEPT = 10_000
 LAST_MOVE_SECONDS = 10.0
 DAY = 86_400
+#: As JSON has it; PostgreSQL's text knows none.
+_NUL = b"\\u0000"
 
 
 class LedgerFull(Overloaded):
@@ -197,7 +202,8 @@ class Ledger:
             self._alarmed = False
 
     async def _move_segment(self, segment: Segment) -> None:
-        self.waiting -= await self._store(segment)
+        rows = await self._store(segment)
+        self.waiting -= rows
         self._journal.done(segment)
 
     async def _move_kept(self) -> None:
@@ -236,34 +242,38 @@ class Ledger:
 
     async def _insert_all(self, records: Sequence[bytes]) -> None:
         """As one, or, where the database takes offence at one of them, each by itself."""
-        from sqlalchemy.exc import DataError, IntegrityError
-
         try:
             await self._insert(records)
-        except (DataError, IntegrityError, _Broken) as error:
-            self._log.error("ledger batch refused, its rows are tried one by one", reason=type(error).__name__)
+        except _Refused as error:
+            self._log.error("ledger batch refused, its rows are tried one by one", reason=str(error))
             for record in records:
                 try:
-                    await self._insert([_without_nul(record)])
-                except (DataError, IntegrityError, _Broken) as fault:
-                    self._set_aside(record, type(fault).__name__)
+                    await self._insert([record.replace(_NUL, b"")])
+                except _Refused as fault:
+                    self._set_aside(record, str(fault))
 
     async def _insert(self, records: Sequence[bytes]) -> None:
         """Rows that are there already stay as they are."""
         calls, tags = _SQLITE if self._database.is_sqlite else _POSTGRESQL
+        from sqlalchemy.exc import DBAPIError
+
         try:
             values = {"rows": (b"[" + b",".join(records) + b"]").decode()}
-        except UnicodeDecodeError as error:
-            raise _Broken from error
-        try:
             async with self._database.transaction() as connection:
                 await connection.execute(calls(), values)
                 if any(b'"tags":[' in record for record in records):
                     await connection.execute(tags(), values)
+        except UnicodeDecodeError as error:
+            raise _Refused("no UTF-8") from error
         except Unavailable as error:
+            # SQLite says of JSON that is none what it says of a database that is locked.
             if not _is_json(values["rows"]):
-                raise _Broken from error
+                raise _Refused("no JSON") from error
             raise
+        except DBAPIError as error:
+            if not _blames_a_row(error):
+                raise
+            raise _Refused(type(error.orig).__name__) from error
 
     def _set_aside(self, record: bytes, reason: str) -> None:
         self._log.error("ledger row set aside", reason=reason, file=str(self._rejects))
@@ -283,8 +293,16 @@ class Ledger:
                 deleted = (await connection.execute(delete, {"before": before})).rowcount
 
 
-class _Broken(Exception):
-    """A record is no JSON: the disk has not kept it whole."""
+class _Refused(Exception):
+    """The database does not take a row as it is, and never will."""
+
+
+def _blames_a_row(error: DBAPIError) -> bool:
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    # SQLSTATE's classes of bad data and of broken rules.
+    is_so_by_code = str(getattr(error.orig, "sqlstate", "") or "")[:2] in ("22", "23")
+    return is_so_by_code or isinstance(error, DataError | IntegrityError)
 
 
 # -- SQL that takes rows out of JSON -----------------------------------------------------------------------------------
@@ -352,8 +370,3 @@ def _is_json(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _without_nul(record: bytes) -> bytes:
-    """PostgreSQL's text knows no NUL."""
-    return record.replace(b"\\u0000", b"")

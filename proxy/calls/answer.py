@@ -8,7 +8,7 @@ import httpx
 
 from proxy.providers import sse
 from proxy.providers.base import Remarks, Said
-from proxy.providers.requests import repeats_a_secret
+from proxy.providers.requests import holds, secrets_of
 from proxy.records import Attempt, Usage
 
 PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
@@ -48,12 +48,13 @@ class Answer:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What the vendor says of itself and clients read, by allowlist."""
-        return [
+        told = [
             (name, value)
             for raw, value in self.response.headers.raw
-            if ((name := raw.lower()) in PASSED_HEADERS or name.startswith(PASSED_PREFIX))
-            and not repeats_a_secret(self.response, value)
+            if (name := raw.lower()) in PASSED_HEADERS or name.startswith(PASSED_PREFIX)
         ]
+        secrets = secrets_of(self.response) if told else ()
+        return [(name, value) for name, value in told if not holds(value, secrets)]
 
     @property
     def at_end(self) -> bool:

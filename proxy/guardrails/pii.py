@@ -36,10 +36,16 @@ class Pii:
 
     def find(self, text: str) -> list[Span]:
         reading = Reading(text)
+        spans = self._found(reading)
+        if reading.text != text:
+            spans += self._found(Reading(text, joined=False))
+        return union(spans) if spans else spans
+
+    def _found(self, reading: Reading) -> list[Span]:
         spans = [
             Span(start, end, f"[{name}]") for name, find in self._finders.items() for start, end in find(reading.text)
         ]
-        return union(reading.original(spans)) if spans else spans
+        return reading.original(spans) if spans else spans
 
     async def aclose(self) -> None:
         pass

@@ -37,10 +37,14 @@ _ODD: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]|[^\x00-\x7f]"
 
 
 class Reading:
-    """``text`` as a checker should see it; ``original`` finds what it found in the text that was given."""
+    """``text`` as a checker should see it; ``original`` finds what it found in the text that was given.
 
-    def __init__(self, given: str) -> None:
-        pieces = _pieces(given)
+    ``joined``: spoken digits in a row are one number, as in an address; else they are numbers of one digit each, of
+    which any may begin what is looked for.
+    """
+
+    def __init__(self, given: str, *, joined: bool = True) -> None:
+        pieces = _pieces(given, joined=joined)
         self.text = given if pieces is None else "".join(put for _, _, put in pieces)
         self._starts: list[int] | None = None
         self._ends: list[int] = []
@@ -57,9 +61,9 @@ class Reading:
         return [Span(self._starts[start], self._ends[end - 1], put) for start, end, put in spans if end > start]
 
 
-def _pieces(given: str) -> list[tuple[int, int, str]] | None:
+def _pieces(given: str, *, joined: bool) -> list[tuple[int, int, str]] | None:
     """Start, end and what stands there instead, for all of the text; None where that is the text itself."""
-    changed = sorted((*_spoken(given), *_odd(given)))
+    changed = sorted((*_spoken(given, joined=joined), *_odd(given)))
     if not changed:
         return None
     pieces, position = [], 0
@@ -91,7 +95,7 @@ class _Token(NamedTuple):
     is_word: bool
 
 
-def _spoken(given: str) -> Iterable[tuple[int, int, str]]:
+def _spoken(given: str, *, joined: bool) -> Iterable[tuple[int, int, str]]:
     """What to put for the digits and marks that are said as words; one that stands alone is left as it is."""
     run: list[_Token] = []
     times = 1
@@ -102,7 +106,7 @@ def _spoken(given: str) -> Iterable[tuple[int, int, str]]:
         if put is None and word not in _REPEATED:
             continue
         if run and not _GAP.fullmatch(given, run[-1].end, start):
-            yield from _run(run)
+            yield from _run(run, joined=joined)
             run, times = [], 1
         if put is None:
             run.append(_Token(start, end, "", is_word=True))
@@ -110,15 +114,15 @@ def _spoken(given: str) -> Iterable[tuple[int, int, str]]:
             continue
         run.append(_Token(start, end, put * times if put.isdigit() else put, is_word=not word[0].isdecimal()))
         times = 1
-    yield from _run(run)
+    yield from _run(run, joined=joined)
 
 
-def _run(run: Sequence[_Token]) -> Iterable[tuple[int, int, str]]:
-    """Gaps go where words meet, and beside marks: what is said as ``one dot two`` is written as 1.2."""
+def _run(run: Sequence[_Token], *, joined: bool) -> Iterable[tuple[int, int, str]]:
+    """Gaps go beside marks, where ``one dot two`` is 1.2, and between words where these are to be ``joined``."""
     if len(run) < 2 or not any(token.is_word for token in run) or not any(token.put[:1].isdecimal() for token in run):
         return
     for token, after in zip(run, [*run[1:], None], strict=True):
         if token.is_word:
             yield token.start, token.end, token.put
-        if after is not None and ((token.is_word and after.is_word) or {token.put, after.put} & _MARKS_PUT):
+        if after is not None and ((joined and token.is_word and after.is_word) or {token.put, after.put} & _MARKS_PUT):
             yield token.end, after.start, ""

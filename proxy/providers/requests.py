@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import httpx
 
@@ -33,22 +33,21 @@ def upstream_id(response: httpx.Response) -> str:
     """The vendor's id of the request, by which its support finds it; empty where it tells none."""
     for raw, value in response.headers.raw:
         if raw.lower() in ID_HEADERS:
-            return "" if repeats_a_secret(response, value) else value.decode("latin-1")[:LONGEST_ID]
+            return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:LONGEST_ID]
     return ""
 
 
-def repeats_a_secret(response: httpx.Response, value: bytes) -> bool:
-    """Whether a header of the answer holds what the question carried as a key: nobody must see it then."""
-    return any(secret in value for secret in _secrets(response))
-
-
-def _secrets(response: httpx.Response) -> Iterator[bytes]:
+def secrets_of(response: httpx.Response) -> tuple[bytes, ...]:
+    """What the question carried as keys; a header of the answer that `holds` one of them is nobody's to see."""
     asked: httpx.Request | None = getattr(response, "_request", None)
-    for name, value in asked.headers.raw if asked is not None else ():
-        if name.lower() not in NO_SECRETS:
-            secret = value.rpartition(b" ")[2]
-            if len(secret) >= SHORTEST_SECRET:
-                yield secret
+    if asked is None:
+        return ()
+    carried = (value.rpartition(b" ")[2] for name, value in asked.headers.raw if name.lower() not in NO_SECRETS)
+    return tuple(secret for secret in carried if len(secret) >= SHORTEST_SECRET)
+
+
+def holds(value: bytes, secrets: Iterable[bytes]) -> bool:
+    return any(secret in value for secret in secrets)
 
 
 def post_json(url: httpx.URL, prepared: httpx.Headers, content: bytes) -> httpx.Request:

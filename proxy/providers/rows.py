@@ -70,7 +70,7 @@ def _bound(usual: Quirks, of_model: Mapping[str, Quirks] = MappingProxyType({}))
 
 def _others(*known: Capabilities) -> Mapping[Mode, Capabilities]:
     """By mode; a transcription's also for deployments that translate only."""
-    return {mode: capabilities for capabilities in known for mode in capabilities.modes}
+    return {mode: capabilities for capabilities in known for mode in Mode if mode in capabilities.modes}
 
 
 class ListingAdapter(OpenAIAdapter):

@@ -43,8 +43,8 @@ class Feed:
         self._closing = asyncio.Event()
         self._log = structlog.get_logger()
         self._overflown = False
-        counters.sent[self._key] += 0
-        counters.dropped[self._key] += 0
+        for counter in (counters.sent, counters.dropped, counters.failures):
+            counter[self._key] += 0
 
     @property
     def waiting(self) -> int:

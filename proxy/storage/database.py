@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -31,6 +30,9 @@ _PRISMA_OPTIONS = frozenset({
     "connect_timeout", "connection_limit", "pgbouncer", "pool_timeout", "schema", "socket_timeout", "sslaccept",
     "statement_cache_size",
 })  # fmt: skip
+#: SQLSTATE's classes of what may have passed soon: connections, rollbacks, locks, resources, a server that starts or
+#: stops.
+_PASSING = ("08", "40", "53", "55", "57")
 _BUSY_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 
@@ -138,7 +140,8 @@ async def _as_ours(connect: Any) -> AsyncIterator[AsyncConnection]:
     except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
         raise Unavailable("The database does not answer. Please try again.", detail=_said(error)) from error
     except DBAPIError as error:
-        if error.connection_invalidated or isinstance(error.orig, OSError):
+        passing = str(getattr(error.orig, "sqlstate", "") or "")[:2] in _PASSING
+        if passing or error.connection_invalidated or isinstance(error.orig, OSError):
             raise Unavailable("The database does not answer. Please try again.", detail=_said(error)) from error
         raise
 

@@ -29,8 +29,10 @@ WHOLE_BYTES = 64 * 1024 * 1024
 #: For each deletion of what a flow had uploaded, and how many may be under way.
 CLEANUP_SECONDS = 20.0
 MOST_CLEANINGS = 256
-#: In a row, of looks at a job.
-FAILED_LOOKS = 3
+#: In a row, of looks at a job, before one that fails is the end of it.
+FAILED_LOOKS = 2
+#: For the answer to a step that makes something, once the caller has left.
+MAKING_SECONDS = 3.0
 PASSING = (UpstreamInvalid, UpstreamRateLimited, UpstreamTimeout, UpstreamUnavailable, UpstreamUnreachable)
 
 A = TypeVar("A")
@@ -175,8 +177,8 @@ class Upstream:
         self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], sending: asyncio.Future[httpx.Response]
     ) -> None:
         """Nobody waits for what is being made: it is deleted as soon as it is known."""
-        with contextlib.suppress(ProxyError, StopIteration):
-            step = flow.send(await sending)
+        with contextlib.suppress(ProxyError, StopIteration, TimeoutError):
+            step = flow.send(await asyncio.wait_for(sending, MAKING_SECONDS))
             if isinstance(step, Whole) and step.cleanup is not None:
                 await self._cleaned(adapter, step.cleanup)
 

@@ -64,6 +64,7 @@ def test_what_was_said_of_a_key_comes_back(with_administration: Run) -> None:
         "team_id": "t",
         "models": ["tts", "naïve ☃"],
         "tags": ["eu"],
+        "guardrails": ["no-cards"],
         "metadata": {"deep": {"er": [1, 2.5, None, "☃"]}},
         "blocked": True,
         "expires": 2_000_000_000_123,
@@ -214,13 +215,16 @@ class Scene:
 def test_changes_reach_the_other_worker_with_its_next_look(with_administration: Run) -> None:
     async def body(database: Database, administration: Administration) -> None:
         scene = Scene(database)
-        _, key = await administration.generate({"models": ["tts"], "user_id": "u", "tags": ["eu"]}, "master")
+        _, key = await administration.generate(
+            {"models": ["tts"], "user_id": "u", "tags": ["eu"], "guardrails": ["g"]}, "master"
+        )
         for keyring in (scene.here, scene.there):
             assert keyring.find(key.id) is None
             await keyring.refresh()
             caller = keyring.find(key.id)
             assert caller is not None
             assert (caller.models, caller.user_id, caller.tags) == (frozenset({"tts"}), "u", ("eu",))
+            assert caller.guardrails == ("g",)
         await administration.update(key.id, {"models": ["whisper"]}, "master")
         await scene.there.refresh()
         changed = scene.there.find(key.id)

@@ -63,7 +63,9 @@ def test_every_field(load_text: Load) -> None:
               voice: no
               voices: {alloy: af_sky}
               max_file_size_mb: 1e-5
+              exact_usage: no
               drop_unknown: yes
+              cache_read_input_audio_token_cost: 2e-6
               input_cost_per_second: 1e-4
             model_info: {id: 7, mode: audio_translation, base_model: tts-1, input_cost_per_character: "0.000015"}
           - {model_name: chat, params: {model: openai/gpt-5-mini}, model_info: {mode: chat}}
@@ -94,8 +96,13 @@ def test_every_field(load_text: Load) -> None:
         "allow_any_voice": True,
         "translation_model": "chat",
         "max_file_size_mb": 0.00001,
+        "exact_usage": False,
         "drop_unknown": True,
-        "costs": {"input_cost_per_second": Decimal("1e-4"), "input_cost_per_character": Decimal("0.000015")},
+        "costs": {
+            "input_cost_per_second": Decimal("1e-4"),
+            "input_cost_per_character": Decimal("0.000015"),
+            "cache_read_input_audio_token_cost": Decimal("2e-6"),
+        },
         "where": "config.yaml:3",
     }
     assert entry.headers["X-One"].get_secret_value() == "two three"

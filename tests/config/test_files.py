@@ -42,7 +42,7 @@ callbacks: [a]
         "config.yaml:11: variable 'NOT_SET' is not set",
         "config.yaml:12: 'api_base' in litellm_params must begin with http:// or https://",
         "config.yaml:14: 'docs_enabled' in general_settings must be true or false",
-        "config.yaml:15: unknown key 'callbacks' in the configuration",
+        "config.yaml:15: unknown key 'callbacks' in the configuration; did you mean 'callback_settings'?",
     ]
 
 

@@ -159,7 +159,7 @@ def test_a_key_that_can_be_guessed_or_is_another_is_refused(admin: Any, key: Any
     "fields",
     [
         {"max_budget": 10}, {"max_budget": 0}, {"tpm_limit": 5}, {"rpm_limit": 5}, {"allowed_routes": ["/x"]},
-        {"max_parallel_requests": 1}, {"budget_duration": "30d"}, {"guardrails": ["pii"]}, {"aliases": {"a": "b"}},
+        {"max_parallel_requests": 1}, {"budget_duration": "30d"}, {"policies": ["pii"]}, {"aliases": {"a": "b"}},
         {"permissions": {"x": False}}, {"model_max_budget": {"tts": 1}}, {"soft_budget": 1},
         {"key_type": "management"}, {"organization_id": "o"}, {"enforced_params": ["user"]},
     ],
@@ -188,6 +188,7 @@ def test_what_is_harmless_is_ignored_and_named(admin: Any) -> None:
         ({"duration": "soon"}, "duration"), ({"duration": "0s"}, "duration"), ({"duration": 30}, "duration"),
         ({"duration": "999999999d"}, "duration"), ({"metadata": []}, "metadata"),
         ({"metadata": {"a": "x" * 20_000}}, "metadata"), ({"tags": ["a,b"]}, "tags"), ({"tags": ["x"] * 21}, "tags"),
+        ({"guardrails": "no-cards"}, "guardrails"), ({"guardrails": ["a,b"]}, "guardrails"),
         ({"tags": ["x" * 129]}, "tags"), ({"key_alias": "x" * 257}, "key_alias"), ({"key_alias": "a\nb"}, "key_alias"),
         ({"user_id": "nul\x00"}, "user_id"), ({"key_alias": "a" * 64}, "key_alias"), ({"blocked": "maybe"}, "blocked"),
         ({"key_alias": "master"}, "key_alias"),

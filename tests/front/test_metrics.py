@@ -64,7 +64,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_calls_are_counted_by_what_is_configured(upstream: Upstream, serve: Callable[..., Server]) -> None:
-    upstream.behave("tts-1", chunk_size=500)
+    upstream.behave("tts-1", chunk_size=500, gap=0.03)
     server = serve(standard_config(upstream.url))
     assert speak(server, text="12345").status_code == 200
     assert speak(server, "bad-key").status_code == 502

@@ -40,6 +40,7 @@ def masked(text: str, pii: Pii = PII) -> str:
         ("\uff14\uff11\uff11\uff11 1111 1111 1111", "[CREDIT_CARD]"),
         ("\u0664\u0661\u0661\u0661 1111 1111 1111", "[CREDIT_CARD]"),
         ("four " + "one " * 15 + "thanks", "[CREDIT_CARD] thanks"),
+        ("room five four " + "one " * 15 + "thanks", "room five [CREDIT_CARD] thanks"),
         ("four triple one, one one one one, double one one one, one one one one", "[CREDIT_CARD]"),
         ("vier eins eins eins 1111 eins eins eins eins 1111.", "[CREDIT_CARD]."),
         ("mail John.Doe+x@example.co.uk!", "mail [EMAIL]!"),

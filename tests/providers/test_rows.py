@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from proxy.calls import Line
-from proxy.config import Config, Deployment
+from proxy.config import Config, Deployment, Environment
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers import registry, streams, transcripts, usage
 from proxy.providers.base import OpenAITranscript, SpeechAnswer, StreamedTranscript, Whole, WholeTranscript
@@ -170,13 +170,19 @@ def test_a_variable_that_no_header_can_carry(value: str) -> None:
     deployment = Deployment(
         id="a", group="g", vendor="groq", model="whisper-large-v3", mode=Mode.TRANSCRIPTION, where="c.yaml:2"
     )
-    config = Config(path="c.yaml", deployments=(deployment,), environment={"GROQ_API_KEY": value})
+    config = Config(path="c.yaml", deployments=(deployment,), environment=Environment({"GROQ_API_KEY": value}))
     (complaint,) = registry.problems(config)
     assert complaint.startswith("c.yaml:2: the key of groq in the environment has characters")
     assert value not in complaint
 
 
 # -- what is declared --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vendor", ROWS, ids=lambda vendor: vendor.name)
+def test_what_holds_of_other_models_comes_in_the_order_of_the_modes(vendor: Any) -> None:
+    """A set's would change from process to process, and the page of vendors with it."""
+    assert list(vendor.others) == [mode for mode in Mode if mode in vendor.others]
 
 
 @pytest.mark.parametrize("vendor", ROWS, ids=lambda vendor: vendor.name)

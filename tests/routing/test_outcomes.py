@@ -29,6 +29,7 @@ from proxy.audio.pool import Pool
 from proxy.calls import Calls, Line
 from proxy.config import Deployment, RouterSettings
 from proxy.gateway import Gateway
+from proxy.metrics import Observations
 from proxy.providers.openai import OPENAI
 from proxy.records import Call, Mode
 from proxy.routing.fleet import Fleet
@@ -208,6 +209,9 @@ class Books:
     def end(self, call: Call) -> None:
         self.under_way -= 1
         self.calls.append(call)
+
+    def gaps(self, call: Call) -> Observations:
+        return Observations((1.0,))
 
     def exception(self, event: str, **_: object) -> None:
         self.unexpected.append(traceback.format_exc())

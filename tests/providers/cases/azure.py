@@ -70,6 +70,7 @@ def _speaks(**case: Any) -> SpeechCase:
         ),
         speed_of=json_value("speed"),
         instructions_of=json_value("instructions"),
+        usage=Usage(input_text_tokens=10, output_audio_tokens=93),
         **case,
     )
 
