@@ -23,6 +23,10 @@ from tests.fakes.upstream import running as running_upstream
 
 ROOT = Path(__file__).resolve().parent.parent
 MASTER_KEY = "sk-test-7f3a9c21d4e8b605c0ffee"
+#: A card number that tests speak of; no real one.
+CARD = "4929 3813 3266 4295"
+#: What no log, no metric and no row of any server of any test may hold.
+CANARIES = (MASTER_KEY, KEY, CARD, CARD.replace(" ", ""))
 #: Nothing listens there: port 1 of the loopback interface.
 NOWHERE = "http://127.0.0.1:1/v1"
 _RUNNING = re.compile(r"^RUNNING on (https?://\S+)$", re.MULTILINE)
@@ -109,19 +113,28 @@ class Server:
         found = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in pids]
         return max(int(match[1]) for match in found if match) * 1024
 
+    def leaks(self) -> list[str]:
+        """Secrets in what it left behind: its logs, its database, its journal."""
+        folder = self.log_path.parent
+        kept = [path for name in ("audio-proxy.db*", "audio-proxy-ledger/*") for path in folder.glob(name)]
+        written = [path.read_bytes() for path in (self.stdout_path, self.log_path, *kept)]
+        return [canary for canary in CANARIES if any(canary.encode() in content for content in written)]
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> int:
-        """SIGTERM, then the exit status."""
+        """SIGTERM, then the exit status. No secret may be in anything that it wrote."""
         if self.process.poll() is None:
             self.terminate()
         try:
-            return self.process.wait(40)
+            status = self.process.wait(40)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"the server did not end on SIGTERM:\n{self.log()}") from None
+        assert self.leaks() == []
+        return status
 
 
 def _children(pid: int) -> list[int]:
@@ -209,6 +222,8 @@ def proxy(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """One server with the standard configuration for all tests that need nothing else."""
     server = launch(standard_config(fake.url), tmp_path_factory.mktemp("proxy"))
     yield server
+    metrics = httpx.get(server.url + "/metrics", headers={"authorization": f"Bearer {MASTER_KEY}"}).text
+    assert [canary for canary in CANARIES if canary in metrics] == []
     assert server.stop() == 0, server.log()
 
 

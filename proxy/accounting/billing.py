@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache, partial
 from typing import Any
 
-from proxy.accounting.cost import UNKNOWN, Basis, Cost, Price, Prices, bill
+from proxy.accounting.cost import FREE, UNKNOWN, Basis, Cost, Price, Prices, bill
 from proxy.calls.recital import summed
 from proxy.config import Deployment
 from proxy.providers.registry import VENDORS
@@ -17,6 +18,8 @@ from proxy.records import Attempt, Call, Mode, Usage
 UNIT = Decimal("1e-10")
 #: English, spoken at the usual speed; compares prices of characters with prices of seconds.
 CHARACTERS_A_MINUTE = 940
+#: Counts of characters whose cost is kept in mind, of each deployment.
+MEMORY = 4096
 #: Costs that no later byte of the answer can change.
 _BY_REQUEST = frozenset({"characters", "request", "free"})
 
@@ -34,6 +37,12 @@ class Billing:
         self._deployments = {deployment.id: deployment for deployment in deployments}
         self._prices = {name: price_of(deployment, table) for name, deployment in self._deployments.items()}
         self._unpriced = unpriced
+        #: By deployments that bill nothing but characters, or nothing at all: what so many of them cost.
+        self._by_characters = {
+            name: lru_cache(MEMORY)(partial(_spoken, price))
+            for name, price in self._prices.items()
+            if price is not None and self._is_spoken(name) and _spoken(price, 1).basis in _BY_REQUEST
+        }
 
     def price(self, deployment: str) -> Price | None:
         return self._prices[deployment]
@@ -45,21 +54,20 @@ class Billing:
         """Notes in the call what it cost; returns what it used. None, and no cost, where no vendor began to answer."""
         costs, used = [], []
         for attempt in call.attempts:
-            if not attempt.is_billed:
-                continue
-            attempt.usage = usage_of(attempt)
-            cost = self._cost(attempt, attempt.usage)
-            if cost.amount is None:
-                self._unpriced(self._deployments[attempt.deployment])
-            used.append(attempt.usage)
-            costs.append(cost)
+            if attempt.is_billed:
+                cost = self._cost(attempt)
+                attempt.usage = usage_of(attempt)
+                used.append(attempt.usage)
+                costs.append(cost)
+                if cost.amount is None:
+                    self._unpriced(self._deployments[attempt.deployment])
         total = added(costs)
         call.cost, call.cost_basis = total.amount, total.basis if costs else ""
         return summed(used)
 
     def quote(self, call: Call) -> Cost | None:
         """The cost of speech that has just begun, where what is still to come cannot change it."""
-        costs = [self._cost(attempt, usage_of(attempt)) for attempt in call.attempts if attempt.is_billed]
+        costs = [self._cost(attempt) for attempt in call.attempts if attempt.is_billed]
         if not costs or any(cost.basis not in _BY_REQUEST for cost in costs):
             return None
         return added(costs)
@@ -69,8 +77,20 @@ class Billing:
         found = {name: _minute(self._deployments[name], price) for name, price in self._prices.items() if price}
         return {name: minute for name, minute in found.items() if minute is not None}
 
-    def _cost(self, attempt: Attempt, usage: Usage) -> Cost:
-        return bill(self._prices[attempt.deployment], usage, mode_of(self._deployments[attempt.deployment]))
+    def _is_spoken(self, deployment: str) -> bool:
+        return self._deployments[deployment].mode == Mode.SPEECH
+
+    def _cost(self, attempt: Attempt) -> Cost:
+        if attempt.usage is None and attempt.characters is not None:
+            known = self._by_characters.get(attempt.deployment)
+            if known is not None:
+                return known(attempt.characters)
+        deployment = self._deployments[attempt.deployment]
+        return _rounded(bill(self._prices[attempt.deployment], usage_of(attempt), mode_of(deployment)))
+
+
+def _spoken(price: Price, characters: int) -> Cost:
+    return _rounded(price.cost(Usage(characters=characters), Mode.SPEECH))
 
 
 def price_of(deployment: Deployment, prices: Prices) -> Price | None:
@@ -109,7 +129,9 @@ def _seconds_out(attempt: Attempt) -> float | None:
 def added(costs: list[Cost]) -> Cost:
     """The sum: not known where one of them is not. Its basis is the weakest of theirs."""
     if not costs:
-        return Cost(Decimal(0), "free")
+        return FREE
+    if len(costs) == 1:
+        return costs[0]
     if any(cost.amount is None for cost in costs):
         return UNKNOWN
     amount = sum((cost.amount for cost in costs if cost.amount is not None), Decimal(0))
@@ -117,13 +139,15 @@ def added(costs: list[Cost]) -> Cost:
     if len(bases) > 1:
         bases.discard("free")
     basis: Basis = "estimate" if "estimate" in bases else bases.pop() if len(bases) == 1 else "mixed"
-    return Cost(_rounded(amount), basis)
+    return Cost(amount, basis)
 
 
-def _rounded(amount: Decimal) -> Decimal:
-    exponent = amount.as_tuple().exponent
-    has_more = isinstance(exponent, int) and exponent < -10 and amount.adjusted() < 15
-    return amount.quantize(UNIT, ROUND_HALF_UP) if has_more else amount
+def _rounded(cost: Cost) -> Cost:
+    """To the unit, unless the amount is too large to have so many places."""
+    if cost.amount is None or cost.amount.adjusted() > 15:
+        return cost
+    rounded = cost.amount.quantize(UNIT, ROUND_HALF_UP)
+    return cost if rounded == cost.amount else Cost(rounded, cost.basis)
 
 
 def _minute(deployment: Deployment, price: Price) -> float | None:

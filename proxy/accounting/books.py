@@ -16,6 +16,18 @@ from proxy.records import Call, Ruling, Usage
 _LARGEST = (1 << 63) - 1
 #: As long as the database's columns are.
 _LONGEST_NAME = 256
+#: The column of each field of a usage.
+_COLUMNS = (
+    ("characters", "characters"),
+    ("audio_seconds_in", "seconds_in"),
+    ("audio_seconds_out", "seconds_out"),
+    ("input_text_tokens", "input_text_tokens"),
+    ("input_audio_tokens", "input_audio_tokens"),
+    ("cached_text_tokens", "cached_text_tokens"),
+    ("cached_audio_tokens", "cached_audio_tokens"),
+    ("output_text_tokens", "output_text_tokens"),
+    ("output_audio_tokens", "output_audio_tokens"),
+)
 _PLACES = Decimal(1) / UNIT
 
 
@@ -68,18 +80,23 @@ class Books:
             "request_id": call.request_id,
             "endpoint": call.endpoint,
             "key_id": caller.key_id,
-            "user_id": caller.user_id,
-            "team_id": caller.team_id,
-            "end_user": call.end_user,
             "model": call.group[:_LONGEST_NAME],
             "status": call.status,
-            "error": call.error or None,
             "total_ms": round(total * 1000, 3),
             "bytes_in": call.bytes_in,
             "bytes_out": call.bytes_out,
             "attempts": len(call.attempts),
-            "cost": None if call.cost is None else units(call.cost),
         }
+        if caller.user_id is not None:
+            row["user_id"] = caller.user_id
+        if caller.team_id is not None:
+            row["team_id"] = caller.team_id
+        if call.end_user is not None:
+            row["end_user"] = call.end_user
+        if call.error:
+            row["error"] = call.error
+        if call.cost is not None:
+            row["cost"] = units(call.cost)
         if call.sent is not None:
             row["first_byte_ms"] = round((call.sent - call.started) * 1000, 3)
         if asked is not None:
@@ -103,14 +120,9 @@ def units(amount: Decimal) -> int:
 
 
 def _take_usage(row: dict[str, Any], used: Usage) -> None:
-    row["characters"] = used.characters
-    row["audio_seconds_in"], row["audio_seconds_out"] = used.seconds_in, used.seconds_out
-    for name in (
-        "input_text_tokens", "input_audio_tokens", "cached_text_tokens", "cached_audio_tokens", "output_text_tokens",
-        "output_audio_tokens",
-    ):  # fmt: skip
-        if (count := getattr(used, name)) is not None:
-            row[name] = count
+    for column, field in _COLUMNS:
+        if (count := getattr(used, field)) is not None:
+            row[column] = count
 
 
 def _shown(ruling: Ruling) -> dict[str, Any]:

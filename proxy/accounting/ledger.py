@@ -1,7 +1,7 @@
 """The ledger: one row a call, however it ended. Rows go to the journal, and in batches from there to the database.
 
-No text, no audio and no key is in a row. The database itself takes the rows out of their JSON, both kinds can: what the
-event loop has to do for a row is to write one line, and to hand hundreds of them on as one parameter.
+No text, no audio and no key is in a row. What the event loop has to do for a row is to write one line; all else is
+done for a thousand rows at a time, in threads or in the database.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Bounds:
 
 
 class Ledger:
-    """Keeps rows safe. `open` comes first, `run` beside the calls, `aclose` at the end."""
+    """Keeps rows safe. `open` comes first, in an event loop, and `aclose` at the end."""
 
     def __init__(
         self,
@@ -87,6 +87,8 @@ class Ledger:
         #: Rows that are in the journal and not in the database yet, and when the oldest of them came.
         self.waiting = 0
         self._oldest: float | None = None
+        self._stopping = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
 
     @property
     def size(self) -> int:
@@ -99,8 +101,9 @@ class Ledger:
         return 0.0 if self._oldest is None else max(0.0, self._clock() - self._oldest)
 
     def open(self) -> None:
-        """Raises OSError where the folder cannot be written."""
+        """Rows move from now on. Raises OSError where the folder cannot be written."""
         self._journal.open()
+        self._running = asyncio.get_running_loop().create_task(self._run())
 
     def new_id(self) -> str:
         """Of a row, 32 characters; no other process has it."""
@@ -159,10 +162,10 @@ class Ledger:
 
     # -- what the writer does ------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Move rows to the database until cancelled."""
-        while True:
-            await asyncio.sleep(INTERVAL)
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), INTERVAL)
             try:
                 await self.move()
             except Exception:
@@ -216,9 +219,12 @@ class Ledger:
             self.waiting -= len(rows)
 
     async def aclose(self) -> None:
-        """The last round. What cannot be moved is moved by whoever starts next."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.move(), timeout=LAST_MOVE_SECONDS)
+        """After a last round. What cannot be moved is moved by whoever starts next."""
+        self._stopping.set()
+        if self._running is not None:
+            # A round is not broken off in the middle: SQLite would be locked for the next one.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._running, LAST_MOVE_SECONDS)
         self.lost += len(self._kept)
         if self._kept:
             self._log.error("ledger rows lost", rows=self.lost, reason="the disk took none")
@@ -254,22 +260,13 @@ class Ledger:
 
     async def _insert(self, records: Sequence[bytes]) -> None:
         """Rows that are there already stay as they are."""
-        calls, tags = _SQLITE if self._database.is_sqlite else _POSTGRESQL
         from sqlalchemy.exc import DBAPIError
 
+        statements = await asyncio.to_thread(_sqlite if self._database.is_sqlite else _postgresql, records)
         try:
-            values = {"rows": (b"[" + b",".join(records) + b"]").decode()}
             async with self._database.transaction() as connection:
-                await connection.execute(calls(), values)
-                if any(b'"tags":[' in record for record in records):
-                    await connection.execute(tags(), values)
-        except UnicodeDecodeError as error:
-            raise _Refused("no UTF-8") from error
-        except Unavailable as error:
-            # SQLite says of JSON that is none what it says of a database that is locked.
-            if not _is_json(values["rows"]):
-                raise _Refused("no JSON") from error
-            raise
+                for statement, values in statements:
+                    await connection.exec_driver_sql(statement, values)
         except DBAPIError as error:
             if not _blames_a_row(error):
                 raise
@@ -305,53 +302,51 @@ def _blames_a_row(error: DBAPIError) -> bool:
     return is_so_by_code or isinstance(error, DataError | IntegrityError)
 
 
-# -- SQL that takes rows out of JSON -----------------------------------------------------------------------------------
+# -- to SQL ------------------------------------------------------------------------------------------------------------
+
+Statement = tuple[str, Any]
 
 
-def _sqlite_calls() -> Any:
-    from sqlalchemy import text
-
+def _sqlite(records: Sequence[bytes]) -> list[Statement]:
+    """Rows for the driver as it takes them: SQLite's own functions for JSON are slower. Raises _Refused."""
     from proxy.storage.tables import CALLS
 
     names = CALLS.columns.keys()
-    values = ", ".join(f"json_extract(value, '$.{name}')" for name in names)
-    # SQLite cannot tell an upsert from a join's ON without WHERE.
-    return text(
-        f"INSERT INTO calls ({', '.join(names)}) SELECT {values} FROM json_each(:rows) "  # noqa: S608 - constants
-        "WHERE true ON CONFLICT DO NOTHING"
-    )
+    try:
+        rows = [from_json(record) for record in records]
+        calls = [tuple(map(row.get, names)) for row in rows]
+        tags = [(row["id"], tag) for row in rows if "tags" in row for tag in row["tags"]]
+    except (ValueError, AttributeError) as error:
+        raise _Refused("no JSON") from error
+    places = ", ".join("?" * len(names))
+    insert = f"INSERT INTO calls ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608 - constants
+    statements: list[Statement] = [(insert, calls)]
+    if tags:
+        statements.append(("INSERT INTO call_tags (call_id, tag) VALUES (?, ?) ON CONFLICT DO NOTHING", tags))
+    return statements
 
 
-def _sqlite_tags() -> Any:
-    from sqlalchemy import text
-
-    return text(
-        "INSERT INTO call_tags (call_id, tag) SELECT json_extract(call.value, '$.id'), tag.value "
-        "FROM json_each(:rows) AS call, json_each(call.value, '$.tags') AS tag WHERE true ON CONFLICT DO NOTHING"
-    )
-
-
-def _postgresql_calls() -> Any:
-    from sqlalchemy import text
-
-    return text(
-        f"INSERT INTO {SCHEMA}.calls SELECT * FROM "  # noqa: S608 - a constant
-        f"json_populate_recordset(NULL::{SCHEMA}.calls, CAST(:rows AS json)) ON CONFLICT DO NOTHING"
-    )
+def _postgresql(records: Sequence[bytes]) -> list[Statement]:
+    """All rows as one parameter, which the server takes apart. Raises _Refused."""
+    try:
+        rows = (b"[" + b",".join(records) + b"]").decode()
+    except UnicodeDecodeError as error:
+        raise _Refused("no UTF-8") from error
+    statements: list[Statement] = [(_POSTGRESQL_CALLS, (rows,))]
+    if any(b'"tags":[' in record for record in records):
+        statements.append((_POSTGRESQL_TAGS, (rows,)))
+    return statements
 
 
-def _postgresql_tags() -> Any:
-    from sqlalchemy import text
-
-    return text(
-        f"INSERT INTO {SCHEMA}.call_tags (call_id, tag) SELECT call->>'id', tag "  # noqa: S608 - a constant
-        "FROM json_array_elements(CAST(:rows AS json)) AS call, json_array_elements_text(call->'tags') AS tag "
-        "ON CONFLICT DO NOTHING"
-    )
-
-
-_SQLITE = (_sqlite_calls, _sqlite_tags)
-_POSTGRESQL = (_postgresql_calls, _postgresql_tags)
+_POSTGRESQL_CALLS = (
+    f"INSERT INTO {SCHEMA}.calls SELECT * FROM "  # noqa: S608 - a constant
+    f"json_populate_recordset(NULL::{SCHEMA}.calls, $1::text::json) ON CONFLICT DO NOTHING"
+)
+_POSTGRESQL_TAGS = (
+    f"INSERT INTO {SCHEMA}.call_tags (call_id, tag) SELECT call->>'id', tag "  # noqa: S608 - a constant
+    "FROM json_array_elements($1::text::json) AS call, json_array_elements_text(call->'tags') AS tag "
+    "ON CONFLICT DO NOTHING"
+)
 
 
 # -- records -----------------------------------------------------------------------------------------------------------
@@ -362,11 +357,3 @@ def _encoded(row: Mapping[str, Any]) -> bytes:
         return to_json(row)
     except ValueError:  # half of a surrogate pair
         return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-
-
-def _is_json(text: str) -> bool:
-    try:
-        from_json(text)
-    except ValueError:
-        return False
-    return True

@@ -62,7 +62,8 @@ EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry", "x-proxy-attempts",
     "x-proxy-deployment", "x-proxy-fallback", "x-proxy-upstream-ms", "x-proxy-overhead-ms",
-    "x-proxy-upstream-id", "x-proxy-warnings", "x-proxy-response-cost", "x-proxy-guardrails-applied", "x-proxy-guardrails-skipped",
+    "x-proxy-upstream-id", "x-proxy-warnings", "x-proxy-response-cost",
+    "x-proxy-guardrails-applied", "x-proxy-guardrails-skipped",
 )  # fmt: skip
 
 
@@ -108,7 +109,6 @@ class Resources:
         self._tasks += [loop.create_task(work) for work in (self.keyring.run(), self.telemetry.run())]
         if self.ledger is not None:
             self.ledger.open()
-            self._tasks.append(loop.create_task(self.ledger.run()))
         with contextlib.suppress(TimeoutError, ProxyError):
             await asyncio.wait_for(self.keyring.refresh(), timeout=FIRST_LOOK_SECONDS)
 

@@ -62,7 +62,7 @@ def router(
 
     @routes.get("/metrics", dependencies=[Depends(operator)])
     async def metrics() -> Response:
-        return Response(telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
 

@@ -33,6 +33,7 @@ class Feed:
 
     def __init__(self, settings: Settings, sink: Sink, counters: Counters, first_pause: float = FIRST_PAUSE) -> None:
         self.settings = settings
+        self._size, self._most = settings.batch_size, settings.queue_size
         self._sink = sink
         self._key = (settings.name,)
         self._counters = counters
@@ -53,11 +54,11 @@ class Feed:
     def put(self, record: Record) -> None:
         """Never waits. A record that finds the queue full is dropped."""
         waiting = len(self._queue)
-        if waiting >= self.settings.queue_size:
+        if waiting >= self._most:
             self._drop(1)
             return
         self._queue.append(record)
-        if not waiting or waiting + 1 == self.settings.batch_size:
+        if not waiting or waiting + 1 == self._size:
             self._wake.set()
             if self._task is None:
                 self._task = asyncio.get_running_loop().create_task(self._run())
@@ -78,8 +79,7 @@ class Feed:
     async def _run(self) -> None:
         while True:
             await self._batch_is_due()
-            size = self.settings.batch_size
-            batch = [self._queue.popleft() for _ in range(min(size, len(self._queue)))]
+            batch = [self._queue.popleft() for _ in range(min(self._size, len(self._queue)))]
             if not batch and self._closing.is_set():
                 return
             if batch:
@@ -92,7 +92,7 @@ class Feed:
             self._wake.clear()
             if not self._closing.is_set():
                 await self._wake.wait()
-        if len(self._queue) < self.settings.batch_size:
+        if len(self._queue) < self._size:
             self._wake.clear()
             await self._pause(self.settings.flush_interval, self._wake)
 

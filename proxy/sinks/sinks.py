@@ -26,6 +26,9 @@ class Sinks:
         self._transport = HTTPTransport(max_connections=MOST_CONNECTIONS)
         self._counters = Counters()
         self._feeds: tuple[Feed, ...] = ()
+        #: Those of calls that went well, and of calls that failed.
+        self._successes: tuple[Feed, ...] = ()
+        self._failures: tuple[Feed, ...] = ()
         self._config: Config | None = None
         #: Vendors' models by the deployments' ids.
         self._models: dict[str, str] = {}
@@ -48,6 +51,8 @@ class Sinks:
         old = self._feeds
         around = Surroundings(config, self._transport, self._models)
         self._feeds = tuple(Feed(settings, made(settings, around), self._counters) for settings in config.sinks)
+        self._successes = tuple(feed for feed in self._feeds if feed.settings.successes)
+        self._failures = tuple(feed for feed in self._feeds if feed.settings.failures)
         for feed in old:
             task = asyncio.get_running_loop().create_task(feed.aclose())
             self._ending.add(task)
@@ -55,12 +60,12 @@ class Sinks:
 
     def put(self, call: Call, ended: float) -> None:
         """One that has just ended. What is not in the ledger, such as a call with a wrong key, is for no sink."""
-        if not self._feeds or call.row is None:
+        feeds = self._failures if call.error else self._successes
+        if not feeds or call.row is None:
             return
         record = Record(call, call.row, ended, time.time() - perf_counter())
-        for feed in self._feeds:
-            if feed.settings.failures if call.error else feed.settings.successes:
-                feed.put(record)
+        for feed in feeds:
+            feed.put(record)
 
     async def aclose(self) -> None:
         await asyncio.gather(*(feed.aclose() for feed in self._feeds), *self._ending)

@@ -7,7 +7,7 @@ for generative AI. They know no operation for audio; ours is the endpoint's name
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Iterator, Mapping, Sequence
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
@@ -53,7 +53,7 @@ class _Trace:
         self._record, self._call, self._models = record, record.call, models
         self._is_generation = is_generation
         parent = record.call.traceparent
-        self._trace = bytes.fromhex(parent[3:35]) if parent else secrets.token_bytes(16)
+        self._trace = bytes.fromhex(parent[3:35]) if parent else random.randbytes(16)  # noqa: S311
         self._parent = bytes.fromhex(parent[36:52]) if parent else b""
 
     def spans(self) -> Iterator[Span]:
@@ -142,7 +142,7 @@ class _Trace:
     ) -> Span:
         return Span(
             trace_id=self._trace,
-            span_id=secrets.token_bytes(8),
+            span_id=random.randbytes(8),  # noqa: S311
             parent_span_id=self._parent if parent is None else parent.span_id,
             flags=SAMPLED,
             name=name,

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
@@ -61,6 +62,7 @@ class Database:
         async with self._opening:
             if self._engine is not None:
                 return self._engine
+            await asyncio.to_thread(_load, sqlite=self.is_sqlite)
             engine = _engine(self._url)
             try:
                 async with _as_ours(engine.connect) as connection:
@@ -100,6 +102,12 @@ def _with_our_options(rest: str) -> str:
     options = [(name, value) for name, value in parse_qsl(query) if name not in _PRISMA_OPTIONS]
     named = urlencode([("ssl" if name == "sslmode" else name, value) for name, value in options], safe="/")
     return f"{place}?{named}" if named else place
+
+
+def _load(*, sqlite: bool) -> None:
+    """What is imported takes a third of a second, in which calls go on."""
+    for name in ("sqlalchemy.ext.asyncio", "aiosqlite" if sqlite else "asyncpg", "proxy.storage.tables"):
+        import_module(name)
 
 
 def _engine(url: str) -> AsyncEngine:

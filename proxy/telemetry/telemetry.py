@@ -153,10 +153,12 @@ class Telemetry:
 
     # -- for whoever scrapes -------------------------------------------------------------------------------------------
 
-    def exposition(self) -> bytes:
+    async def exposition(self) -> bytes:
         """Prometheus's text format, version 0.0.4: of this process, or of all workers."""
         live = self._metrics.read()
-        return exposition(live if self._board is None else self._board.total(live))
+        total = live if self._board is None else self._board.total(live)
+        # It takes some 10 ms, in which audio would wait.
+        return await asyncio.to_thread(exposition, total)
 
     async def run(self) -> None:
         """Tell the other workers now and then what was counted here, until cancelled."""

@@ -354,6 +354,12 @@ def test_two_processes_lose_and_double_nothing(database_url: str, tmp_path: Path
     assert asyncio.run(numbers()) == (5000, 5000)
 
 
+@pytest.fixture(autouse=True)
+def _by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows move when a test says so."""
+    monkeypatch.setattr(ledger_module, "INTERVAL", 60.0)
+
+
 async def _opened(url: str) -> None:
     database = Database(url)
     await database.open()
@@ -361,24 +367,17 @@ async def _opened(url: str) -> None:
 
 
 def _write(url: str, folder: str, rows: int) -> None:
+    ledger_module.INTERVAL = 0.01
+
     async def body() -> None:
         database = Database(url)
         ledger = made(database, Path(folder))
-        moving = asyncio.create_task(_keep_moving(ledger))
         for number in range(rows):
             ledger.append(row(ledger))
             if number % 50 == 0:
                 await asyncio.sleep(0.001)
-        moving.cancel()
-        await asyncio.gather(moving, return_exceptions=True)
         await ledger.aclose()
         assert (ledger.waiting, ledger.lost) == (0, 0)
         await database.aclose()
 
     asyncio.run(body())
-
-
-async def _keep_moving(ledger: Ledger) -> None:
-    while True:
-        await ledger.move()
-        await asyncio.sleep(0.01)

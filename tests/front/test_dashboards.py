@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.conftest import MASTER_KEY, ROOT, Server, group, standard_config
+from tests.conftest import CARD, MASTER_KEY, ROOT, Server, group, standard_config
 from tests.fakes.receiver import receiving
 from tests.fakes.upstream import Upstream
 from tests.front.test_metrics import KEY, speak
@@ -138,7 +138,7 @@ def traffic(server: Server) -> None:
         speak(server, "gpt-tts")
         speak(server, "unsteady")
         speak(server, "bad-key")
-        speak(server, text="4111 1111 1111 1111", **{"x-proxy-guardrails": "cards"})
+        speak(server, text=CARD, **{"x-proxy-guardrails": "cards"})
         for model in ("whisper", "gpt-4o-transcribe"):
             httpx.post(
                 server.url + "/v1/audio/transcriptions",
