@@ -1,4 +1,4 @@
-"""What watching costs: microseconds of one core a call, on the way of calls and beside it. `python bench/observability.py`.
+"""What watching costs: microseconds of one core a call, on the way of calls and beside it.
 
 Everything is switched on: metrics of several workers, the log in JSON, and all kinds of sinks. No network is used.
 """
@@ -44,7 +44,9 @@ def call() -> Call:
     attempt = Attempt("tts-openai", "openai", now - 0.4, first_byte=now - 0.2, ended=now, upstream_id="req_" + "0" * 32)
     attempt.usage = Usage(characters=120, seconds_out=8.2, input_text_tokens=30, output_audio_tokens=164)
     caller = Caller("ab" * 32, "reader", "ann", "books", tags=("night",))
-    made = Call("req_" + "0" * 32, "speech", now - 0.41, PARENT, caller, "listener", ("night",), group="tts", status=200)
+    made = Call(
+        "req_" + "0" * 32, "speech", now - 0.41, PARENT, caller, "listener", ("night",), group="tts", status=200
+    )
     made.bytes_in, made.bytes_out, made.characters = 200, 131_072, 120
     made.received, made.sent = now - 0.405, now - 0.2
     made.attempts.append(attempt)
@@ -84,7 +86,13 @@ def told(what: str, microseconds: float) -> None:
 def sinks(folder: Path) -> Sinks:
     (folder / "own_sink.py").write_text("class Own:\n    async def send(self, records): pass\n")
     common = {"flush_interval": 3600, "queue_size": 1_000_000, "batch_size": 10_000}
-    kinds = [("webhook", "webhook"), ("otel", "otel"), ("langfuse", "langfuse"), ("s3", "s3"), ("own_sink.Own", "custom")]
+    kinds = [
+        ("webhook", "webhook"),
+        ("otel", "otel"),
+        ("langfuse", "langfuse"),
+        ("s3", "s3"),
+        ("own_sink.Own", "custom"),
+    ]
     chosen = tuple(Sink(name=name, kind=kind, bucket="calls", **common) for name, kind in kinds)
     deployment = Deployment(id="tts-openai", group="tts", vendor="openai", model="gpt-4o-mini-tts", mode=Mode.SPEECH)
     made = Sinks()
@@ -138,7 +146,10 @@ async def beside(folder: Path) -> None:
         one.group = f"model-{number % 40}"
         watched.begin()
         watched.end(one)
-    told("what a worker writes for the others, once a second (40 models)", best(lambda: watched._tell(watched._board), 50))
+    told(
+        "what a worker writes for the others, once a second (40 models)",
+        best(lambda: watched._tell(watched._board), 50),
+    )
     told("an answer to a scrape (40 models; in a thread)", best(lambda: exposition(watched._metrics.read()), 20))
     records = [Record(call(), call().row or {}, perf_counter(), time.time() - perf_counter()) for _ in range(200)]
     otel = Otel(Environment({}), {}, httpx.AsyncBaseTransport())

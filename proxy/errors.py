@@ -300,6 +300,10 @@ class UpstreamTimeout(UpstreamError):
     kind = "upstream_timeout"
 
 
+class UpstreamUnfinished(UpstreamTimeout):
+    """A job that the vendor has begun, and bills, did not end in time: it is not begun again in the same group."""
+
+
 class UpstreamInvalid(UpstreamError):
     """The answer makes no sense: an error document with status 200, no bytes, broken JSON, a cut stream."""
 

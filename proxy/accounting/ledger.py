@@ -163,9 +163,12 @@ class Ledger:
     # -- what the writer does ------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        while not self._stopping.is_set():
+        """Round after round, the last one when all rows have come."""
+        is_last = False
+        while not is_last:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), INTERVAL)
+            is_last = self._stopping.is_set()
             try:
                 await self.move()
             except Exception:

@@ -100,7 +100,7 @@ def fitted_transcription(line: Line, request: TranscriptionRequest) -> tuple[Tra
     can = line.adapter.capabilities
     ignored = [name for name in can.ignores if getattr(request, name, None) not in (None, ())]
     changes: dict[str, Any] = {name: () if isinstance(getattr(request, name), tuple) else None for name in ignored}
-    left_out = dict.fromkeys(name for name, _ in request.extra if not _may_set(can, name))
+    left_out = dict.fromkeys(name for name, value in request.extra if not _may_set(can, name, value))
     if left_out:
         changes["extra"] = tuple((name, value) for name, value in request.extra if name not in left_out)
     warnings = [_has_no_effect(name, request.model) for name in (*sorted(ignored), *left_out)][:MOST_WARNINGS]
@@ -111,19 +111,23 @@ def _may_set(can: Capabilities, name: str, value: Any = None) -> bool:
     """``name`` may be that of a form's field: ``options[seed]`` is one of ``options``."""
     if can.extras is not None:
         return name.partition("[")[0] in can.extras
-    return not any(NEVER_EXTRA.search(part) for part in (name, *_names_in(value)))
+    if NEVER_EXTRA.search(name) is not None:
+        return False
+    return not any(NEVER_EXTRA.search(inner) or "://" in text for inner, text in _texts_in(value))
 
 
-def _names_in(value: Any) -> Iterator[str]:
-    """Those of every object in a JSON value, however deep."""
+def _texts_in(value: Any) -> Iterator[tuple[str, str]]:
+    """The names and the texts in a JSON value, however deep; each with an empty one of the other kind."""
     waiting = [value]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            yield from node
+            yield from ((name, "") for name in node)
             waiting.extend(node.values())
         elif isinstance(node, list):
             waiting.extend(node)
+        elif isinstance(node, str):
+            yield "", node
 
 
 def _has_no_effect(name: str, model: str) -> str:

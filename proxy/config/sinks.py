@@ -31,7 +31,7 @@ LISTS: Mapping[str, tuple[bool, bool]] = {
     "failure_callback": (False, True),
 }
 _COMMON = frozenset({"callback_type", "batch_size", "flush_interval", "queue_size"})
-_FIELDS: Mapping[SinkKind, frozenset[str]] = {
+FIELDS: Mapping[SinkKind, frozenset[str]] = {
     "webhook": _COMMON | {"endpoint", "headers", "signing_secret"},
     "otel": _COMMON,
     "langfuse": _COMMON,
@@ -41,7 +41,7 @@ _FIELDS: Mapping[SinkKind, frozenset[str]] = {
 #: LiteLLM's; no content is ever sent, and a batch is one JSON array.
 _IGNORED = frozenset({"message_logging", "log_format", "event_types"})
 #: Of ``s3_callback_params``.
-_S3_FIELDS: Mapping[str, str] = {
+S3_FIELDS: Mapping[str, str] = {
     "s3_bucket_name": "bucket",
     "s3_region_name": "region",
     "s3_endpoint_url": "endpoint",
@@ -113,12 +113,12 @@ class Sinks:
             return None
         known: dict[str, Setting] = {}
         for key, setting in settings.items():
-            if key in _FIELDS[kind]:
+            if key in FIELDS[kind]:
                 known[key] = setting
             elif key in _IGNORED:
                 self._ignored.note(setting)
             else:
-                self._problems.unknown_key(setting.place, key, f"callback_settings.{name}", _FIELDS[kind])
+                self._problems.unknown_key(setting.place, key, f"callback_settings.{name}", FIELDS[kind])
         known.pop("callback_type", None)
         if kind == "s3":
             known = {**dict(self._s3_settings()), **known}
@@ -149,9 +149,9 @@ class Sinks:
     def _s3_settings(self) -> Iterator[tuple[str, Setting]]:
         section, self._s3 = self._s3, None
         for setting in settings_of("s3_callback_params", section.value if section is not None else None):
-            if setting.key in _S3_FIELDS:
-                yield _S3_FIELDS[setting.key], setting
+            if setting.key in S3_FIELDS:
+                yield S3_FIELDS[setting.key], setting
             elif setting.key.startswith("s3_"):
                 self._ignored.note(setting)
             else:
-                self._problems.unknown_key(setting.place, setting.key, setting.section, _S3_FIELDS)
+                self._problems.unknown_key(setting.place, setting.key, setting.section, S3_FIELDS)

@@ -44,11 +44,13 @@ SPEECH = Capabilities(
     speed=(0.25, 4.0),
     formats=("mp3", "opus", "aac", "flac", "wav", "pcm"),
     voices=OPENAI_VOICES,
+    extras=frozenset(),
     shutdown_date="2027-01-06",
 )
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text"),
+    extras=frozenset(),
     max_file_mb=25,
     shutdown_date="2027-02-26",
 )
@@ -76,7 +78,7 @@ MODELS: Mapping[str, Capabilities] = {
 
 
 #: `calls` makes text of the json that is all gpt-transcribe answers; its languages are a list.
-GPT_TRANSCRIBE = Quirks(language="languages[]", asks={"text": "json"})
+GPT_TRANSCRIBE = Quirks(language="languages[]", codes=True, asks={"text": "json"})
 MODEL_QUIRKS: Mapping[str, Quirks] = {"gpt-transcribe": GPT_TRANSCRIBE}
 
 

@@ -281,7 +281,7 @@ VOXTRAL = Voices(
     openai={
         "alloy": "voice_484", "ash": "voice_485", "ballad": "gb_oliver_neutral", "cedar": "en_paul_confident",
         "coral": "voice_447", "echo": "en_paul_neutral", "fable": "gb_oliver_cheerful", "marin": "voice_478",
-        "nova": "gb_jane_neutral", "onyx": "en_paul_confident", "sage": "gb_jane_neutral", "shimmer": "voice_478",
+        "nova": "gb_jane_neutral", "onyx": "en_paul_sad", "sage": "voice_481", "shimmer": "voice_592",
         "verse": "en_paul_cheerful",
     },
 )  # fmt: skip

@@ -10,6 +10,7 @@ from proxy.records import TranscriptionRequest
 
 #: Of one term.
 MOST_WORDS = 6
+MOST_CHARACTERS = 100
 _GAPS = re.compile(r"[,;:\n\r]+|[.?!](?:\s+|$)")
 _MARKS = " \t.?!\"'()[]"
 
@@ -22,8 +23,11 @@ class Terms(NamedTuple):
 
 def key_terms(request: TranscriptionRequest, *, most: int, further: Sequence[str] = ()) -> Terms:
     """The caller's terms, the ``further`` ones and those of the prompt, at most ``most``."""
-    terms = of_request((*request.keywords, *further), request.prompt)
+    found = of_request((*request.keywords, *further), request.prompt)
+    terms = [term for term in found if len(term) <= MOST_CHARACTERS]
     warnings = []
+    if len(terms) < len(found):
+        warnings.append(f"key terms of more than {MOST_CHARACTERS} characters were left out")
     if request.prompt and not of_prompt(request.prompt):
         warnings.append(f"prompt has no effect on '{request.model}' unless it is a list of terms")
     if len(terms) > most:

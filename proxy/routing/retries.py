@@ -13,6 +13,7 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamRejected,
     UpstreamTimeout,
+    UpstreamUnfinished,
 )
 
 CONTENT_POLICY = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
@@ -22,7 +23,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 
 def allowed(settings: RouterSettings, error: ProxyError, wished: int | None) -> int:
     """Further attempts within the group after this kind of failure; ``wished`` is what the request says."""
-    if not isinstance(error, UpstreamError):
+    if not isinstance(error, UpstreamError) or isinstance(error, UpstreamUnfinished):
         return 0
     by_kind = _by_kind(settings.retry_policy, error)
     if by_kind is not None:

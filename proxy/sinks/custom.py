@@ -68,6 +68,7 @@ def _module(name: str, folder: Path) -> Any:
 
 def problems(settings: Settings, folder: Path) -> Iterable[str]:
     try:
-        loaded(settings, folder)(**settings.params)
+        # Not made here: this may be the process that starts others, or `audio-proxy check`.
+        inspect.signature(loaded(settings, folder)).bind(**settings.params)
     except Exception as error:
         yield f"{type(error).__name__}: {error}"

@@ -18,6 +18,7 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamTimeout,
     UpstreamUnavailable,
+    UpstreamUnfinished,
     UpstreamUnreachable,
 )
 from proxy.providers.base import Adapter, Step, Whole
@@ -154,7 +155,9 @@ class Upstream:
         """One look of those that are repeated: what has been uploaded and billed is not lost by one that fails."""
         wait = step.wait
         for failed in range(FAILED_LOOKS + 1):
-            await _pause(wait, waits)
+            if wait > waits.left:
+                raise UpstreamUnfinished("The upstream vendor took too long to answer.")
+            await asyncio.sleep(wait)
             try:
                 return await self._send(adapter, step, waits)
             except PASSING as error:
@@ -222,14 +225,6 @@ class Upstream:
             await asyncio.wait(self._cleaning, timeout=CLEANUP_SECONDS)
         for transport in set(self._transports.values()):
             await transport.aclose()
-
-
-async def _pause(seconds: float, waits: Waits) -> None:
-    """Raises UpstreamTimeout where the attempt's time would be over first."""
-    if seconds > waits.left:
-        raise UpstreamTimeout("The upstream vendor took too long to answer.")
-    if seconds:
-        await asyncio.sleep(seconds)
 
 
 def _check_plain(response: httpx.Response) -> None:

@@ -72,7 +72,9 @@ class Load:
         headers = {"x-request-id": name}
         if model == "whisper":
             form = {"model": model, "response_format": "json"}
-            return http.post(f"{self._url}/v1/audio/transcriptions", data=form, files={"file": b"RIFF"}, headers=headers)
+            return http.post(
+                f"{self._url}/v1/audio/transcriptions", data=form, files={"file": b"RIFF"}, headers=headers
+            )
         body = {"model": model, "input": "Hello there", "voice": "alloy"}
         return http.post(f"{self._url}/v1/audio/speech", json=body, headers=headers)
 
@@ -121,7 +123,9 @@ def test_kill_9_under_load_loses_no_completed_answer(
     assert len(load.completed) > 10 * KILLS
     lost = [name for name in load.completed if found[name] == 0]
     doubled = [name for name, times in found.items() if times > 1]
-    print(f"{KILLS} kills, {len(load.completed)} completed, {len(found)} rows, {len(lost)} lost, {len(doubled)} doubled")
+    print(
+        f"{KILLS} kills, {len(load.completed)} completed, {len(found)} rows, {len(lost)} lost, {len(doubled)} doubled"
+    )
     assert (lost, doubled) == ([], [])
     assert "rejected.jsonl" not in os.listdir(tmp_path / "audio-proxy-ledger")
 
@@ -166,7 +170,8 @@ def metric(server: Server, name: str) -> float:
 def test_a_full_journal_denies_calls_or_lets_them_pass(upstream: Upstream, serve: Serve, postgres: Postgres) -> None:
     url = postgres.new()
     servers = {
-        policy: serve(config(upstream, url, ledger_spool_mb=0.02, on_ledger_full=policy)) for policy in ("deny", "allow")
+        policy: serve(config(upstream, url, ledger_spool_mb=0.02, on_ledger_full=policy))
+        for policy in ("deny", "allow")
     }
     body = {"model": "tts", "input": "Hello", "voice": "alloy"}
     postgres.stop()
@@ -193,5 +198,3 @@ def test_a_full_journal_denies_calls_or_lets_them_pass(upstream: Upstream, serve
     lost = metric(servers["allow"], "audio_proxy_ledger_lost_rows_total")
     assert lost > 0
     assert sum(rows(url).values()) >= statuses["deny"].count(200) + 80 - lost
-
-

@@ -23,7 +23,13 @@ def line(mode: Mode) -> Line:
 
 @pytest.mark.parametrize(
     "value",
-    [{"webhook_url": "http://x"}, {"a": [{"b": {"Api-Key": "x"}}]}, [[{"callback": 1}]], {"headers": {"x": "y"}}],
+    [
+        {"webhook_url": "http://x"},
+        {"a": [{"b": {"Api-Key": "x"}}]},
+        [[{"callback": 1}]],
+        {"headers": {"x": "y"}},
+        ["http://x"],
+    ],
 )
 def test_what_no_request_may_set_does_not_hide_in_an_object(value: Any) -> None:
     fitted = fitted_speech(line(Mode.SPEECH), SpeechRequest("m", "Hi.", "alloy", extra={"options": value, "seed": 1}))

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.config.guardrails import COMMON, KINDS
 from proxy.config.models import DERIVED_FIELDS, Deployment, GeneralSettings, RouterSettings
+from proxy.config.sinks import FIELDS, LISTS, S3_FIELDS
 
 EXAMPLE = (Path(__file__).parents[2] / "config.example.yaml").read_text()
 
@@ -24,4 +25,10 @@ def test_every_key_is_shown(name: str) -> None:
 @pytest.mark.parametrize("name", sorted({"guardrail_name", *COMMON}.union(*(kind.fields for kind in KINDS.values()))))
 def test_every_key_of_a_guardrail_is_shown(name: str) -> None:
     _, _, section = EXAMPLE.partition("# guardrails:")
+    assert re.search(rf"\b{name}\b", section)
+
+
+@pytest.mark.parametrize("name", sorted({*LISTS, *S3_FIELDS}.union(*FIELDS.values())))
+def test_every_key_of_a_callback_is_shown(name: str) -> None:
+    _, _, section = EXAMPLE.partition("# litellm_settings:")
     assert re.search(rf"\b{name}\b", section)

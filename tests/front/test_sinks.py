@@ -107,7 +107,7 @@ def test_s3_gets_json_lines(upstream: Upstream, serve: Callable[..., Server], re
     assert "canary-secret" not in str(put) + server.log()
 
 
-OWN = '''
+OWN = """
 import json
 from pathlib import Path
 
@@ -123,7 +123,7 @@ class Keep:
         with self._file.open("a") as file:
             for record in records:
                 file.write(json.dumps(record) + "\\n")
-'''
+"""
 
 
 def test_a_class_of_ones_own(upstream: Upstream, serve: Callable[..., Server], tmp_path: Path) -> None:

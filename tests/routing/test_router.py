@@ -20,6 +20,7 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
+    UpstreamUnfinished,
 )
 from proxy.records import Call, Wishes
 from proxy.routing import router as router_module
@@ -81,6 +82,14 @@ def test_a_call_that_goes_well_asks_one_deployment() -> None:
     assert scene.last.won is scene.last.attempts[0]
     assert (scene.last.group, scene.last.fallback) == ("tts", "")
     assert scene.idle()
+
+
+def test_a_job_that_was_begun_is_not_begun_again_in_its_group() -> None:
+    """Each beginning is billed; another group is the operator's word that somebody is to serve."""
+    scene = Scene(line("a", order=1), line("b", order=2), line("c", "backup"), fallbacks=[{"tts": ["backup"]}])
+    scene.script("a", lambda: UpstreamUnfinished("Too slow."))
+    assert run(scene.served()) == "c"
+    assert scene.asked == ["a", "c"]
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 415])

@@ -62,9 +62,16 @@ def run(
     return counters, asyncio.run(main())
 
 
-async def settle(feed: Feed) -> None:
-    while feed.waiting:
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(5000):
+        if condition():
+            return
         await asyncio.sleep(0.001)
+    raise AssertionError("waited in vain")
+
+
+async def settle(feed: Feed) -> None:
+    await until(lambda: not feed.waiting)
     await asyncio.sleep(0.05)
 
 
@@ -105,8 +112,7 @@ def test_it_gives_up_in_the_end(failure: Exception) -> None:
     sink = Scripted(*[failure] * ATTEMPTS)
 
     async def given_up(feed: Feed) -> None:
-        while len(sink.tried) <= ATTEMPTS:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(sink.tried) > ATTEMPTS)
         await settle(feed)
 
     counters, _ = run(sink, 4, given_up, batch_size=2)

@@ -15,8 +15,8 @@ from proxy.errors import (
     UpstreamInvalid,
     UpstreamNotFound,
     UpstreamRateLimited,
-    UpstreamTimeout,
     UpstreamUnavailable,
+    UpstreamUnfinished,
 )
 from proxy.providers import failures
 from proxy.providers.base import Capabilities, SpeechFlow, Step, TranscriptionFlow, Whole
@@ -151,7 +151,7 @@ def test_no_look_reaches_past_the_end_of_the_time() -> None:
 
 def test_a_wait_that_is_longer_than_the_time_is_a_timeout() -> None:
     vendor = Vendor(httpx.Response(200))
-    with pytest.raises(UpstreamTimeout):
+    with pytest.raises(UpstreamUnfinished):
         run(vendor, polled(wait=60), total=0.5)
     assert vendor.asked == ["POST /jobs", "DELETE /jobs/1"]
 

@@ -248,7 +248,7 @@ CASES = (
         errors=OPENROUTER,
         upstream_id="gen-tts-1",
         speed_of=None,
-        distinct_voices=10,
+        distinct_voices=13,
     ),
     _transcription_case(
         "openrouter-whisper",
