@@ -21,7 +21,7 @@ import structlog
 from pydantic_core import from_json, to_json
 
 from proxy.errors import Overloaded, ProxyError
-from proxy.storage.database import SCHEMA, Database, Unavailable
+from proxy.storage.database import SCHEMA, Database
 from proxy.storage.journal import Journal, Segment
 
 if TYPE_CHECKING:

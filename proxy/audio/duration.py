@@ -133,7 +133,7 @@ class Aac(_Frames):
 
 
 class Mp3(_Frames):
-    """MPEG audio. Where the first frames are alike, the rest is counted by its bit rate, which costs next to nothing."""
+    """MPEG audio. Where the first frames are alike, the rest is counted by its bit rate, at next to no cost."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -260,12 +260,12 @@ class Deployment(Frozen):
     max_file_size_mb: Megabytes | None = Field(default=None, description="Largest upload, 1 MB being 1,048,576 bytes.")
     exact_usage: bool | None = Field(
         default=None,
-        description="Ask for speech as events, which tell the tokens used; on for OpenAI's and Azure's gpt-4o-mini-tts.",
+        description="Ask for speech as events, which tell the tokens; on for OpenAI's and Azure's gpt-4o-mini-tts.",
     )
     drop_unknown: bool = Field(default=False, description="Do not pass on fields that OpenAI does not know.")
     costs: Annotated[Mapping[str, Price], *_FREEZE] = Field(
         default_factory=_nothing,
-        description="Prices in USD under LiteLLM's names, such as `input_cost_per_second`, in place of the vendor's list.",
+        description="Prices in USD under LiteLLM's names, such as `input_cost_per_second`; else the vendor's list.",
     )
     where: str = Field(default="", description="File and line of the entry, for messages.")
 

@@ -85,7 +85,10 @@ class Supervisor:
             self._stop_when_alone(stop)
 
         place = Place(self._folder, number)
+        supervisor = os.getppid()
         run_worker(self._file, self._options, self._sockets, serving, watch=False, place=place)
+        if os.getppid() != supervisor:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _stop_when_alone(self, stop: Stop) -> None:
         loop = asyncio.get_running_loop()

@@ -45,12 +45,11 @@ class Sinks:
         """Its sinks from now on. Those of an earlier configuration still send what waits for them."""
         self._models.clear()
         self._models.update({deployment.id: deployment.model for deployment in config.deployments})
-        before, self._config = self._config, config
-        if before is not None and _same(before, config):
+        if self._config is not None and _same(self._config, config):
             return
-        old = self._feeds
         around = Surroundings(config, self._transport, self._models)
-        self._feeds = tuple(Feed(settings, made(settings, around), self._counters) for settings in config.sinks)
+        feeds = tuple(Feed(settings, made(settings, around), self._counters) for settings in config.sinks)
+        old, self._feeds, self._config = self._feeds, feeds, config
         self._successes = tuple(feed for feed in self._feeds if feed.settings.successes)
         self._failures = tuple(feed for feed in self._feeds if feed.settings.failures)
         for feed in old:

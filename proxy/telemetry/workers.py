@@ -6,10 +6,12 @@ that takes the place of a dead worker has its number, and counts on from where i
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from proxy.metrics import Snapshot, added, counted, decoded, encoded
@@ -38,21 +40,28 @@ class Board:
         #: What those before it counted.
         self._inherited = encoded(counted(found[1])) if found is not None else encoded({})
 
-    def put_up(self, live: Snapshot) -> Snapshot:
-        """Write down what this worker and those before it have counted, and return it."""
-        mine = added(iter((live, decoded(self._inherited))))
-        draft = self._own.with_suffix(".draft")
-        draft.write_bytes(_TIME.pack(self._clock()) + encoded(mine))
-        draft.replace(self._own)
-        return mine
+    def put_up(self, live: Snapshot) -> None:
+        """Write down what this worker and those before it have counted. Raises OSError."""
+        self._write(self._whole(live))
 
     def total(self, live: Snapshot) -> Snapshot:
         """What all workers amount to. It is written down before it is told, so that whoever tells next knows it."""
-        return added(self._all(live))
+        mine = self._whole(live)
+        # A full disk must not take away the metrics as well; the next `put_up` tells of it.
+        with contextlib.suppress(OSError):
+            self._write(mine)
+        return added(chain((mine,), self._others()))
 
-    def _all(self, live: Snapshot) -> Iterator[Snapshot]:
-        yield self.put_up(live)
-        for path in sorted(self._folder.iterdir()):
+    def _whole(self, live: Snapshot) -> Snapshot:
+        return added(iter((live, decoded(self._inherited))))
+
+    def _write(self, mine: Snapshot) -> None:
+        draft = self._own.with_suffix(".draft")
+        draft.write_bytes(_TIME.pack(self._clock()) + encoded(mine))
+        draft.replace(self._own)
+
+    def _others(self) -> Iterator[Snapshot]:
+        for path in sorted(self._folder.glob("*")):
             if path == self._own or path.suffix or (found := _read(path)) is None:
                 continue
             when, snapshot = found

@@ -123,3 +123,11 @@ def test_a_file_that_makes_no_sense_is_passed_over(tmp_path: Path, clock: Clock,
     worker.count()
     assert of(worker.total(), "calls", "tts") == 1
     assert of(Worker(tmp_path, 1, clock).total(), "calls", "tts") == 1
+
+
+def test_a_disk_that_takes_nothing_takes_no_metrics_away(tmp_path: Path, clock: Clock) -> None:
+    worker = Worker(tmp_path / "gone", 0, clock)
+    worker.count()
+    assert of(worker.total(), "calls", "tts") == 1
+    with pytest.raises(FileNotFoundError):
+        worker.board.put_up(worker.metrics.read())
