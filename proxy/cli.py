@@ -14,7 +14,8 @@ from typing import NoReturn
 from proxy.config import Config, describe, load
 from proxy.errors import ConfigError
 from proxy.guardrails import registry as guardrails
-from proxy.providers import chat, registry, shutdowns
+from proxy.providers import registry, shutdowns
+from proxy.providers.vendors import chat
 from proxy.routing import checks
 from proxy.sinks import registry as sinks
 

@@ -10,7 +10,8 @@ import pytest
 
 from proxy.calls import Line
 from proxy.config import Config, Environment, Mode, load
-from proxy.providers import chat, registry
+from proxy.providers import registry
+from proxy.providers.vendors import chat
 from proxy.routing import checks, fitness
 from tests.conftest import MASTER_KEY, ROOT
 

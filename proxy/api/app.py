@@ -39,7 +39,8 @@ from proxy.gateway import Gateway
 from proxy.guardrails import registry as guardrail_registry
 from proxy.guardrails.engine import Guardrails
 from proxy.metrics import Counter
-from proxy.providers import chat, registry
+from proxy.providers import registry
+from proxy.providers.vendors import chat
 from proxy.records import Mode
 from proxy.routing.fitness import MEGABYTE
 from proxy.routing.fleet import Fleet

@@ -21,7 +21,7 @@ from proxy.api.identity import TRACEPARENT, traceparent
 from proxy.calls import Answer
 from proxy.errors import ClientGone, Overloaded, ProxyError
 from proxy.gateway import Gateway
-from proxy.providers import sse
+from proxy.providers.wire import sse
 from proxy.records import Attempt, Call, SpeechRequest, TranscriptionRequest
 from proxy.routing.fitness import file_too_large
 from proxy.storage.spool import SpoolRoom

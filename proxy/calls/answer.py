@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 
 import httpx
 
-from proxy.providers import sse
 from proxy.providers.base import Remarks, Said
-from proxy.providers.requests import holds, secrets_of
+from proxy.providers.wire import sse
+from proxy.providers.wire.requests import holds, secrets_of
 from proxy.records import Attempt, Usage
 
 PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})

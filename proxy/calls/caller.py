@@ -33,11 +33,11 @@ from proxy.calls.speech import (
 )
 from proxy.calls.transcripts import decoded_events, read_transcript, rendered, whole_document
 from proxy.errors import InvalidAudio, ProxyError, UpstreamInvalid
-from proxy.providers import sse, usage
 from proxy.providers.base import OpenAITranscript, Remarks, Said, StreamedTranscript, WholeTranscript
-from proxy.providers.chat import ChatAdapter
-from proxy.providers.requests import upstream_id
+from proxy.providers.vendors.chat import ChatAdapter
 from proxy.providers.voices import Voice
+from proxy.providers.wire import sse, usage
+from proxy.providers.wire.requests import upstream_id
 from proxy.records import Attempt, SpeechRequest, TranscriptionRequest, Upload, Usage
 from proxy.upstream.client import Upstream, Waits, read_whole, stream
 

@@ -12,9 +12,9 @@ from proxy.audio.formats import SPEECH_FORMATS
 from proxy.calls.answer import Answer
 from proxy.calls.line import Line
 from proxy.errors import UpstreamInvalid
-from proxy.providers import sse
 from proxy.providers.base import Remarks, SpeechAnswer, SpeechDecoder
-from proxy.providers.requests import header
+from proxy.providers.wire import sse
+from proxy.providers.wire.requests import header
 from proxy.records import Usage
 
 

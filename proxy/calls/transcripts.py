@@ -11,9 +11,9 @@ from pydantic_core import from_json
 from proxy.audio import formats, transcript
 from proxy.calls.answer import Answer
 from proxy.errors import UpstreamInvalid
-from proxy.providers import sse, usage
 from proxy.providers.base import Remarks, Said, TranscriptDecoder
-from proxy.providers.requests import header
+from proxy.providers.wire import sse, usage
+from proxy.providers.wire.requests import header
 from proxy.records import TranscriptionRequest
 
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from proxy.audio.transcript import Segment, Transcript
 from proxy.errors import UpstreamInvalid
 from proxy.guardrails.spoken import DIGIT_WORDS
-from proxy.providers import sse
+from proxy.providers.wire import sse
 
 LONGEST: Final = 1_000
 _SENTENCE_END: Final = re.compile(r"[.?!\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)|[\u3002\uff1f\uff01\n]+")

@@ -6,17 +6,17 @@ import re
 from collections.abc import Mapping
 
 from proxy.config import Config, Deployment
-from proxy.providers.assemblyai import ASSEMBLYAI
-from proxy.providers.azure import AZURE
-from proxy.providers.azure_speech import AZURE_SPEECH
 from proxy.providers.base import Adapter
-from proxy.providers.deepgram import DEEPGRAM
-from proxy.providers.elevenlabs import ELEVENLABS
-from proxy.providers.gemini import GEMINI
-from proxy.providers.local import LOCAL
-from proxy.providers.openai import OPENAI
-from proxy.providers.rows import ROWS
 from proxy.providers.vendor import Vendor
+from proxy.providers.vendors.assemblyai import ASSEMBLYAI
+from proxy.providers.vendors.azure import AZURE
+from proxy.providers.vendors.azure_speech import AZURE_SPEECH
+from proxy.providers.vendors.deepgram import DEEPGRAM
+from proxy.providers.vendors.elevenlabs import ELEVENLABS
+from proxy.providers.vendors.gemini import GEMINI
+from proxy.providers.vendors.local import LOCAL
+from proxy.providers.vendors.openai import OPENAI
+from proxy.providers.vendors.rows import ROWS
 from proxy.records import Mode
 
 VENDORS: Mapping[str, Vendor] = {

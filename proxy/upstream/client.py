@@ -22,7 +22,7 @@ from proxy.errors import (
     UpstreamUnreachable,
 )
 from proxy.providers.base import Adapter, Step, Whole
-from proxy.providers.requests import header
+from proxy.providers.wire.requests import header
 
 CONNECT_TIMEOUT = 10.0
 ERROR_BYTES = 64 * 1024

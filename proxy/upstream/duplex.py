@@ -22,7 +22,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from proxy.providers.conversation import Message
+from proxy.providers.sockets.conversation import Message
 from proxy.upstream.connection import WRITE_HIGH, Connection, Timeouts
 from proxy.upstream.dial import dial
 from proxy.upstream.route import Route

@@ -21,8 +21,8 @@ import httpx
 from proxy.audio import codec
 from proxy.audio.pool import Pool
 from proxy.errors import UpstreamUnavailable
-from proxy.providers.conversation import Conversation, Turn
-from proxy.providers.requests import ID_HEADERS
+from proxy.providers.sockets.conversation import Conversation, Turn
+from proxy.providers.wire.requests import ID_HEADERS
 from proxy.records import Upload
 from proxy.upstream.connection import Timeouts
 from proxy.upstream.duplex import Duplex, Refused, open_duplex

@@ -18,7 +18,7 @@ from proxy.guardrails.base import Context
 from proxy.guardrails.held import LONGEST, cut_of, held
 from proxy.guardrails.pii import Pii
 from proxy.guardrails.redaction import readings, redacted
-from proxy.providers import sse
+from proxy.providers.wire import sse
 from proxy.records import Stage
 
 CARD = "4111 1111 1111 1111"

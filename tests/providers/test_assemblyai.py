@@ -20,9 +20,9 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from proxy.providers.assemblyai import ASSEMBLYAI
 from proxy.providers.base import Adapter, Whole, WholeTranscript
 from proxy.providers.registry import infer_mode
+from proxy.providers.vendors.assemblyai import ASSEMBLYAI
 from proxy.providers.voices import NAMES
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.providers.attempts import Held

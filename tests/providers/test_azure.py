@@ -12,10 +12,10 @@ import pytest
 from proxy.config import Deployment
 from proxy.errors import UnsupportedValue
 from proxy.providers import registry
-from proxy.providers.azure import AZURE, MODELS
 from proxy.providers.base import Whole
-from proxy.providers.live import LIVE
-from proxy.providers.realtime import SPEECH as REALTIME
+from proxy.providers.sockets.live import LIVE
+from proxy.providers.sockets.realtime import SPEECH as REALTIME
+from proxy.providers.vendors.azure import AZURE, MODELS
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.conftest import MASTER_KEY, Server
 from tests.fakes.realtime import Script, marked, running

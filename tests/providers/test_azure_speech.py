@@ -16,8 +16,8 @@ import pytest
 from proxy.config import Deployment, load
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers import registry
-from proxy.providers.azure_speech import AZURE_SPEECH, LOCALES, MODELS, VOICES, bases, billed
 from proxy.providers.base import SpeechAnswer, Whole, WholeTranscript
+from proxy.providers.vendors.azure_speech import AZURE_SPEECH, LOCALES, MODELS, VOICES, bases, billed
 from proxy.providers.voices import NAMES
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.conftest import MASTER_KEY, launch

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from proxy.calls import Line
 from proxy.config import Config, Deployment, Environment
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
-from proxy.providers import chat, registry
+from proxy.providers import registry
 from proxy.providers.base import Whole
+from proxy.providers.vendors import chat
 from proxy.records import Mode, TranscriptionRequest, Usage
 from proxy.routing import fitness
 from proxy.routing.probes import Clip

@@ -13,10 +13,10 @@ import pytest
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
 from proxy.providers.base import Adapter, SpeechAnswer, Whole, WholeTranscript
-from proxy.providers.deepgram import AURA_2_VOICES, DEEPGRAM, FLUX_VOICES, DeepgramAdapter
 from proxy.providers.registry import infer_mode
-from proxy.providers.upload import UploadStream
+from proxy.providers.vendors.deepgram import AURA_2_VOICES, DEEPGRAM, FLUX_VOICES, DeepgramAdapter
 from proxy.providers.voices import NAMES
+from proxy.providers.wire.upload import UploadStream
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 from tests.providers.attempts import Held
 from tests.providers.contract import FIXTURES

@@ -12,7 +12,7 @@ import pytest
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid
 from proxy.providers.base import SpeechAnswer, WholeTranscript
-from proxy.providers.elevenlabs import ELEVENLABS, MODELS, VOICES
+from proxy.providers.vendors.elevenlabs import ELEVENLABS, MODELS, VOICES
 from proxy.providers.voices import NAMES
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.providers.attempts import Held

@@ -22,10 +22,10 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamRejected,
 )
-from proxy.providers import gemini
 from proxy.providers.base import SpeechDecoder, WholeTranscript
-from proxy.providers.gemini import GEMINI, INLINE_BYTES, GeminiAdapter
 from proxy.providers.registry import infer_mode
+from proxy.providers.vendors import gemini
+from proxy.providers.vendors.gemini import GEMINI, INLINE_BYTES, GeminiAdapter
 from proxy.providers.voices import NAMES
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 from tests.providers.attempts import Held

@@ -12,8 +12,9 @@ import pytest
 
 from proxy.config import Deployment
 from proxy.errors import InvalidAudio, ProxyError, UpstreamInvalid, UpstreamRateLimited
-from proxy.providers import live, openai
-from proxy.providers.live import LONG_TURN, LONGEST_TURN, PIECE, Dictation, Lines
+from proxy.providers.sockets import live
+from proxy.providers.sockets.live import LONG_TURN, LONGEST_TURN, PIECE, Dictation, Lines
+from proxy.providers.vendors import openai
 from proxy.records import TranscriptionRequest
 from tests.audio import sounds
 from tests.conftest import MASTER_KEY, Server, group, launch

@@ -22,9 +22,10 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from proxy.providers import openai, realtime
-from proxy.providers.conversation import Turn
-from proxy.providers.realtime import DIFFERS, MOST_HELD, VOICES
+from proxy.providers.sockets import realtime
+from proxy.providers.sockets.conversation import Turn
+from proxy.providers.sockets.realtime import DIFFERS, MOST_HELD, VOICES
+from proxy.providers.vendors import openai
 from proxy.providers.voices import NAMES
 from proxy.records import Mode, SpeechRequest
 from tests.conftest import MASTER_KEY, Server, group, launch

@@ -15,13 +15,14 @@ import pytest
 from proxy.calls import Line
 from proxy.config import Config, Deployment, Environment
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
-from proxy.providers import registry, streams, transcripts, usage
+from proxy.providers import registry
 from proxy.providers.base import OpenAITranscript, SpeechAnswer, StreamedTranscript, Whole, WholeTranscript
-from proxy.providers.openai import OpenAIAdapter, native, rate_of
 from proxy.providers.registry import VENDORS
-from proxy.providers.rows import ROWS, ListingAdapter
-from proxy.providers.sse import Relay
+from proxy.providers.vendors.openai import OpenAIAdapter, native, rate_of
+from proxy.providers.vendors.rows import ROWS, ListingAdapter
 from proxy.providers.voices import NAMES
+from proxy.providers.wire import streams, transcripts, usage
+from proxy.providers.wire.sse import Relay
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 from proxy.sdk.target import Settings, line
 from tests.fakes.multipart import MultipartReader

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from proxy.calls.answer import Answer
-from proxy.providers import failures
-from proxy.providers.requests import upstream_id
+from proxy.providers.wire import failures
+from proxy.providers.wire.requests import upstream_id
 
 KEY = "sk-secret-0123456789"
 HOST = "vendor.internal"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.providers.verbatim import ENOUGH, Reading, words
+from proxy.providers.sockets.verbatim import ENOUGH, Reading, words
 
 WORDS = ("the", "owl", "flies", "25", "can't", "über", "今日", "-", ".", "5%", "&", "it's")
 REFUSAL = "I'm sorry, but I can't help with that."

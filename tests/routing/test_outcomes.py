@@ -30,7 +30,7 @@ from proxy.calls import Calls, Line
 from proxy.config import Deployment, RouterSettings
 from proxy.gateway import Gateway
 from proxy.metrics import Observations
-from proxy.providers.openai import OPENAI
+from proxy.providers.vendors.openai import OPENAI
 from proxy.records import Call, Mode
 from proxy.routing.fleet import Fleet
 from proxy.routing.router import Router

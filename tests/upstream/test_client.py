@@ -18,8 +18,8 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnfinished,
 )
-from proxy.providers import failures
 from proxy.providers.base import Capabilities, SpeechFlow, Step, TranscriptionFlow, Whole
+from proxy.providers.wire import failures
 from proxy.records import SpeechRequest, TranscriptionRequest
 from proxy.upstream.client import FAILED_LOOKS, Upstream, Waits
 

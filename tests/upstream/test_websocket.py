@@ -19,7 +19,7 @@ from websockets.http11 import Request, Response
 
 from proxy.audio.pool import Pool
 from proxy.errors import UpstreamUnavailable
-from proxy.providers.conversation import NOTHING, Message, Turn
+from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.upstream import websocket
 from proxy.upstream.duplex import LONGEST_MESSAGE, READ_HIGH
 from proxy.upstream.websocket import WebSocketTransport

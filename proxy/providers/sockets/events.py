@@ -13,8 +13,8 @@ import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError, UpstreamInvalid
-from proxy.providers import failures
-from proxy.providers.conversation import Message
+from proxy.providers.sockets.conversation import Message
+from proxy.providers.wire import failures
 
 _STATUS: Mapping[str, int] = {
     "invalid_api_key": 401, "authentication_error": 401, "invalid_authentication": 401, "unauthorized": 401,

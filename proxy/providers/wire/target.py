@@ -16,9 +16,9 @@ from pydantic_core import to_json
 
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UnsupportedValue
-from proxy.providers import failures
-from proxy.providers.multipart import MultipartStream
-from proxy.providers.requests import post_form, post_json
+from proxy.providers.wire import failures
+from proxy.providers.wire.multipart import MultipartStream
+from proxy.providers.wire.requests import post_form, post_json
 
 _VERSION = re.compile(r"/v\d+\w*$")
 

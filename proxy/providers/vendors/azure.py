@@ -23,13 +23,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from proxy.config import Deployment
-from proxy.providers import live, realtime
 from proxy.providers.base import Adapter, Capabilities
-from proxy.providers.openai import MODEL_QUIRKS, OpenAIAdapter, exact_usage
-from proxy.providers.openai import MODELS as OPENAI_MODELS
-from proxy.providers.quirks import OPENAI_WAYS
-from proxy.providers.target import Target, segment
+from proxy.providers.sockets import live, realtime
 from proxy.providers.vendor import Vendor
+from proxy.providers.vendors.openai import MODEL_QUIRKS, OpenAIAdapter, exact_usage
+from proxy.providers.vendors.openai import MODELS as OPENAI_MODELS
+from proxy.providers.vendors.quirks import OPENAI_WAYS
+from proxy.providers.wire.target import Target, segment
 
 _DATED = re.compile(r"\d{4}-\d{2}-\d{2}")
 #: What people copy together with the resource's address.

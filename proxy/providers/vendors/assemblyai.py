@@ -33,7 +33,6 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from proxy.providers import failures, usage
 from proxy.providers.base import (
     Capabilities,
     Said,
@@ -43,13 +42,14 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.requests import header
-from proxy.providers.target import Target, segment, without_version
-from proxy.providers.terms import key_terms
-from proxy.providers.transcripts import Speakers, document_of, rows, time
-from proxy.providers.upload import ANY_BYTES, UploadStream
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voice, Voices
+from proxy.providers.wire import failures, usage
+from proxy.providers.wire.requests import header
+from proxy.providers.wire.target import Target, segment, without_version
+from proxy.providers.wire.terms import key_terms
+from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
+from proxy.providers.wire.upload import ANY_BYTES, UploadStream
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 SPEECH_BASE = "https://tts.us.assemblyai.com/v1/openai"

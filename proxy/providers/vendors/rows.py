@@ -20,13 +20,13 @@ from pydantic_core import from_json
 
 from proxy.config import Deployment
 from proxy.errors import UpstreamInvalid
-from proxy.providers import kokoro
 from proxy.providers.base import Adapter, Capabilities, VoicesFlow, Whole
-from proxy.providers.openai import OpenAIAdapter
-from proxy.providers.quirks import OPENAI_WAYS, Quirks
-from proxy.providers.streams import AudioChunks, MistralEvents, TextChunks
 from proxy.providers.vendor import Binder, Vendor
+from proxy.providers.vendors import kokoro
+from proxy.providers.vendors.openai import OpenAIAdapter
+from proxy.providers.vendors.quirks import OPENAI_WAYS, Quirks
 from proxy.providers.voices import OPENAI_VOICES, Voice, Voices
+from proxy.providers.wire.streams import AudioChunks, MistralEvents, TextChunks
 from proxy.records import Mode
 
 SIX = ("mp3", "opus", "aac", "flac", "wav", "pcm")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.providers.base import SpeechDecoder
-from proxy.providers.streams import Failure, TranscriptEvents
+from proxy.providers.wire.streams import Failure, TranscriptEvents
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

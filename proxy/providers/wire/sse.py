@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from proxy.errors import ProxyError, UpstreamInvalid
-from proxy.providers import usage
+from proxy.providers.wire import usage
 from proxy.records import Usage
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"

@@ -22,7 +22,6 @@ from proxy.audio.languages import language_code
 from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
-from proxy.providers import failures, usage
 from proxy.providers.base import (
     Capabilities,
     Said,
@@ -33,13 +32,14 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.requests import header
-from proxy.providers.target import Target, without_version
-from proxy.providers.terms import key_terms
-from proxy.providers.transcripts import Speakers, document_of, rows, time
-from proxy.providers.upload import ANY_BYTES, UploadStream
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voice, Voices
+from proxy.providers.wire import failures, usage
+from proxy.providers.wire.requests import header
+from proxy.providers.wire.target import Target, without_version
+from proxy.providers.wire.terms import key_terms
+from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
+from proxy.providers.wire.upload import ANY_BYTES, UploadStream
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 # -- voices ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 
 from proxy.config import Deployment
-from proxy.providers import forms, live, realtime, transcripts
 from proxy.providers.base import (
     Adapter,
     Capabilities,
@@ -27,13 +26,15 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.multipart import MultipartStream
-from proxy.providers.quirks import OPENAI_WAYS, Quirks
-from proxy.providers.requests import header
-from proxy.providers.streams import SpeechEvents
-from proxy.providers.target import Target
+from proxy.providers.sockets import live, realtime
 from proxy.providers.vendor import Vendor
+from proxy.providers.vendors.quirks import OPENAI_WAYS, Quirks
 from proxy.providers.voices import OPENAI_VOICES
+from proxy.providers.wire import forms, transcripts
+from proxy.providers.wire.multipart import MultipartStream
+from proxy.providers.wire.requests import header
+from proxy.providers.wire.streams import SpeechEvents
+from proxy.providers.wire.target import Target
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 SPEECH_RATE = 24_000

@@ -23,7 +23,7 @@ from proxy.config import Config, Deployment
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
 from proxy.providers.base import Capabilities, SpeechFlow, Step, TranscriptionFlow, Whole
 from proxy.providers.registry import VENDORS, has_key
-from proxy.providers.target import Target, segment
+from proxy.providers.wire.target import Target, segment
 from proxy.records import Usage
 
 #: Vendors that speak OpenAI's chat API, and its base where that is another than the one of their audio.

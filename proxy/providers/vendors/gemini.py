@@ -27,7 +27,6 @@ from proxy.audio.languages import language_code
 from proxy.audio.transcript import Transcript, Word
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamCredentials, UpstreamInvalid, UpstreamRejected
-from proxy.providers import failures, sse, terms, usage
 from proxy.providers.base import (
     Capabilities,
     Said,
@@ -38,13 +37,14 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.requests import header
-from proxy.providers.streams import Failure, decoded
-from proxy.providers.target import Target, segment, without_version
-from proxy.providers.transcripts import Speakers, document_of, rows
-from proxy.providers.upload import UploadStream
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
+from proxy.providers.wire import failures, sse, terms, usage
+from proxy.providers.wire.requests import header
+from proxy.providers.wire.streams import Failure, decoded
+from proxy.providers.wire.target import Target, segment, without_version
+from proxy.providers.wire.transcripts import Speakers, document_of, rows
+from proxy.providers.wire.upload import UploadStream
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Upload, Usage
 
 _WOMEN = """

@@ -35,7 +35,6 @@ from proxy.audio.languages import language_code
 from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
-from proxy.providers import failures, ssml, usage
 from proxy.providers.base import (
     Capabilities,
     Said,
@@ -46,13 +45,14 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.multipart import MultipartStream
-from proxy.providers.requests import header
-from proxy.providers.target import Target, without_version
-from proxy.providers.terms import key_terms
-from proxy.providers.transcripts import Speakers, document_of, rows, time
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
+from proxy.providers.wire import failures, ssml, usage
+from proxy.providers.wire.multipart import MultipartStream
+from proxy.providers.wire.requests import header
+from proxy.providers.wire.target import Target, without_version
+from proxy.providers.wire.terms import key_terms
+from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 API_VERSION = "2025-10-15"

@@ -33,10 +33,10 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.conversation import NOTHING, Message, Turn
-from proxy.providers.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
-from proxy.providers.realtime import socket_base
-from proxy.providers.target import Target
+from proxy.providers.sockets.conversation import NOTHING, Message, Turn
+from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
+from proxy.providers.sockets.realtime import socket_base
+from proxy.providers.wire.target import Target
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 RATE = 24_000

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from proxy.audio.transcript import Segment, Transcript, Word, segments_of_words
 from proxy.errors import UpstreamInvalid
-from proxy.providers import usage
+from proxy.providers.wire import usage
 from proxy.records import Usage
 
 

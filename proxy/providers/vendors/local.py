@@ -16,7 +16,6 @@ from pydantic_core import to_json
 from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
 from proxy.errors import NotInstalled, ProxyError, UpstreamInvalid, UpstreamRateLimited
-from proxy.providers import failures
 from proxy.providers.base import (
     Capabilities,
     SpeechAnswer,
@@ -28,6 +27,7 @@ from proxy.providers.base import (
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES, Voices
+from proxy.providers.wire import failures
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 #: OpenAI's names, and espeak-ng's own: a language, and perhaps a variant of the voice.

@@ -37,7 +37,6 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamUnavailable,
 )
-from proxy.providers import failures, usage
 from proxy.providers.base import (
     Capabilities,
     Said,
@@ -48,13 +47,14 @@ from proxy.providers.base import (
     Whole,
     WholeTranscript,
 )
-from proxy.providers.multipart import MultipartStream
-from proxy.providers.requests import header
-from proxy.providers.target import Target, segment, without_version
-from proxy.providers.terms import key_terms
-from proxy.providers.transcripts import Speakers, document_of, rows, time
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
+from proxy.providers.wire import failures, usage
+from proxy.providers.wire.multipart import MultipartStream
+from proxy.providers.wire.requests import header
+from proxy.providers.wire.target import Target, segment, without_version
+from proxy.providers.wire.terms import key_terms
+from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 # -- voices ------------------------------------------------------------------------------------------------------------

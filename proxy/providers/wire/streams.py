@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from proxy.errors import ProxyError, UpstreamInvalid
-from proxy.providers import sse, usage
+from proxy.providers.wire import sse, usage
 from proxy.records import Usage
 
 #: What an error event means; an adapter's ``event_error``.

@@ -26,11 +26,11 @@ import httpx
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UpstreamRejected
 from proxy.providers.base import Capabilities, SpeechAnswer, SpeechFlow, TranscriptionFlow
-from proxy.providers.conversation import NOTHING, Message, Turn
-from proxy.providers.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
-from proxy.providers.target import Target, without_version
-from proxy.providers.verbatim import Reading
+from proxy.providers.sockets.conversation import NOTHING, Message, Turn
+from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
+from proxy.providers.sockets.verbatim import Reading
 from proxy.providers.voices import Voice, Voices
+from proxy.providers.wire.target import Target, without_version
 from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 RATE = 24_000

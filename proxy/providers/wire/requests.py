@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import httpx
 
 from proxy.messages import Headers, Post
-from proxy.providers.multipart import MultipartStream
+from proxy.providers.wire.multipart import MultipartStream
 
 #: Where vendors tell their id of a request.
 ID_HEADERS = frozenset({

@@ -1,0 +1,1 @@
+"""Vendors behind a WebSocket: state machines, messages in, messages and audio or text out."""

@@ -1,0 +1,1 @@
+"""What vendors' modules are made of: requests, forms, events, errors, usage, transcripts."""
