@@ -82,6 +82,10 @@ def _wav_data(head: bytes) -> tuple[int, int] | None:
     return None
 
 
+#: Places that are no frame, of which a stream of frames has a few at most: beyond that it is something else.
+_MISSES = 16
+
+
 class _Frames:
     """Walks from frame to frame. ``head`` bytes are needed to read a frame's size and seconds."""
 
@@ -92,12 +96,15 @@ class _Frames:
         self._skip = 0
         self._rest = b""
         self._total = 0.0
+        self._misses = 0
 
     @property
     def seconds(self) -> float | None:
-        return self._total or None
+        return self._total if self._total and self._misses < _MISSES else None
 
     def feed(self, data: bytes) -> None:
+        if self._misses >= _MISSES:
+            return
         if self._skip >= len(data) + len(self._rest):
             self._skip -= len(data)
             return
@@ -106,6 +113,9 @@ class _Frames:
         while place <= end:
             found = self.frame(data, place)
             if found is None:
+                self._misses += 1
+                if self._misses >= _MISSES:
+                    return
                 sync = data.find(0xFF, place + 1)
                 place = sync if sync >= 0 else len(data)
             else:

@@ -74,3 +74,13 @@ def test_nonsense_counts_as_little_and_breaks_nothing(format: str) -> None:
 def test_a_format_that_is_not_counted() -> None:
     assert counter("webm", RATE) is None
     assert counter("", RATE) is None
+
+
+@pytest.mark.parametrize("format", ["mp3", "aac"])
+def test_what_is_something_else_is_left_alone(format: str) -> None:
+    """Looking for a frame at each byte that may begin one would cost more than the call."""
+    strange = counter(format, 24_000)
+    assert strange is not None
+    for _ in range(3):
+        strange.feed(b"\xff\x00" * 4096)
+        assert strange.seconds is None
