@@ -18,6 +18,7 @@ from proxy.config import Deployment
 from proxy.errors import NotInstalled, ProxyError, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers.base import (
     Capabilities,
+    Said,
     SpeechAnswer,
     SpeechFlow,
     StreamedTranscript,
@@ -28,7 +29,7 @@ from proxy.providers.base import (
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES, Voices
 from proxy.providers.wire import failures
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
+from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 #: OpenAI's names, and espeak-ng's own: a language, and perhaps a variant of the voice.
 VOICES = Voices(
@@ -75,7 +76,8 @@ class LocalAdapter:
             yield ask
             return StreamedTranscript(_Lines())
         response = yield Whole(ask)
-        return WholeTranscript(_transcript(_object(response.content)))
+        found = _transcript(_object(response.content))
+        return WholeTranscript(found, remarks=Said(Usage(seconds_in=found.duration)))
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
         """A full pool is no failure of the engine, and a missing package none of anybody."""
