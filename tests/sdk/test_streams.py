@@ -215,9 +215,14 @@ def test_an_interrupt_ends_the_upstream_call(openai: Upstream) -> None:
         openai.wait_requests()
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        speech("tts-1", "Hello", "alloy")
+    # Python installs it only where the signal is not ignored, as it is for a shell's jobs in the background.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            speech("tts-1", "Hello", "alloy")
+    finally:
+        signal.signal(signal.SIGINT, handler)
     openai.last.wait_closed()
 
 
