@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
 
 RawHeaders = list[tuple[bytes, bytes]]
+#: Scheme, host and port (None: the scheme's own) of a URL.
+Origin = tuple[bytes, bytes, int | None]
 
 
 def head(start: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -33,10 +35,18 @@ class Headers(httpx.Headers):
         self._raw = list(raw)
         self._made: list[tuple[bytes, bytes, bytes]] | None = None
         self._encoding = None
+        self._firsts: dict[bytes, bytes] | None = None
 
     @property
     def raw(self) -> RawHeaders:
         return self._raw if self._made is None else [(name, value) for name, _, value in self._made]
+
+    @property
+    def firsts(self) -> Mapping[bytes, bytes]:
+        """By lower-case name, the value that stands first. Not for headers that are still being changed."""
+        if self._firsts is None:
+            self._firsts = {name.lower(): value for name, value in reversed(self.raw)}
+        return self._firsts
 
     @property
     def _list(self) -> list[tuple[bytes, bytes, bytes]]:
@@ -49,15 +59,42 @@ class Headers(httpx.Headers):
         self._made = made
 
 
-class Post(httpx.Request):
-    """A POST whose URL, headers and body are ready."""
+class Address(httpx.URL):
+    """A URL that is asked for again and again: what a connection needs of it is worked out once."""
 
-    def __init__(self, url: httpx.URL, headers: Headers, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> None:
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.origin: Origin = (self.raw_scheme, self.raw_host, self.port)
+        self._target = super().raw_path
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._target
+
+
+def origin(url: httpx.URL) -> Origin:
+    return url.origin if isinstance(url, Address) else (url.raw_scheme, url.raw_host, url.port)
+
+
+class Post(httpx.Request):
+    """A POST whose URL, headers and body are ready. The headers name the host and, rightly, the body's ``length``."""
+
+    def __init__(
+        self,
+        url: httpx.URL,
+        headers: Headers,
+        stream: httpx.SyncByteStream | httpx.AsyncByteStream,
+        length: int,
+        secrets: tuple[bytes, ...] = (),
+    ) -> None:
         self.method = "POST"
         self.url = url
         self.headers = headers
         self.stream = stream
         self.extensions = {}
+        self.length = length
+        #: What the headers carry that is nobody's to see.
+        self.secrets = secrets
 
 
 class Reply(httpx.Response):

@@ -82,12 +82,14 @@ def _wav_data(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-#: Places that are no frame, of which a stream of frames has a few at most: beyond that it is something else.
+#: Places that are no frame, of which a stream of frames has a few at most, and hardly any before its first frame: beyond
+#: that it is something else.
 _MISSES = 16
+_MISSES_FIRST = 2
 
 
 class _Frames:
-    """Walks from frame to frame. ``head`` bytes are needed to read a frame's size and seconds."""
+    """Walks from frame to frame. ``HEAD`` bytes are needed to read a frame's size and seconds."""
 
     HEAD = 4
 
@@ -114,7 +116,8 @@ class _Frames:
             found = self.frame(data, place)
             if found is None:
                 self._misses += 1
-                if self._misses >= _MISSES:
+                if self._misses >= (_MISSES if self._total else _MISSES_FIRST):
+                    self._misses = _MISSES
                     return
                 sync = data.find(0xFF, place + 1)
                 place = sync if sync >= 0 else len(data)
@@ -145,6 +148,9 @@ class Aac(_Frames):
 class Mp3(_Frames):
     """MPEG audio. Where the first frames are alike, the rest is counted by its bit rate, at next to no cost."""
 
+    #: As much as tells the size of a tag; a frame is longer.
+    HEAD = 10
+
     def __init__(self) -> None:
         super().__init__()
         self._alike = 0
@@ -172,7 +178,7 @@ class Mp3(_Frames):
             # What is left of the piece in which it became clear.
             self._size += len(data) - place
             return len(data) - place, 0.0
-        if data[place] == 0x49 and data[place : place + 3] == b"ID3" and len(data) >= place + 10:
+        if data[place] == 0x49 and data[place : place + 3] == b"ID3":
             return _id3(data, place), 0.0
         found = _mpeg_frame(data, place)
         if found is None:

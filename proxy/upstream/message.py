@@ -7,7 +7,7 @@ from typing import cast
 
 import httpx
 
-from proxy.messages import RawHeaders, head
+from proxy.messages import Post, RawHeaders, head
 
 #: Pieces of a chunked body up to this size are copied once, to travel in one write with their frame.
 SMALL_PIECE = 64 * 1024
@@ -19,11 +19,26 @@ class Message:
     `body` is bytes, or None where it comes from `pieces`.
     """
 
+    _length: int | None
+
     __slots__ = ("_length", "_stream", "body", "head", "headless", "replayable")
 
     def __init__(self, request: httpx.Request, *, absolute: bool = False, proxy_authorization: bytes = b"") -> None:
-        self._length: int | None = None
         url, headers = request.url, request.headers.raw
+        if isinstance(request, Post):
+            self._length, chunked = request.length, False
+        else:
+            headers, chunked = self._looked_through(url, headers)
+        if proxy_authorization:
+            headers = [*headers, (b"Proxy-Authorization", proxy_authorization)]
+        target = b"%b://%b%b" % (url.raw_scheme, url.netloc, url.raw_path) if absolute else url.raw_path
+        self.head = _head(b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target), headers)
+        self.headless = request.method == "HEAD"
+        self._take_body(request, chunked)
+
+    def _looked_through(self, url: httpx.URL, headers: RawHeaders) -> tuple[RawHeaders, bool]:
+        """The headers with the host, and whether the body is chunked; notes its length."""
+        self._length = None
         chunked = host = False
         for name, value in headers:
             size = len(name)
@@ -35,14 +50,7 @@ class Message:
                 chunked = True
             elif size == 4 and name.lower() == b"host":
                 host = True
-        if not host:
-            headers = [*headers, (b"Host", url.netloc)]
-        if proxy_authorization:
-            headers = [*headers, (b"Proxy-Authorization", proxy_authorization)]
-        target = b"%b://%b%b" % (url.raw_scheme, url.netloc, url.raw_path) if absolute else url.raw_path
-        self.head = _head(b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target), headers)
-        self.headless = request.method == "HEAD"
-        self._take_body(request, chunked)
+        return (headers if host else [*headers, (b"Host", url.netloc)]), chunked
 
     @classmethod
     def connect(cls, authority: bytes, proxy_authorization: bytes) -> Message:

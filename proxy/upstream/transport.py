@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import httpx
 
-from proxy.messages import Headers, Reply
+from proxy.messages import Headers, Origin, Reply, origin
 from proxy.upstream.connection import Connection, Timeouts
 from proxy.upstream.message import Message
 from proxy.upstream.pool import Pool
@@ -40,7 +40,7 @@ class HTTPTransport(httpx.AsyncBaseTransport):
         self._ssl_context = ssl_context
         self._ssl_ready = False
         self._trust_env = trust_env
-        self._routes: dict[tuple[bytes, bytes, int | None], Route] = {}
+        self._routes: dict[Origin, Route] = {}
         self._pool = Pool(self._tls, limit=max_connections, idle_seconds=idle_seconds)
         #: Requests whose answer is awaited or being read.
         self.in_flight = 0
@@ -103,7 +103,7 @@ class HTTPTransport(httpx.AsyncBaseTransport):
         self._pool.release(connection)
 
     def _route(self, url: httpx.URL) -> Route:
-        key = (url.raw_scheme, url.raw_host, url.port)
+        key = origin(url)
         route = self._routes.get(key)
         if route is None:
             route = self._routes[key] = route_to(url, trust_env=self._trust_env)

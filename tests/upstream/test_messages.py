@@ -52,7 +52,7 @@ def test_a_change_is_seen_from_every_side(change: Callable[[httpx.Headers], obje
 
 
 def test_a_post_can_be_read() -> None:
-    request = Post(httpx.URL("http://x.test/a"), Headers([(b"content-length", b"3")]), httpx.ByteStream(b"abc"))
+    request = Post(httpx.URL("http://x.test/a"), Headers([(b"content-length", b"3")]), httpx.ByteStream(b"abc"), 3)
     assert (request.method, request.read(), request.content, request.headers["content-length"]) == (
         "POST",
         b"abc",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import httpx
 
@@ -21,20 +21,43 @@ NO_SECRETS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b
 SHORTEST_SECRET = 8
 
 
+class Prepared:
+    """The headers that every request to a target has, worked out once."""
+
+    def __init__(self, headers: httpx.Headers) -> None:
+        self.headers = [(name, value) for name, value in headers.raw if name.lower() not in OF_THE_BODY]
+        self.secrets = _secrets(headers.raw)
+
+    def post_json(self, url: httpx.URL, content: bytes) -> Post:
+        return self._post(url, httpx.ByteStream(content), b"application/json", len(content))
+
+    def post_form(self, url: httpx.URL, form: MultipartStream) -> Post:
+        return self._post(url, form, form.content_type.encode("ascii"), form.length)
+
+    def _post(
+        self, url: httpx.URL, body: httpx.ByteStream | MultipartStream, content_type: bytes, length: int
+    ) -> Post:
+        headers = Headers([*self.headers, (b"content-type", content_type), (b"content-length", b"%d" % length)])
+        return Post(url, headers, body, length, self.secrets)
+
+
 def header(response: httpx.Response, name: bytes) -> str:
     """A header of the response, empty where it is missing; ``httpx.Headers`` guesses an encoding at each look."""
-    for raw, value in response.headers.raw:
-        if raw.lower() == name:
-            return value.decode("latin-1")
-    return ""
+    return _firsts(response).get(name, b"").decode("latin-1")
 
 
 def upstream_id(response: httpx.Response) -> str:
     """The vendor's id of the request, by which its support finds it; empty where it tells none."""
-    for raw, value in response.headers.raw:
-        if raw.lower() in ID_HEADERS:
-            return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:LONGEST_ID]
-    return ""
+    told = _firsts(response)
+    if ID_HEADERS.isdisjoint(told):
+        return ""
+    value = next(told[raw] for name, _ in response.headers.raw if (raw := name.lower()) in ID_HEADERS)
+    return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:LONGEST_ID]
+
+
+def _firsts(response: httpx.Response) -> Mapping[bytes, bytes]:
+    headers = response.headers
+    return headers.firsts if isinstance(headers, Headers) else Headers(headers.raw).firsts
 
 
 def secrets_of(response: httpx.Response) -> tuple[bytes, ...]:
@@ -42,26 +65,13 @@ def secrets_of(response: httpx.Response) -> tuple[bytes, ...]:
     asked: httpx.Request | None = getattr(response, "_request", None)
     if asked is None:
         return ()
-    carried = (value.rpartition(b" ")[2] for name, value in asked.headers.raw if name.lower() not in NO_SECRETS)
+    return asked.secrets if isinstance(asked, Post) else _secrets(asked.headers.raw)
+
+
+def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
+    carried = (value.rpartition(b" ")[2] for name, value in headers if name.lower() not in NO_SECRETS)
     return tuple(secret for secret in carried if len(secret) >= SHORTEST_SECRET)
 
 
 def holds(value: bytes, secrets: Iterable[bytes]) -> bool:
     return any(secret in value for secret in secrets)
-
-
-def post_json(url: httpx.URL, prepared: httpx.Headers, content: bytes) -> httpx.Request:
-    return _post(url, prepared, httpx.ByteStream(content), "application/json", len(content))
-
-
-def post_form(url: httpx.URL, prepared: httpx.Headers, form: MultipartStream) -> httpx.Request:
-    return _post(url, prepared, form, form.content_type, form.length)
-
-
-def _post(
-    url: httpx.URL, prepared: httpx.Headers, body: httpx.ByteStream | MultipartStream, content_type: str, length: int
-) -> httpx.Request:
-    headers = [header for header in prepared.raw if header[0].lower() not in OF_THE_BODY]
-    headers.append((b"content-type", content_type.encode("ascii")))
-    headers.append((b"content-length", b"%d" % length))
-    return Post(url, Headers(headers), body)

@@ -16,9 +16,10 @@ from pydantic_core import to_json
 
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UnsupportedValue
+from proxy.messages import Address
 from proxy.providers.wire import failures
 from proxy.providers.wire.multipart import MultipartStream
-from proxy.providers.wire.requests import post_form, post_json
+from proxy.providers.wire.requests import Prepared
 
 _VERSION = re.compile(r"/v\d+\w*$")
 
@@ -41,6 +42,7 @@ class Target:
             prepared[name.lower()] = value.get_secret_value()
         #: For requests that are not made by the methods here.
         self.headers = httpx.Headers(prepared, encoding="latin-1")
+        self._prepared = Prepared(self.headers)
         carried = [value.rpartition(" ")[2] for value in authorization.values()]
         #: Never to be seen in what is passed on of the vendor's errors.
         self.secrets = tuple(
@@ -52,14 +54,14 @@ class Target:
     def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> httpx.URL:
         """``path`` begins with a slash and is encoded already."""
         pairs = urlencode(list(query.items() if isinstance(query, Mapping) else query))
-        return httpx.URL(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
+        return Address(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
 
     def post(self, url: httpx.URL, body: Any) -> httpx.Request:
         """A JSON document."""
-        return post_json(url, self.headers, to_json(body, inf_nan_mode="null"))
+        return self._prepared.post_json(url, to_json(body, inf_nan_mode="null"))
 
     def form(self, url: httpx.URL, form: MultipartStream) -> httpx.Request:
-        return post_form(url, self.headers, form)
+        return self._prepared.post_form(url, form)
 
     def send(
         self,
