@@ -45,7 +45,9 @@ class Headers(httpx.Headers):
     def firsts(self) -> Mapping[bytes, bytes]:
         """By lower-case name, the value that stands first. Not for headers that are still being changed."""
         if self._firsts is None:
-            self._firsts = {name.lower(): value for name, value in reversed(self.raw)}
+            firsts = self._firsts = {}
+            for name, value in self.raw:
+                firsts.setdefault(name.lower(), value)
         return self._firsts
 
     @property
@@ -77,24 +79,45 @@ def origin(url: httpx.URL) -> Origin:
 
 
 class Post(httpx.Request):
-    """A POST whose URL, headers and body are ready. The headers name the host and, rightly, the body's ``length``."""
+    """A POST whose URL, headers and body are ready; its head is ready for the wire, too.
+
+    ``prepared`` are headers that it shares with others, the host among them, and ``opening`` is the start of the head
+    with these; ``length`` is that of the body.
+    """
 
     def __init__(
         self,
         url: httpx.URL,
-        headers: Headers,
+        prepared: RawHeaders,
+        opening: bytes,
         stream: httpx.SyncByteStream | httpx.AsyncByteStream,
+        content_type: bytes,
         length: int,
         secrets: tuple[bytes, ...] = (),
     ) -> None:
         self.method = "POST"
         self.url = url
-        self.headers = headers
         self.stream = stream
         self.extensions = {}
         self.length = length
+        self.head = b"%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n" % (opening, content_type, length)
         #: What the headers carry that is nobody's to see.
         self.secrets = secrets
+        self._prepared = prepared
+        self._content_type = content_type
+        self._made: Headers | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """For those who look at them; what they change is not sent."""
+        if self._made is None:
+            own = [(b"content-type", self._content_type), (b"content-length", b"%d" % self.length)]
+            self._made = Headers([*self._prepared, *own])
+        return self._made
+
+    @headers.setter
+    def headers(self, headers: httpx.Headers) -> None:
+        raise AttributeError("the head of this request is ready")
 
 
 class Reply(httpx.Response):

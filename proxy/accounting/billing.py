@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache, partial
-from typing import Any
 
 from proxy.accounting.cost import FREE, UNKNOWN, Basis, Cost, Price, Prices, bill
 from proxy.calls.recital import summed
@@ -20,6 +19,8 @@ UNIT = Decimal("1e-10")
 CHARACTERS_A_MINUTE = 940
 #: Counts of characters whose cost is kept in mind, of each deployment.
 MEMORY = 4096
+#: The fields of a usage that are counted here.
+_COUNTED = ("characters", "seconds_in", "seconds_out")
 #: Costs that no later byte of the answer can change.
 _BY_REQUEST = frozenset({"characters", "request", "free"})
 
@@ -55,9 +56,10 @@ class Billing:
         costs, used = [], []
         for attempt in call.attempts:
             if attempt.is_billed:
-                cost = self._cost(attempt)
-                attempt.usage = usage_of(attempt)
-                used.append(attempt.usage)
+                usage = usage_of(attempt)
+                cost = self._cost(attempt, usage)
+                attempt.usage = usage
+                used.append(usage)
                 costs.append(cost)
                 if cost.amount is None:
                     self._unpriced(self._deployments[attempt.deployment])
@@ -67,7 +69,7 @@ class Billing:
 
     def quote(self, call: Call) -> Cost | None:
         """The cost of speech that has just begun, where what is still to come cannot change it."""
-        costs = [self._cost(attempt) for attempt in call.attempts if attempt.is_billed]
+        costs = [self._cost(attempt, None) for attempt in call.attempts if attempt.is_billed]
         if not costs or any(cost.basis not in _BY_REQUEST for cost in costs):
             return None
         return added(costs)
@@ -80,13 +82,14 @@ class Billing:
     def _is_spoken(self, deployment: str) -> bool:
         return self._deployments[deployment].mode == Mode.SPEECH
 
-    def _cost(self, attempt: Attempt) -> Cost:
+    def _cost(self, attempt: Attempt, usage: Usage | None) -> Cost:
+        """``usage`` is what `usage_of` says, where somebody has asked it already."""
         if attempt.usage is None and attempt.characters is not None:
             known = self._by_characters.get(attempt.deployment)
             if known is not None:
                 return known(attempt.characters)
         deployment = self._deployments[attempt.deployment]
-        return _rounded(bill(self._prices[attempt.deployment], usage_of(attempt), mode_of(deployment)))
+        return _rounded(bill(self._prices[attempt.deployment], usage or usage_of(attempt), mode_of(deployment)))
 
 
 def _spoken(price: Price, characters: int) -> Cost:
@@ -109,15 +112,12 @@ def mode_of(deployment: Deployment) -> Mode:
 
 def usage_of(attempt: Attempt) -> Usage:
     """What the vendor says, and what was counted here where it does not."""
-    counted: dict[str, Any] = {
-        "characters": attempt.characters,
-        "seconds_in": attempt.seconds_in,
-        "seconds_out": _seconds_out(attempt),
-    }
+    seconds_out = _seconds_out(attempt) if attempt.sounds else None
+    counted = Usage(attempt.characters, attempt.seconds_in, seconds_out)
     said = attempt.usage
     if said is None:
-        return Usage(**counted)
-    missing = {name: value for name, value in counted.items() if value is not None and getattr(said, name) is None}
+        return counted
+    missing = {name: getattr(counted, name) for name in _COUNTED if getattr(said, name) is None}
     return replace(said, **missing) if missing else said
 
 

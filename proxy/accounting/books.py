@@ -11,7 +11,7 @@ from typing import Any
 
 from proxy.accounting.billing import UNIT, Billing
 from proxy.accounting.ledger import Ledger
-from proxy.records import Call, Ruling, Usage
+from proxy.records import Call, Ruling, Usage, milliseconds
 
 _LARGEST = (1 << 63) - 1
 #: As long as the database's columns are.
@@ -82,7 +82,7 @@ class Books:
             "key_id": caller.key_id,
             "model": call.group[:_LONGEST_NAME],
             "status": call.status,
-            "total_ms": round(total * 1000, 3),
+            "total_ms": milliseconds(total),
             "bytes_in": call.bytes_in,
             "bytes_out": call.bytes_out,
             "attempts": len(call.attempts),
@@ -98,7 +98,7 @@ class Books:
         if call.cost is not None:
             row["cost"] = units(call.cost)
         if call.sent is not None:
-            row["first_byte_ms"] = round((call.sent - call.started) * 1000, 3)
+            row["first_byte_ms"] = milliseconds(call.sent - call.started)
         if asked is not None:
             row["deployment"], row["vendor"] = asked.deployment, asked.vendor
             row["vendor_model"] = self._billing.deployment(asked.deployment).model[:_LONGEST_NAME]

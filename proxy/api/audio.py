@@ -143,6 +143,7 @@ class AudioEndpoint:
     async def _pass_on(self, exchange: Exchange, call: Call, answer: Answer) -> None:
         call.status = 200
         call.sent = perf_counter()
+        call.measure_overhead()
         if answer.rest is None or answer.at_end:
             await self._pass_on_whole(exchange, call, answer)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -19,6 +19,8 @@ DRAIN_SECONDS = 30.0
 DRAIN_IDLE_SECONDS = 5.0
 
 TRAILERS = "http.response.trailers"
+#: Our own server's: a function that returns what ASGI's ``receive`` would without waiting, else None.
+ARRIVED = "audio_proxy.arrived"
 
 Header = tuple[bytes, bytes]
 
@@ -36,6 +38,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._receive = receive
+        self._arrived: Callable[[], MutableMapping[str, Any] | None] = scope.get("extensions", {}).get(ARRIVED, _nothing)
         self._send = send
         self._bounds = bounds
         #: The task that serves this request.
@@ -77,10 +80,13 @@ class Exchange:
 
     async def read(self) -> bytes:
         """The next bytes of the body, until ``read_all``; raises RequestTooLarge, ClientStalled or ClientGone."""
+        return self._taken(self._arrived() or await self._awaited())
+
+    async def _awaited(self) -> MutableMapping[str, Any]:
         # asyncio.timeout would do the same; a bare timer costs less, and stands in the way of every call.
         timer = self.task.get_loop().call_later(self._bounds.stall, self._stop_waiting)
         try:
-            message = await self._receive()
+            return await self._receive()
         except asyncio.CancelledError:
             if not self._stalled:
                 raise
@@ -88,7 +94,6 @@ class Exchange:
             raise ClientStalled("The request did not arrive in time.") from None
         finally:
             timer.cancel()
-        return self._taken(message)
 
     def _stop_waiting(self) -> None:
         self._stalled = True
@@ -169,6 +174,10 @@ class Exchange:
                     drained += len(message["body"])
         except TimeoutError:
             logging.getLogger(__name__).debug("a refused request was not drained to its end")
+
+
+def _nothing() -> None:
+    return None
 
 
 def _wants_trailers(te: bytes, scope: Scope) -> bool:

@@ -64,7 +64,7 @@ class SpeechDecoder(Remarks, Protocol):
         """Raises UpstreamInvalid where the stream is not complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpeechAnswer:
     """The last response of the flow carries the speech, in one of OpenAI's formats."""
 
@@ -79,7 +79,7 @@ class SpeechAnswer:
     remarks: Remarks | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenAITranscript:
     """The last response of the flow is OpenAI's own answer, in the format that was asked for."""
 
@@ -88,7 +88,7 @@ class OpenAITranscript:
     remarks: Remarks | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WholeTranscript:
     """The flow has read a vendor's transcript; whoever runs it renders what the caller asked for."""
 
@@ -105,7 +105,7 @@ class TranscriptDecoder(Protocol):
         """Raises UpstreamInvalid where the stream is not complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamedTranscript:
     """The last response of the flow carries a transcript bit by bit, in the vendor's own framing."""
 

@@ -17,6 +17,7 @@ from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HT
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from proxy.api.exchange import ARRIVED, TRAILERS
 from proxy.messages import head
 
 #: Unread bytes of a request at which its connection is no longer read: two reads of the event loop.
@@ -43,6 +44,8 @@ class Cycle:
         on_response: Callable[[], None],
     ) -> None:
         self.scope = scope
+        self._extensions: dict[str, Any] = {TRAILERS: {}, ARRIVED: self.arrived}
+        scope["extensions"] = self._extensions
         self.transport = transport
         self.keep_alive = keep_alive
         self.disconnected = self.response_started = self.response_complete = False
@@ -98,7 +101,9 @@ class Cycle:
                 logging.getLogger("uvicorn.error").error("ASGI callable returned without completing response.")
                 self._break_off()
         finally:
-            self._on_response = lambda: None  # the protocol knows its cycle, so this ends a circle of references
+            # These end circles of references: the protocol knows its cycle, and the scope what has arrived.
+            self._on_response = _nobody
+            self._extensions.clear()
 
     def _break_off(self) -> None:
         if self.response_started:
@@ -110,19 +115,25 @@ class Cycle:
 
     # -- what the application calls ------------------------------------------------------------------------------------
 
-    async def receive(self) -> ASGIReceiveEvent:
+    def arrived(self) -> ASGIReceiveEvent | None:
+        """What `receive` would return at once; None where it would have to wait."""
         if self._awaits_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._awaits_continue = False
-        while not (self.disconnected or self.response_complete):
-            self._flow.resume_reading()
-            if self._pieces or (self._body_ended and not self._end_told):
-                return self._taken()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        self._flow.resume_reading()
+        if self._pieces or (self._body_ended and not self._end_told):
+            return self._taken()
+        return None
+
+    async def receive(self) -> ASGIReceiveEvent:
+        while (event := self.arrived()) is None:
             if self._news is None:
                 self._news = asyncio.Event()
             self._news.clear()
             await self._news.wait()
-        return {"type": "http.disconnect"}
+        return event
 
     def _taken(self) -> ASGIReceiveEvent:
         pieces = self._pieces
@@ -235,3 +246,7 @@ class Cycle:
     def _tell(self) -> None:
         if self._news is not None:
             self._news.set()
+
+
+def _nobody() -> None:
+    pass

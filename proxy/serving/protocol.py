@@ -18,9 +18,6 @@ from proxy.serving.until_close import UntilClose
 
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 30.0
-#: What the answers to a request may have beyond ASGI's core.
-EXTENSIONS: dict[str, dict[object, object]] = {"http.response.trailers": {}}
-
 
 class BoundedProtocol(HttpToolsProtocol):
     """Bounds the size of a request's head and the time that it may take to come.
@@ -152,7 +149,6 @@ class BoundedProtocol(HttpToolsProtocol):
             "client": self.client,
             "server": self.server,
             "state": self.app_state.copy(),
-            "extensions": EXTENSIONS,
         }
 
     def on_body(self, body: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import structlog
 from pydantic_core import to_json
 
-from proxy.records import Call, Ruling
+from proxy.records import Call, Ruling, milliseconds
 
 #: Characters of a key's hash that tell one key from another.
 KEY_CHARACTERS = 8
@@ -110,7 +110,9 @@ class CallLog:
     def __init__(self) -> None:
         self._logger = structlog.get_logger()
         configured = structlog.get_config()
-        self._processors, self._lines = configured["processors"], configured["logger_factory"]()
+        #: The first one stamps the time, the last one renders; those between are for levels and exceptions.
+        self._stamp, *_, self._render = configured["processors"]
+        self._lines = configured["logger_factory"]()
         self._quiet = not self._logger.is_enabled_for(logging.INFO)
 
     def write(self, call: Call, ended: float) -> None:
@@ -118,10 +120,10 @@ class CallLog:
         if level == "info" and self._quiet:
             return
         # What structlog's loggers do, but for their contexts, which cost more than the rest of the line.
-        line: Any = event_of(call, ended)
-        for process in self._processors:
-            line = process(self._logger, level, line)
-        self._lines.msg(line)
+        event = event_of(call, ended)
+        event["level"] = level
+        self._stamp(self._logger, level, event)
+        self._lines.msg(str(self._render(self._logger, level, event)))
 
 
 def event_of(call: Call, ended: float) -> dict[str, Any]:
@@ -148,7 +150,6 @@ def event_of(call: Call, ended: float) -> dict[str, Any]:
         "bytes_in": call.bytes_in,
         "bytes_out": call.bytes_out,
         "characters": call.characters,
-        **{name: row[name] for name in USED if row.get(name) is not None},
         "cost": None if call.cost is None else float(call.cost),
         "cost_basis": call.cost_basis or None,
         "first_byte_ms": _ms(call.sent, call.started),
@@ -157,6 +158,9 @@ def event_of(call: Call, ended: float) -> dict[str, Any]:
         "upstream_id": won.upstream_id if won else None,
         "event": "call",
     }
+    for name in USED:
+        if (count := row.get(name)) is not None:
+            event[name] = count
     if call.tags:
         event["tags"] = call.tags
     if call.guardrails:
@@ -175,4 +179,4 @@ def _shown(ruling: Ruling) -> dict[str, Any]:
 
 
 def _ms(end: float | None, start: float | None) -> float | None:
-    return None if end is None or start is None else round((end - start) * 1000, 2)
+    return None if end is None or start is None else milliseconds(end - start)

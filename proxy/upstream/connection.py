@@ -133,10 +133,6 @@ class Connection(asyncio.Protocol):
         return self._complete and not self._buffer
 
     @property
-    def http_version(self) -> bytes:
-        return b"HTTP/" + self._parser.get_http_version().encode()
-
-    @property
     def stale(self) -> bool:
         """The server had closed the connection, or did so before it answered anything."""
         return self.lost and not self._touched

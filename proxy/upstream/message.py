@@ -24,17 +24,22 @@ class Message:
     __slots__ = ("_length", "_stream", "body", "head", "headless", "replayable")
 
     def __init__(self, request: httpx.Request, *, absolute: bool = False, proxy_authorization: bytes = b"") -> None:
-        url, headers = request.url, request.headers.raw
-        if isinstance(request, Post):
-            self._length, chunked = request.length, False
+        self.headless = request.method == "HEAD"
+        if isinstance(request, Post) and not absolute and not proxy_authorization:
+            self.head, self._length, chunked = request.head, request.length, False
         else:
-            headers, chunked = self._looked_through(url, headers)
+            chunked = self._make_head(request, absolute, proxy_authorization)
+        self._take_body(request, chunked)
+
+    def _make_head(self, request: httpx.Request, absolute: bool, proxy_authorization: bytes) -> bool:
+        """Whether the body is chunked."""
+        url = request.url
+        headers, chunked = self._looked_through(url, request.headers.raw)
         if proxy_authorization:
             headers = [*headers, (b"Proxy-Authorization", proxy_authorization)]
         target = b"%b://%b%b" % (url.raw_scheme, url.netloc, url.raw_path) if absolute else url.raw_path
         self.head = _head(b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target), headers)
-        self.headless = request.method == "HEAD"
-        self._take_body(request, chunked)
+        return chunked
 
     def _looked_through(self, url: httpx.URL, headers: RawHeaders) -> tuple[RawHeaders, bool]:
         """The headers with the host, and whether the body is chunked; notes its length."""

@@ -14,6 +14,9 @@ from proxy.upstream.pool import Pool
 from proxy.upstream.route import Route, route_to
 
 
+EXTENSIONS = {"http_version": b"HTTP/1.1"}
+
+
 class HTTPTransport(httpx.AsyncBaseTransport):
     """Sends a request as it stands and streams the answer as it arrives: no redirects, cookies or decompression.
 
@@ -64,7 +67,7 @@ class HTTPTransport(httpx.AsyncBaseTransport):
             connection.status,
             Headers(connection.headers),
             AnswerStream(connection, request, timeouts, self._release),
-            {"http_version": connection.http_version},
+            EXTENSIONS,
         )
 
     async def aclose(self) -> None:

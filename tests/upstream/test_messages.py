@@ -52,14 +52,13 @@ def test_a_change_is_seen_from_every_side(change: Callable[[httpx.Headers], obje
 
 
 def test_a_post_can_be_read() -> None:
-    request = Post(httpx.URL("http://x.test/a"), Headers([(b"content-length", b"3")]), httpx.ByteStream(b"abc"), 3)
-    assert (request.method, request.read(), request.content, request.headers["content-length"]) == (
-        "POST",
-        b"abc",
-        b"abc",
-        "3",
-    )
+    shared = [(b"host", b"x.test")]
+    opening = head(b"POST /a HTTP/1.1\r\n", shared)[:-2]
+    request = Post(httpx.URL("http://x.test/a"), shared, opening, httpx.ByteStream(b"abc"), b"text/plain", 3)
+    assert (request.method, request.read(), request.content) == ("POST", b"abc", b"abc")
     assert "x.test" in repr(request)
+    assert request.head == head(b"POST /a HTTP/1.1\r\n", request.headers.raw)
+    assert dict(request.headers) == {"host": "x.test", "content-type": "text/plain", "content-length": "3"}
 
 
 class Body(httpx.AsyncByteStream):

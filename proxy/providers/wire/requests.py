@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import httpx
 
-from proxy.messages import Headers, Post
+from proxy.messages import Headers, Post, head
 from proxy.providers.wire.multipart import MultipartStream
 
 #: Where vendors tell their id of a request.
@@ -19,14 +19,17 @@ OF_THE_BODY = (b"content-type", b"content-length")
 #: What a request says to anybody; whatever else it carries is a key, or the operator's own business.
 NO_SECRETS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", *OF_THE_BODY})
 SHORTEST_SECRET = 8
+#: Of a target that are kept in mind; the paths of some vendors hold a voice, or a query.
+MOST_OPENINGS = 64
 
 
 class Prepared:
-    """The headers that every request to a target has, worked out once."""
+    """The headers that every request to a target has, and the beginnings of requests with them, worked out once."""
 
     def __init__(self, headers: httpx.Headers) -> None:
-        self.headers = [(name, value) for name, value in headers.raw if name.lower() not in OF_THE_BODY]
-        self.secrets = _secrets(headers.raw)
+        self._headers = [(name, value) for name, value in headers.raw if name.lower() not in OF_THE_BODY]
+        self._secrets = _secrets(headers.raw)
+        self._openings: dict[bytes, bytes] = {}
 
     def post_json(self, url: httpx.URL, content: bytes) -> Post:
         return self._post(url, httpx.ByteStream(content), b"application/json", len(content))
@@ -37,8 +40,15 @@ class Prepared:
     def _post(
         self, url: httpx.URL, body: httpx.ByteStream | MultipartStream, content_type: bytes, length: int
     ) -> Post:
-        headers = Headers([*self.headers, (b"content-type", content_type), (b"content-length", b"%d" % length)])
-        return Post(url, headers, body, length, self.secrets)
+        path = url.raw_path
+        opening = self._openings.get(path) or self._opening(path)
+        return Post(url, self._headers, opening, body, content_type, length, self._secrets)
+
+    def _opening(self, path: bytes) -> bytes:
+        if len(self._openings) >= MOST_OPENINGS:
+            self._openings.clear()
+        opening = self._openings[path] = head(b"POST %b HTTP/1.1\r\n" % path, self._headers)[:-2]
+        return opening
 
 
 def header(response: httpx.Response, name: bytes) -> str:
@@ -48,11 +58,10 @@ def header(response: httpx.Response, name: bytes) -> str:
 
 def upstream_id(response: httpx.Response) -> str:
     """The vendor's id of the request, by which its support finds it; empty where it tells none."""
-    told = _firsts(response)
-    if ID_HEADERS.isdisjoint(told):
-        return ""
-    value = next(told[raw] for name, _ in response.headers.raw if (raw := name.lower()) in ID_HEADERS)
-    return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:LONGEST_ID]
+    for name, value in _firsts(response).items():
+        if name in ID_HEADERS:
+            return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:LONGEST_ID]
+    return ""
 
 
 def _firsts(response: httpx.Response) -> Mapping[bytes, bytes]:
@@ -74,4 +83,7 @@ def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
 
 
 def holds(value: bytes, secrets: Iterable[bytes]) -> bool:
-    return any(secret in value for secret in secrets)
+    for secret in secrets:  # any() costs more, and this is asked of every answer
+        if secret in value:
+            return True
+    return False
