@@ -17,13 +17,11 @@ def head(start: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
     Raises ValueError where one of them would smuggle in another.
     """
-    parts, count = [start], 0
-    for name, value in headers:
-        parts += (name, b": ", value, b"\r\n")
-        count += 1
-    parts.append(b"\r\n")
-    block = b"".join(parts)
-    if len(block) - len(block.translate(None, b"\r\n\0")) != 2 * (count + 2):
+    lines = [b": ".join(field) for field in headers]
+    line_ends = len(lines) + 2
+    lines.append(b"\r\n")
+    block = start + b"\r\n".join(lines)
+    if len(block) - len(block.translate(None, b"\r\n\0")) != 2 * line_ends:
         raise ValueError("a control character in the head of a message")
     return block
 

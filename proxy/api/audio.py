@@ -18,8 +18,9 @@ from proxy.accounting.keys import Keys
 from proxy.api.exchange import Bounds, Exchange, Header
 from proxy.api.forms import FormReader
 from proxy.api.identity import TRACEPARENT, traceparent
+from proxy.api.watch import Watch
 from proxy.calls import Answer
-from proxy.errors import ClientGone, Overloaded, ProxyError
+from proxy.errors import Overloaded, ProxyError
 from proxy.gateway import Gateway
 from proxy.providers.wire import sse
 from proxy.records import Attempt, Call, SpeechRequest, TranscriptionRequest
@@ -28,10 +29,6 @@ from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
 
 JSON_BYTES = 1_048_576
-#: A client is watched for going away only once a call has lasted this long (seconds); most short calls end before.
-WATCH_AFTER = 0.02
-#: Seconds between two looks at whether the client reads; one that reads nothing in between is cut.
-CLIENT_READ_SECONDS = 300.0
 
 
 class AudioEndpoint:
@@ -55,6 +52,7 @@ class AudioEndpoint:
         self._telemetry = telemetry
         self._bounds = bounds
         self._expose_deployment = expose_deployment
+        self._watch = Watch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, self._bounds)
@@ -108,7 +106,7 @@ class AudioEndpoint:
     async def _answer(self, exchange: Exchange, call: Call, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Ask the gateway and pass the answer on; both end at once when the client goes away."""
         call.received = perf_counter()
-        with _WhileConnected(exchange):
+        with self._watch.over(exchange):
             answer = await ask()
             try:
                 await self._pass_on(exchange, call, answer)
@@ -269,46 +267,3 @@ def _guardrail_headers(call: Call) -> list[Header]:
     applied = dict.fromkeys(ruling.guardrail for ruling in call.guardrails)
     named = {b"x-proxy-guardrails-applied": applied, b"x-proxy-guardrails-skipped": call.guardrails_skipped}
     return [(header, ", ".join(names).encode()) for header, names in named.items() if names]
-
-
-class _WhileConnected:
-    """Cancels the work inside when the client goes away or stops reading, and tells that from any other cancellation.
-
-    Sound as long as nothing is awaited between the last byte of the answer and the exit.
-    """
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._watch: asyncio.Task[None] | None = None
-        self._seen = -1
-
-    def __enter__(self) -> None:
-        self._timer = self._exchange.task.get_loop().call_later(WATCH_AFTER, self._begin)
-
-    def _begin(self) -> None:
-        self._watch = asyncio.ensure_future(self._exchange.disconnected())
-        self._watch.add_done_callback(self._left)
-        self._look()
-
-    def _look(self) -> None:
-        """A client that has read nothing of a waiting piece since the last look holds an upstream for nothing."""
-        exchange = self._exchange
-        if exchange.writing and exchange.written == self._seen:
-            exchange.gone = True
-            self._exchange.task.cancel()
-            return
-        self._seen = exchange.written
-        self._timer = asyncio.get_running_loop().call_later(CLIENT_READ_SECONDS, self._look)
-
-    def _left(self, watch: asyncio.Task[None]) -> None:
-        if not watch.cancelled():
-            self._exchange.task.cancel()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._timer.cancel()
-        if self._watch is not None:
-            self._watch.remove_done_callback(self._left)
-            self._watch.cancel()
-        if kind is asyncio.CancelledError and self._exchange.gone:
-            self._exchange.task.uncancel()
-            raise ClientGone("The client closed the connection, or stopped reading.")

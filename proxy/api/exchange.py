@@ -23,6 +23,7 @@ TRAILERS = "http.response.trailers"
 ARRIVED = "audio_proxy.arrived"
 
 Header = tuple[bytes, bytes]
+Arrived = Callable[[], MutableMapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._receive = receive
-        self._arrived: Callable[[], MutableMapping[str, Any] | None] = scope.get("extensions", {}).get(ARRIVED, _nothing)
+        self._arrived: Arrived = scope.get("extensions", {}).get(ARRIVED, _nothing)
         self._send = send
         self._bounds = bounds
         #: The task that serves this request.

@@ -82,8 +82,8 @@ def _wav_data(head: bytes) -> tuple[int, int] | None:
     return None
 
 
-#: Places that are no frame, of which a stream of frames has a few at most, and hardly any before its first frame: beyond
-#: that it is something else.
+#: Places that are no frame, of which a stream of frames has a few at most, and hardly any before its first frame:
+#: beyond that it is something else.
 _MISSES = 16
 _MISSES_FIRST = 2
 

@@ -19,6 +19,7 @@ from proxy.serving.until_close import UntilClose
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 30.0
 
+
 class BoundedProtocol(HttpToolsProtocol):
     """Bounds the size of a request's head and the time that it may take to come.
 
@@ -31,6 +32,10 @@ class BoundedProtocol(HttpToolsProtocol):
     #: A head has begun to come, and not ended.
     _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
+    #: The head that has come offers to upgrade.
+    _upgrades = False
+    #: The last target of this connection, taken apart: path, raw path and query.
+    _target: tuple[bytes, str, bytes, bytes] = (b"", "", b"", b"")
     #: When the last answer ended, by the loop's clock.
     _idle_since = 0.0
 
@@ -65,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                if not self._offers_upgrade():
+                if not self._upgrades:
                     return
                 head = self._head_without_upgrade()
                 self.parser = httptools.HttpRequestParser(self)
@@ -107,7 +112,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_came()
-        if self._offers_upgrade():
+        self._upgrades = self._offers_upgrade()
+        if self._upgrades:
             return
         earlier, scope = self.cycle, self._scope()
         cycle = self.cycle = Cycle(
@@ -133,17 +139,18 @@ class BoundedProtocol(HttpToolsProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def _scope(self) -> HTTPScope:
-        target = httptools.parse_url(self.url)
-        path = target.path.decode("ascii")
+        if self.url != self._target[0]:
+            self._target = self._taken_apart(self.url)
+        _, path, raw_path, query = self._target
         return {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
             "http_version": self.parser.get_http_version(),
             "method": self.parser.get_method().decode("ascii"),
             "scheme": self.scheme or "http",
-            "path": self.root_path + (unquote(path) if "%" in path else path),
-            "raw_path": self.root_path.encode("ascii") + target.path,
-            "query_string": target.query or b"",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
             "root_path": self.root_path,
             "headers": self.headers,
             "client": self.client,
@@ -151,12 +158,18 @@ class BoundedProtocol(HttpToolsProtocol):
             "state": self.app_state.copy(),
         }
 
+    def _taken_apart(self, url: bytes) -> tuple[bytes, str, bytes, bytes]:
+        target = httptools.parse_url(url)
+        path = target.path.decode("ascii")
+        path = self.root_path + (unquote(path) if "%" in path else path)
+        return url, path, self.root_path.encode("ascii") + target.path, target.query or b""
+
     def on_body(self, body: bytes) -> None:
-        if self.cycle is not None and not self.cycle.response_complete and not self._offers_upgrade():
+        if self.cycle is not None and not self.cycle.response_complete and not self._upgrades:
             self.cycle.take(body)
 
     def on_message_complete(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete and not self._offers_upgrade():
+        if self.cycle is not None and not self.cycle.response_complete and not self._upgrades:
             self.cycle.end_body()
 
     # -- between two requests ------------------------------------------------------------------------------------------

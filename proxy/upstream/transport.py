@@ -13,7 +13,6 @@ from proxy.upstream.message import Message
 from proxy.upstream.pool import Pool
 from proxy.upstream.route import Route, route_to
 
-
 EXTENSIONS = {"http_version": b"HTTP/1.1"}
 
 

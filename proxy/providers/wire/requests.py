@@ -37,9 +37,7 @@ class Prepared:
     def post_form(self, url: httpx.URL, form: MultipartStream) -> Post:
         return self._post(url, form, form.content_type.encode("ascii"), form.length)
 
-    def _post(
-        self, url: httpx.URL, body: httpx.ByteStream | MultipartStream, content_type: bytes, length: int
-    ) -> Post:
+    def _post(self, url: httpx.URL, body: httpx.ByteStream | MultipartStream, content_type: bytes, length: int) -> Post:
         path = url.raw_path
         opening = self._openings.get(path) or self._opening(path)
         return Post(url, self._headers, opening, body, content_type, length, self._secrets)
@@ -83,7 +81,7 @@ def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
 
 
 def holds(value: bytes, secrets: Iterable[bytes]) -> bool:
-    for secret in secrets:  # any() costs more, and this is asked of every answer
+    for secret in secrets:  # noqa: SIM110 - any() costs more, and this is asked of every answer
         if secret in value:
             return True
     return False
