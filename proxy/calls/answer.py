@@ -86,12 +86,6 @@ class Answer:
 
     async def aclose(self, error: BaseException | None = None) -> None:
         self.settle()
-        try:
-            await self._end(error)
-        finally:
-            await self.settled()
-
-    async def _end(self, error: BaseException | None) -> None:
         on_end, self.on_end = self.on_end, _nobody_listens
         try:
             if self._sources:
@@ -101,6 +95,8 @@ class Answer:
                 await self.response.aclose()
             finally:
                 on_end(error)
+                if self.settling is not None:
+                    await self.settled()
 
 
 async def _close(*chunks: object) -> None:

@@ -75,8 +75,9 @@ def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
         is_stretched = not can.speed[0] <= request.speed <= can.speed[1]
     # What the vendor does not make itself of OpenAI's six formats is made of what it does.
     own = () if is_stretched or is_long else can.formats
-    able = own if own is None else tuple(dict.fromkeys((*own, *SPEECH_FORMATS)))
-    return _one_of("response_format", request.response_format, able, request.model)
+    if own is None or request.response_format in SPEECH_FORMATS or request.response_format in own:
+        return None
+    return _one_of("response_format", request.response_format, (*SPEECH_FORMATS, *own), request.model)
 
 
 def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | None:

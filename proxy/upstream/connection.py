@@ -105,7 +105,12 @@ class Connection(asyncio.Protocol):
         if self.lost:
             raise self._loss(None)
         self._message = message
-        await self._send(message, timeouts)
+        body = message.body
+        if body is not None and len(body) <= SMALL_BODY:
+            # What is asked in one turn of the loop is written after it: to wake a server once costs less.
+            self._loop.call_soon(self._write_whole, message.head + body)
+        else:
+            await self._send(message, timeouts)
         while not self._head_complete:
             if self._failure is not None:
                 raise self._failure
@@ -174,21 +179,15 @@ class Connection(asyncio.Protocol):
     # -- sending -------------------------------------------------------------------------------------------------------
 
     async def _send(self, message: Message, timeouts: Timeouts) -> None:
-        body = message.body
-        if isinstance(body, bytes):
-            if len(body) <= SMALL_BODY:
-                # What is asked in one turn of the loop is written after it: to wake a server once costs less.
-                self._loop.call_soon(self._write_whole, message.head + body)
-            else:
-                self._write(message.head)
-                await self._send_large(body, timeouts)
-        else:
-            self._write(message.head)
-            pieces = message.pieces()
-            try:
-                await self._send_pieces(pieces, timeouts)
-            finally:
-                await pieces.aclose()
+        self._write(message.head)
+        if message.body is not None:
+            await self._send_large(message.body, timeouts)
+            return
+        pieces = message.pieces()
+        try:
+            await self._send_pieces(pieces, timeouts)
+        finally:
+            await pieces.aclose()
 
     async def _send_large(self, body: bytes, timeouts: Timeouts) -> None:
         view = memoryview(body)

@@ -34,17 +34,21 @@ class Pool:
         """Connections that are open or being opened."""
         return len(self._live) + self._dialling
 
+    def take_idle(self, route: Route) -> Connection | None:
+        """A connection that is open and that nobody uses or waits for, if there is one."""
+        self._check_open()
+        return None if self._waiters else self._pop_idle(route)
+
     async def take(self, route: Route, timeouts: Timeouts, *, fresh: bool = False) -> Connection:
         """A connection that nobody else uses; a new one if ``fresh``.
 
         Raises what `dial` raises, and httpx.PoolTimeout if the bound allows none within ``timeouts["pool"]``.
         """
+        if not fresh and (connection := self.take_idle(route)) is not None:
+            return connection
         self._check_open()
-        if not self._waiters:
-            if not fresh and (connection := self._pop_idle(route)) is not None:
-                return connection
-            if self._make_room():
-                return await self._open(route, timeouts)
+        if not self._waiters and self._make_room():
+            return await self._open(route, timeouts)
         if (connection := await self._queue(route, timeouts, fresh)) is not None:
             return connection
         return await self._open(route, timeouts)

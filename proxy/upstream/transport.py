@@ -80,7 +80,8 @@ class HTTPTransport(httpx.AsyncBaseTransport):
             absolute=route.proxy is not None and not route.tunnelled,
             proxy_authorization=b"" if route.tunnelled else route.proxy_authorization,
         )
-        connection = await self._pool.take(route, timeouts)
+        # Waiting is avoided where it can be, here and below: a coroutine costs more than what it would do.
+        connection = self._pool.take_idle(route) or await self._pool.take(route, timeouts)
         try:
             await connection.exchange(message, timeouts)
         except httpx.TransportError:
