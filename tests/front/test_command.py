@@ -356,17 +356,22 @@ def test_ipv6(upstream: Upstream, serve: Callable[..., Server]) -> None:
     assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
 
 
-def test_tls(upstream: Upstream, serve: Callable[..., Server], tmp_path: Path) -> None:
+def secured(folder: Path) -> tuple[list[str], ssl.SSLContext]:
+    """Arguments that make a server speak TLS, and what a client needs to trust it."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
     for blob in certificate.cert_chain_pems:
-        blob.write_to_path(tmp_path / "chain.pem", append=True)
-    args = ["--ssl-certfile", str(tmp_path / "chain.pem"), "--ssl-keyfile", str(tmp_path / "key.pem")]
-    server = serve(standard_config(upstream.url), args=args)
-    assert server.url.startswith("https://127.0.0.1:")
+        blob.write_to_path(folder / "chain.pem", append=True)
     context = ssl.create_default_context()
     authority.configure_trust(context)
+    return ["--ssl-certfile", str(folder / "chain.pem"), "--ssl-keyfile", str(folder / "key.pem")], context
+
+
+def test_tls(upstream: Upstream, serve: Callable[..., Server], tmp_path: Path) -> None:
+    args, context = secured(tmp_path)
+    server = serve(standard_config(upstream.url), args=args)
+    assert server.url.startswith("https://127.0.0.1:")
     with httpx.Client(base_url=server.url, verify=context, headers=ASKS) as client:
         assert client.post(SPEAK, json=HELLO).content == SPEECH["mp3"]
         files = {"file": ("a.wav", wav() * 200)}
@@ -493,6 +498,19 @@ def test_an_idle_keep_alive_connection_does_not_hold_the_end_up(
     server = serve(standard_config(upstream.url))
     with Wire(server.port) as wire:
         assert wire.post(SPEAK, json.dumps(HELLO).encode(), JSON).status_code == 200
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 20  # the whole shutdown_timeout would be 25
+
+
+def test_over_tls_the_pool_of_a_client_does_not_hold_the_end_up(
+    upstream: Upstream, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    """A pool looks at a connection only when it needs one, and so leaves the end of TLS unanswered."""
+    args, context = secured(tmp_path)
+    server = serve(standard_config(upstream.url), args=args)
+    with httpx.Client(base_url=server.url, verify=context, headers=ASKS) as client:
+        assert client.post(SPEAK, json=HELLO).status_code == 200
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 20  # the whole shutdown_timeout would be 25
