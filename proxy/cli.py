@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
@@ -21,6 +22,7 @@ from proxy.sinks import registry as sinks
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 USAGE_FILTERS = ("key", "user", "team", "end_user", "tag", "model", "vendor", "deployment")
 
 
@@ -51,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=_positive, default=1, help="processes (default: %(default)s)")
     serve.add_argument("--ssl-certfile", help="certificate (PEM); serves HTTPS")
     serve.add_argument("--ssl-keyfile", help="its private key (PEM)")
-    serve.add_argument("--root-path", default="", help="path under which a reverse proxy serves this one")
+    serve.add_argument(
+        "--root-path",
+        type=_root_path,
+        default="",
+        help="path under which a reverse proxy serves this one, such as /audio",
+    )
     serve.add_argument(
         "--forwarded-allow-ips", help="addresses of reverse proxies whose X-Forwarded-* headers are believed"
     )
@@ -143,6 +150,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def _root_path(text: str) -> str:
+    """Without slashes at its end, which the paths of requests begin with."""
+    path = text.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise argparse.ArgumentTypeError("must be a path that begins with /, such as /audio")
+    return path
 
 
 def _version() -> str:

@@ -385,6 +385,23 @@ def test_root_path_behind_a_server_that_strips_it(upstream: Upstream, serve: Cal
     assert [one["url"] for one in described["servers"]] == ["/audio-proxy"]
 
 
+@pytest.mark.parametrize("given", ["/audio-proxy/", "/audio-proxy"])
+def test_root_path_behind_a_server_that_leaves_it(upstream: Upstream, serve: Callable[..., Server], given: str) -> None:
+    server = serve(standard_config(upstream.url), args=["--root-path", given])
+    for path in ("/audio-proxy" + SPEAK, SPEAK):
+        assert httpx.post(server.url + path, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
+    described = httpx.get(server.url + "/audio-proxy/openapi.json", headers=ASKS).json()
+    assert [one["url"] for one in described["servers"]] == ["/audio-proxy"]
+
+
+@pytest.mark.parametrize("given", ["audio-proxy", "https://example.com/audio", "/pröxy", "/a//b", "/a?b"])
+def test_a_root_path_that_is_none_is_refused(tmp_path: Path, given: str) -> None:
+    done = command("serve", "--root-path", given, folder=tmp_path)
+    assert done.returncode == 2
+    assert "must be a path that begins with /" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_two_workers(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url), workers=2)
     assert server.stdout().count("RUNNING on") == 1
