@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -27,7 +28,10 @@ USAGE_FILTERS = ("key", "user", "team", "end_user", "tag", "model", "vendor", "d
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 in good order, 1 where serving failed, 2 for a command line or a configuration with mistakes."""
+    """Exit status: 0 in good order, 1 where serving failed, 2 for a command line or a configuration with mistakes.
+
+    130 where Ctrl-C came before the server heard of it.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
@@ -39,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,9 +191,11 @@ def _load(options: argparse.Namespace) -> Config:
     return config
 
 
-def _warn(config: Config) -> None:
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+def _warn(*warnings: str) -> None:
+    """What cannot be written, for the disk of the log is full, stops nothing."""
+    with contextlib.suppress(OSError):
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> int:
@@ -196,9 +204,9 @@ def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
     if options.ssl_keyfile and not options.ssl_certfile:
         refuse("--ssl-keyfile needs --ssl-certfile")
     file = serving.ConfigFile(partial(_load, options))
-    _warn(file.config)
+    _warn(*file.config.warnings)
     if ending := shutdowns.warning(shutdowns.shutdowns(file.config, _today())):
-        print(f"warning: {ending}", file=sys.stderr)
+        _warn(ending)
     try:
         return serving.serve(
             file,
@@ -288,7 +296,7 @@ def _usage(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    _warn(config)
+    _warn(*config.warnings)
     rows = [
         (
             row.group,

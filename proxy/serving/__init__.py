@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 
 import structlog
 
@@ -40,7 +42,10 @@ def serve(file: ConfigFile, options: Options) -> int:
     address = f"{scheme}://{host}:{sockets[0].getsockname()[1]}"
 
     def announce() -> None:
-        print(f"RUNNING on {address}", flush=True)
+        try:
+            print(f"RUNNING on {address}", flush=True)
+        except OSError:  # nobody reads it: no reason not to serve, and none to fail at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     if options.workers > 1:
         return Supervisor(file, options, sockets, announce).run()

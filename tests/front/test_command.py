@@ -8,19 +8,22 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from tests.conftest import MASTER_KEY, Server, command, group, standard_config, start
+from proxy import cli
+from tests.conftest import MASTER_KEY, Server, command, environment, group, standard_config, start
 from tests.fakes.samples import SPEECH, wav
 from tests.fakes.upstream import KEY, Upstream
 from tests.front.shape import error_of
@@ -330,6 +333,38 @@ def test_running_is_printed_once_on_stdout_when_it_listens(proxy: Server) -> Non
     ]
 
 
+@pytest.mark.parametrize("broken", ["stdout", "stderr"])
+def test_what_nobody_reads_stops_nothing(tmp_path: Path, upstream: Upstream, broken: str) -> None:
+    """As behind a pipe whose reader has died, or on a disk that is full."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "config.yaml").write_text(json.dumps(standard_config(upstream.url, master_key="sk-1234")))
+    reading, writing = os.pipe()
+    os.close(reading)
+    outputs: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, broken: writing}
+    words = [sys.executable, "-m", "proxy", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), stdin=subprocess.DEVNULL, **outputs)
+    os.close(writing)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _until(lambda: server.poll() is not None or _accepts(url), "the server")
+        for _ in range(2):
+            reply = httpx.post(url + SPEAK, json=HELLO, headers={"authorization": "Bearer sk-1234"})
+            assert reply.content == SPEECH["mp3"]
+        server.terminate()
+        assert server.wait(40) == 0 or broken == "stderr"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_ctrl_c_at_the_start_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SEED)
+    monkeypatch.setattr(cli, "load", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["--config", str(tmp_path / "config.yaml")]) == 130
+
+
 @pytest.mark.parametrize("words", [[], ["serve"]])
 def test_audio_proxy_config_and_the_default_file(tmp_path: Path, upstream: Upstream, words: list[str]) -> None:
     """``$AUDIO_PROXY_CONFIG``, else ``./config.yaml``."""
@@ -414,7 +449,7 @@ def test_two_workers(upstream: Upstream, serve: Callable[..., Server]) -> None:
         arriving = reply.iter_raw()
         received = next(arriving)
         server.terminate()
-        _until(lambda: not _accepts(server), "no new connections")
+        _until(lambda: not _accepts(server.url), "no new connections")
         gate.open()
         received += b"".join(arriving)
     assert received == SPEECH["mp3"]
@@ -442,7 +477,7 @@ def test_sigterm_readiness_503_and_the_running_stream_finishes(
         _until(lambda: httpx.get(server.url + "/health/readiness").status_code == 503, "readiness 503")
         assert httpx.get(server.url + "/health/liveliness").status_code == 200
         assert httpx.get(server.url + "/v1/models", headers=ASKS).status_code == 200  # still serves within drain_delay
-        _until(lambda: not _accepts(server), "no new connections")
+        _until(lambda: not _accepts(server.url), "no new connections")
         assert server.process.poll() is None
         gate.open()
         received += b"".join(arriving)
@@ -450,9 +485,9 @@ def test_sigterm_readiness_503_and_the_running_stream_finishes(
     assert server.stop() == 0
 
 
-def _accepts(server: Server) -> bool:
+def _accepts(url: str) -> bool:
     try:
-        return httpx.get(server.url + "/health/liveliness", timeout=0.5).status_code == 200
+        return httpx.get(url + "/health/liveliness", timeout=0.5).status_code == 200
     except httpx.TransportError:
         return False
 
