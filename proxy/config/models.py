@@ -33,7 +33,9 @@ _V = TypeVar("_V")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _ID = re.compile(r"[!-~]{1,128}")
 #: Other ways to name a variable, as people know them from shells, Compose files and Python.
-_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]*|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%\w+%|(?i:os\.(environ|getenv)).*|(?i:env)/\w+")
+_VARIABLE = re.compile(
+    r"\$[A-Z][A-Z0-9_]*|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%\w+%|(?i:os\.(environ|getenv)).*|(?i:env)[/:.]\w+"
+)
 #: Headers that belong to one connection or are computed by the HTTP client. Answers are passed on undecoded, so none
 #: may be asked for in another encoding.
 _REFUSED_HEADERS = frozenset(

@@ -356,7 +356,7 @@ def test_a_mode_that_is_none_hides_no_other_mistake(one_problems: Problems) -> N
 @pytest.mark.parametrize(
     "text",
     ["$KEY", "${KEY}", "${KEY:-x}", "$(cat key)", "{{ KEY }}", "%KEY%", "env/KEY", "os.environ.KEY", "OS.ENVIRON/KEY",
-     " os.environ/KEY", "os.environ['KEY']", "os.getenv(KEY)"],
+     " os.environ/KEY", "os.environ['KEY']", "os.getenv(KEY)", "env:KEY"],
 )  # fmt: skip
 def test_a_variable_that_would_be_taken_for_the_key_itself(
     one_problems: Problems, problems_of: Problems, text: str
