@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
@@ -21,11 +23,15 @@ from proxy.sinks import registry as sinks
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 USAGE_FILTERS = ("key", "user", "team", "end_user", "tag", "model", "vendor", "deployment")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 in good order, 1 where serving failed, 2 for a command line or a configuration with mistakes."""
+    """Exit status: 0 in good order, 1 where serving failed, 2 for a command line or a configuration with mistakes.
+
+    130 where Ctrl-C came before the server heard of it.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
@@ -37,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--workers", type=_positive, default=1, help="processes (default: %(default)s)")
     serve.add_argument("--ssl-certfile", help="certificate (PEM); serves HTTPS")
     serve.add_argument("--ssl-keyfile", help="its private key (PEM)")
-    serve.add_argument("--root-path", default="", help="path under which a reverse proxy serves this one")
+    serve.add_argument(
+        "--root-path",
+        type=_root_path,
+        default="",
+        help="path under which a reverse proxy serves this one, such as /audio",
+    )
     serve.add_argument(
         "--forwarded-allow-ips", help="addresses of reverse proxies whose X-Forwarded-* headers are believed"
     )
@@ -145,6 +158,14 @@ def _positive(text: str) -> int:
     return number
 
 
+def _root_path(text: str) -> str:
+    """Without slashes at its end, which the paths of requests begin with."""
+    path = text.rstrip("/")
+    if not _ROOT_PATH.fullmatch(path):
+        raise argparse.ArgumentTypeError("must be a path that begins with /, such as /audio")
+    return path
+
+
 def _version() -> str:
     from importlib.metadata import version
 
@@ -170,9 +191,11 @@ def _load(options: argparse.Namespace) -> Config:
     return config
 
 
-def _warn(config: Config) -> None:
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+def _warn(*warnings: str) -> None:
+    """What cannot be written, for the disk of the log is full, stops nothing."""
+    with contextlib.suppress(OSError):
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> int:
@@ -181,9 +204,9 @@ def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
     if options.ssl_keyfile and not options.ssl_certfile:
         refuse("--ssl-keyfile needs --ssl-certfile")
     file = serving.ConfigFile(partial(_load, options))
-    _warn(file.config)
+    _warn(*file.config.warnings)
     if ending := shutdowns.warning(shutdowns.shutdowns(file.config, _today())):
-        print(f"warning: {ending}", file=sys.stderr)
+        _warn(ending)
     try:
         return serving.serve(
             file,
@@ -273,7 +296,7 @@ def _usage(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     config = _load(options)
-    _warn(config)
+    _warn(*config.warnings)
     rows = [
         (
             row.group,

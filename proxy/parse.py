@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, RequestTooLarge
 from proxy.records import NO_WISHES, SpeechRequest, TranscriptionRequest, Upload, Wishes
 
 #: Fields that are for this proxy, or that a deployment sets: they never go upstream.
@@ -24,6 +24,8 @@ OWN_FIELDS = frozenset({
     "organization", "project", "proxy_server_request", "retry_policy", "router_settings", "stream_timeout",
     "tags", "timeout", "ttl", "voices",
 })  # fmt: skip
+#: Of a JSON body; each unknown one is looked at before it goes on.
+MOST_FIELDS = 1000
 MOST_RETRIES = 10
 LONGEST_MODEL = 256
 LONGEST_END_USER = 256
@@ -205,6 +207,8 @@ def _object(body: bytes) -> dict[str, Any]:
         raise BadRequest(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from None
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
+    if len(document) > MOST_FIELDS:
+        raise RequestTooLarge(f"The body has more than {MOST_FIELDS} fields.")
     return document
 
 

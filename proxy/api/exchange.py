@@ -17,6 +17,8 @@ from proxy.errors import ClientGone, ClientStalled, ProxyError, RequestTooLarge,
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 30.0
 DRAIN_IDLE_SECONDS = 5.0
+#: Likewise, of a client that asked whether to send its body and was told no: most do not send it, some already have.
+DRAIN_UNASKED_SECONDS = 1.0
 
 TRAILERS = "http.response.trailers"
 #: Our own server's: a function that returns what ASGI's ``receive`` would without waiting, else None.
@@ -162,13 +164,13 @@ class Exchange:
 
     async def _drain(self) -> None:
         """Read on within bounds, so that a client which reads only after it has written sees its answer."""
-        if b"expect" in self.headers and not self.received:
-            return
+        unasked = b"expect" in self.headers and not self.received
+        idle = DRAIN_UNASKED_SECONDS if unasked else DRAIN_IDLE_SECONDS
         drained, limit = 0, max(DRAIN_BYTES, self._bounds.body)
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while drained <= limit:
-                    async with asyncio.timeout(DRAIN_IDLE_SECONDS):
+                    async with asyncio.timeout(idle):
                         message = await self._receive()
                     if message["type"] == "http.disconnect" or not message["more_body"]:
                         return

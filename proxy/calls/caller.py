@@ -214,6 +214,8 @@ class Calls:
                 await length.settle(_used(remarks), described.transcript.duration)
                 return rendered(request, described.transcript, response, remarks)
             if isinstance(described, StreamedTranscript) or described.events:
+                if not request.stream:
+                    raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
                 answer = await self._events(line, described, response, attempt, waits)
                 answer.settling = length.settle
                 return answer

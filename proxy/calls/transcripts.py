@@ -63,6 +63,9 @@ def whole_document(
         found_format = formats.sniff(body)
         if found_format == "html" or (found_format == "json" and (wanted in SUBTITLES or is_json)):
             raise UpstreamInvalid("The upstream vendor sent a page where a transcript was due.", detail=stated)
+        if request.stream and wanted == "text":
+            found_text = transcript.Transcript(text=body.decode("utf-8", "replace").strip())
+            return rendered(request, found_text, response, remarks)
         return Answer(response, "text/plain; charset=utf-8", body, remarks=remarks)
     document = _transcript_object(_maybe_json(body), body)
     remarks = remarks or Said(usage.of_transcript(document))

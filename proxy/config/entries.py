@@ -190,7 +190,7 @@ class Entries:
                 info["mode"].place, f"'mode' in model_info must be {', '.join(known)}, not {shown(text)}{near}"
             )
             text = nearest(text, {*known, *litellm.OTHER_MODES})
-        return (Mode(text), False) if text in known else (None, True)
+        return (Mode(text), False) if text in known else (None, text is not None)
 
     def _vendor_and_model(self, node: Node, params: Mapping[str, Setting], mode: Mode | None) -> tuple[str, str]:
         """Vendor and its name of the model. The vendor is empty where the proxy has none for this prefix, and the

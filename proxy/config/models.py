@@ -32,6 +32,10 @@ _V = TypeVar("_V")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _ID = re.compile(r"[!-~]{1,128}")
+#: Other ways to name a variable, as people know them from shells, Compose files and Python.
+_VARIABLE = re.compile(
+    r"\$[A-Z][A-Z0-9_]*|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%\w+%|(?i:os\.(environ|getenv)).*|(?i:env)[/:.]\w+"
+)
 #: Headers that belong to one connection or are computed by the HTTP client. Answers are passed on undecoded, so none
 #: may be asked for in another encoding.
 _REFUSED_HEADERS = frozenset(
@@ -57,6 +61,8 @@ def _key(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value().strip()
     if not text.isascii() or not text.isprintable():
         raise ValueError("has characters that a header cannot carry (only printable ASCII can be sent)")
+    if _VARIABLE.fullmatch(text):
+        raise ValueError("names a variable in a way that is not read here; write os.environ/NAME")
     return SecretStr(text)
 
 
@@ -416,7 +422,7 @@ class Guardrail(Frozen):
         default=None, description="What becomes of what it finds; block if missing."
     )
     entities: Annotated[
-        tuple[Annotated[Entity, BeforeValidator(lambda name: _ENTITY_ALIASES.get(name, name))], ...],
+        tuple[Annotated[Entity, BeforeValidator(lambda name: _ENTITY_ALIASES.get(str(name), name))], ...],
         AfterValidator(_filled),
     ] = Field(default=ENTITIES, description="What `pii` looks for.")
     regions: Annotated[tuple[Annotated[str, AfterValidator(_country)], ...], AfterValidator(_filled)] = Field(

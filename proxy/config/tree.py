@@ -154,9 +154,18 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[Place, str]:
         return place, "more than one YAML document (---) in the file"
     if "duplicate anchor" in (error.context or "") or "duplicate anchor" in problem:
         return place, "an anchor (&name) of this name exists already"
+    if "nesting depth" in problem:  # libyaml's own bound, from 0.2.6 on
+        return place, f"values are nested more than {MAX_DEPTH} deep"
+    if "start any token" in problem and mark and _begins_with_tab(text, mark):
+        return place, "a tab where spaces are due"
     if "start any token" in problem or "tag handle" in problem:
         problem += "; a value that begins with a special character needs quotes"
     return place, f"not valid YAML: {problem}"
+
+
+def _begins_with_tab(text: str, mark: yaml.Mark) -> bool:
+    line = text.split("\n")[mark.line : mark.line + 1]
+    return bool(line) and line[0][mark.column :].startswith("\t")
 
 
 class _Builder:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 
 import structlog
 
@@ -26,12 +28,13 @@ __all__ = ["ConfigFile", "Options", "listen", "run_worker", "serve"]
 def serve(file: ConfigFile, options: Options) -> int:
     """Serve until told to stop; the exit status. Prints ``RUNNING on http://…`` once calls are answered.
 
-    Raises OSError where it cannot listen, ConfigError for a certificate or a database that cannot be used.
+    Raises OSError where it cannot listen, ConfigError for a certificate, a folder or a database that cannot be used.
     """
     check_certificate(options)
     general = file.config.general
     configure_logging(general.log_format, general.log_level)
     _raise_file_limit(general.max_concurrent_streams)
+    place.check_spool(file.config)
     _prepare_records(file.config)
     sockets = listen(options.host, options.port)
     host = f"[{options.host}]" if ":" in options.host else options.host
@@ -39,7 +42,10 @@ def serve(file: ConfigFile, options: Options) -> int:
     address = f"{scheme}://{host}:{sockets[0].getsockname()[1]}"
 
     def announce() -> None:
-        print(f"RUNNING on {address}", flush=True)
+        try:
+            print(f"RUNNING on {address}", flush=True)
+        except OSError:  # nobody reads it: no reason not to serve, and none to fail at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     if options.workers > 1:
         return Supervisor(file, options, sockets, announce).run()

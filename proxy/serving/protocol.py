@@ -122,7 +122,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow,
             self.loop,
             self.server_state.default_headers,
-            awaits_continue=self.expect_100_continue,
+            awaits_continue=self.expect_100_continue and scope["http_version"] != "1.0",
             keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import structlog
 import uvicorn
@@ -25,6 +26,8 @@ from proxy.telemetry import Place, configure_logging
 
 #: Longer than the idle time of common load balancers (60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
+#: Between two looks, while stopping, for connections that only wait for the other side to end TLS.
+PARTING_SECONDS = 2.0
 #: New container objects between two looks for garbage, where Python's default is 700.
 GARBAGE_THRESHOLD = 5_000
 #: glibc's malloc.h; other C libraries have no mallopt.
@@ -112,7 +115,21 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._reloading is not None:
             self._reloading.cancel()
-        await super().shutdown(sockets)
+        parting = asyncio.ensure_future(self._part())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            parting.cancel()
+
+    async def _part(self) -> None:
+        """Give up connections that are closed but for the other side's end of TLS: an idle client looks only later."""
+        waiting: set[Any] = set()
+        while True:
+            await asyncio.sleep(PARTING_SECONDS)
+            seen = waiting
+            waiting = {one for one in self.server_state.connections if _has_parted(one.transport)}
+            for connection in seen & waiting:
+                connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -150,6 +167,10 @@ class Server(uvicorn.Server):
                         self._site.replace(self._file.config)
                 except Exception:
                     structlog.get_logger().exception("configuration not loaded, the old one stays")
+
+
+def _has_parted(transport: asyncio.Transport) -> bool:
+    return transport.is_closing() and not transport.get_write_buffer_size()
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:

@@ -31,6 +31,17 @@ async def prepare(config: Config) -> None:
         await database.aclose()
 
 
+def check_spool(config: Config) -> None:
+    """Raises ConfigError for a folder of uploads that is not there: else the first large one would find out."""
+    folder = config.general.spool_dir
+    if folder is None:
+        return
+    if not os.path.isdir(folder):
+        raise _unusable("spool", Path(folder), "no such folder", "spool_dir")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unusable("spool", Path(folder), "it is read-only", "spool_dir")
+
+
 def _sqlite_file(url: str) -> Path | None:
     scheme, _, rest = url.partition("://")
     if not scheme.startswith("sqlite"):

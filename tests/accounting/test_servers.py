@@ -125,6 +125,8 @@ def test_a_newer_database_ends_the_start(tmp_path: Path, database_url: str) -> N
         ({"database_url": "sqlite:////proc/nowhere/keys.db"}, "database_url"),
         ({"database_url": "sqlite:///:memory:"}, "database_url"),
         ({"ledger_dir": "/proc/nowhere"}, "ledger_dir"),
+        ({"spool_dir": "nowhere"}, "spool_dir"),
+        ({"spool_dir": "config.yaml"}, "spool_dir"),
         ({"database_url": "sqlite:///config.yaml"}, "database_url"),
     ],
 )

@@ -153,6 +153,7 @@ def test_a_vendor_that_we_lack_is_never_served_by_openai(load_text: Load) -> Non
     )
 
 
+SEED_ENTRY = "model_list: [{model_name: tts, litellm_params: {model: tts-1}}]\n"
 FOREIGN = "{model_name: other, litellm_params: {PARAMS}, model_info: {mode: audio_speech}}"
 
 
@@ -342,6 +343,34 @@ def test_modes(one: Callable[..., Config], one_problems: Problems) -> None:
         "config.yaml:4: 'mode' in model_info must be audio_speech, audio_transcription, audio_translation, "
         "not 'audio_speach'; did you mean 'audio_speech'?"
     ]
+
+
+def test_a_mode_that_is_none_hides_no_other_mistake(one_problems: Problems) -> None:
+    assert one_problems("voces: {a: b}", "{mode: tts, base_mdoel: tts-1}") == [
+        "config.yaml:3: unknown key 'voces' in litellm_params; did you mean 'voices'?",
+        "config.yaml:4: 'mode' in model_info must be audio_speech, audio_transcription, audio_translation, not 'tts'",
+        "config.yaml:4: unknown key 'base_mdoel' in model_info; did you mean 'base_model'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["$KEY", "${KEY}", "${KEY:-x}", "$(cat key)", "{{ KEY }}", "%KEY%", "env/KEY", "os.environ.KEY", "OS.ENVIRON/KEY",
+     " os.environ/KEY", "os.environ['KEY']", "os.getenv(KEY)", "env:KEY"],
+)  # fmt: skip
+def test_a_variable_that_would_be_taken_for_the_key_itself(
+    one_problems: Problems, problems_of: Problems, text: str
+) -> None:
+    """Else everybody who knows the name would know the master key."""
+    expected = "names a variable in a way that is not read here; write os.environ/NAME"
+    assert one_problems(f'api_key: "{text}"') == [f"config.yaml:3: 'api_key' in litellm_params {expected}"]
+    (problem,) = problems_of(SEED_ENTRY + f'general_settings: {{master_key: "{text}"}}\n')
+    assert problem == f"config.yaml:2: 'master_key' in general_settings {expected}"
+
+
+@pytest.mark.parametrize("text", ["$ecret-key", "sk-$KEY", "$KEY-1", "p%40ss%41", "environ", "a${b}"])
+def test_keys_that_only_look_a_little_like_variables(one: Callable[..., Config], text: str) -> None:
+    assert one(f'api_key: "{text}"').deployments[0].api_key == SecretStr(text)
 
 
 def test_base_model_tells_what_a_name_of_one_s_own_does(load_text: Load) -> None:

@@ -89,6 +89,7 @@ def test_none(load_text: Load, section: str) -> None:
             "'entities' in litellm_params must be 'CREDIT_CARD', ",
         ),
         ("guardrail: pii, mode: pre_call, entities: []", "'entities' in litellm_params must not be empty"),
+        ("guardrail: pii, mode: pre_call, entities: [[IP]]", "'entities' in litellm_params must be 'CREDIT_CARD', "),
         ("guardrail: pii, mode: pre_call, regions: [usa]", "'regions' in litellm_params must be codes of countries"),
         (
             "guardrail: pii, mode: pre_call, action: mask",

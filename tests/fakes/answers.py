@@ -194,6 +194,7 @@ ERRORS: dict[int, Answer] = {
     ),
     403: error(403, "Project `proj_secret` does not have access to model `tts-1`", code="model_not_found"),
     404: error(404, "The model `tts-9` does not exist or you do not have access to it.", code="model_not_found"),
+    407: Answer("text/html", [b"<h1>Proxy Authentication Required</h1>"], 407, chunked=False),
     409: error(409, "The resource is being changed by another request.", code="conflict"),
     413: error(413, "Maximum content size limit (26214400) exceeded (26214599 bytes read)", code=None),
     422: Answer(

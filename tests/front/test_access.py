@@ -87,6 +87,14 @@ def test_without_a_key_expect_100_continue_is_not_answered_with_continue(upstrea
         assert wire.socket.recv(12) == b"HTTP/1.1 401"
 
 
+def test_401_reaches_a_client_that_expects_and_does_not_wait(upstream: Upstream, proxy: Server) -> None:
+    """As Go's does where ExpectContinueTimeout is 0."""
+    with Wire(proxy.port) as wire:
+        reply = wire.post(LISTEN, b"x" * (20 << 20), {**FORM, "Authorization": None, "Expect": "100-continue"})
+        error_of(reply, 401, "invalid_api_key")
+        assert wire.closed()
+
+
 @pytest.mark.parametrize("path", ["/health/liveliness", "/health/readiness"])
 def test_health_probes_are_open(proxy: Server, path: str) -> None:
     assert httpx.get(proxy.url + path).status_code == 200

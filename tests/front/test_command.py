@@ -8,19 +8,22 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from tests.conftest import MASTER_KEY, Server, command, group, standard_config, start
+from proxy import cli
+from tests.conftest import MASTER_KEY, Server, command, environment, group, standard_config, start
 from tests.fakes.samples import SPEECH, wav
 from tests.fakes.upstream import KEY, Upstream
 from tests.front.shape import error_of
@@ -330,6 +333,38 @@ def test_running_is_printed_once_on_stdout_when_it_listens(proxy: Server) -> Non
     ]
 
 
+@pytest.mark.parametrize("broken", ["stdout", "stderr"])
+def test_what_nobody_reads_stops_nothing(tmp_path: Path, upstream: Upstream, broken: str) -> None:
+    """As behind a pipe whose reader has died, or on a disk that is full."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "config.yaml").write_text(json.dumps(standard_config(upstream.url, master_key="sk-1234")))
+    reading, writing = os.pipe()
+    os.close(reading)
+    outputs: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, broken: writing}
+    words = [sys.executable, "-m", "proxy", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(words, cwd=tmp_path, env=environment(tmp_path), stdin=subprocess.DEVNULL, **outputs)
+    os.close(writing)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _until(lambda: server.poll() is not None or _accepts(url), "the server")
+        for _ in range(2):
+            reply = httpx.post(url + SPEAK, json=HELLO, headers={"authorization": "Bearer sk-1234"})
+            assert reply.content == SPEECH["mp3"]
+        server.terminate()
+        assert server.wait(40) == 0 or broken == "stderr"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_ctrl_c_at_the_start_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SEED)
+    monkeypatch.setattr(cli, "load", Mock(side_effect=KeyboardInterrupt))
+    assert cli.main(["--config", str(tmp_path / "config.yaml")]) == 130
+
+
 @pytest.mark.parametrize("words", [[], ["serve"]])
 def test_audio_proxy_config_and_the_default_file(tmp_path: Path, upstream: Upstream, words: list[str]) -> None:
     """``$AUDIO_PROXY_CONFIG``, else ``./config.yaml``."""
@@ -356,17 +391,22 @@ def test_ipv6(upstream: Upstream, serve: Callable[..., Server]) -> None:
     assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
 
 
-def test_tls(upstream: Upstream, serve: Callable[..., Server], tmp_path: Path) -> None:
+def secured(folder: Path) -> tuple[list[str], ssl.SSLContext]:
+    """Arguments that make a server speak TLS, and what a client needs to trust it."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
     for blob in certificate.cert_chain_pems:
-        blob.write_to_path(tmp_path / "chain.pem", append=True)
-    args = ["--ssl-certfile", str(tmp_path / "chain.pem"), "--ssl-keyfile", str(tmp_path / "key.pem")]
-    server = serve(standard_config(upstream.url), args=args)
-    assert server.url.startswith("https://127.0.0.1:")
+        blob.write_to_path(folder / "chain.pem", append=True)
     context = ssl.create_default_context()
     authority.configure_trust(context)
+    return ["--ssl-certfile", str(folder / "chain.pem"), "--ssl-keyfile", str(folder / "key.pem")], context
+
+
+def test_tls(upstream: Upstream, serve: Callable[..., Server], tmp_path: Path) -> None:
+    args, context = secured(tmp_path)
+    server = serve(standard_config(upstream.url), args=args)
+    assert server.url.startswith("https://127.0.0.1:")
     with httpx.Client(base_url=server.url, verify=context, headers=ASKS) as client:
         assert client.post(SPEAK, json=HELLO).content == SPEECH["mp3"]
         files = {"file": ("a.wav", wav() * 200)}
@@ -378,6 +418,23 @@ def test_root_path_behind_a_server_that_strips_it(upstream: Upstream, serve: Cal
     assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
     described = httpx.get(server.url + "/openapi.json", headers=ASKS).json()
     assert [one["url"] for one in described["servers"]] == ["/audio-proxy"]
+
+
+@pytest.mark.parametrize("given", ["/audio-proxy/", "/audio-proxy"])
+def test_root_path_behind_a_server_that_leaves_it(upstream: Upstream, serve: Callable[..., Server], given: str) -> None:
+    server = serve(standard_config(upstream.url), args=["--root-path", given])
+    for path in ("/audio-proxy" + SPEAK, SPEAK):
+        assert httpx.post(server.url + path, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
+    described = httpx.get(server.url + "/audio-proxy/openapi.json", headers=ASKS).json()
+    assert [one["url"] for one in described["servers"]] == ["/audio-proxy"]
+
+
+@pytest.mark.parametrize("given", ["audio-proxy", "https://example.com/audio", "/pröxy", "/a//b", "/a?b"])
+def test_a_root_path_that_is_none_is_refused(tmp_path: Path, given: str) -> None:
+    done = command("serve", "--root-path", given, folder=tmp_path)
+    assert done.returncode == 2
+    assert "must be a path that begins with /" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_two_workers(upstream: Upstream, serve: Callable[..., Server]) -> None:
@@ -392,7 +449,7 @@ def test_two_workers(upstream: Upstream, serve: Callable[..., Server]) -> None:
         arriving = reply.iter_raw()
         received = next(arriving)
         server.terminate()
-        _until(lambda: not _accepts(server), "no new connections")
+        _until(lambda: not _accepts(server.url), "no new connections")
         gate.open()
         received += b"".join(arriving)
     assert received == SPEECH["mp3"]
@@ -420,7 +477,7 @@ def test_sigterm_readiness_503_and_the_running_stream_finishes(
         _until(lambda: httpx.get(server.url + "/health/readiness").status_code == 503, "readiness 503")
         assert httpx.get(server.url + "/health/liveliness").status_code == 200
         assert httpx.get(server.url + "/v1/models", headers=ASKS).status_code == 200  # still serves within drain_delay
-        _until(lambda: not _accepts(server), "no new connections")
+        _until(lambda: not _accepts(server.url), "no new connections")
         assert server.process.poll() is None
         gate.open()
         received += b"".join(arriving)
@@ -428,9 +485,9 @@ def test_sigterm_readiness_503_and_the_running_stream_finishes(
     assert server.stop() == 0
 
 
-def _accepts(server: Server) -> bool:
+def _accepts(url: str) -> bool:
     try:
-        return httpx.get(server.url + "/health/liveliness", timeout=0.5).status_code == 200
+        return httpx.get(url + "/health/liveliness", timeout=0.5).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -493,6 +550,19 @@ def test_an_idle_keep_alive_connection_does_not_hold_the_end_up(
     server = serve(standard_config(upstream.url))
     with Wire(server.port) as wire:
         assert wire.post(SPEAK, json.dumps(HELLO).encode(), JSON).status_code == 200
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 20  # the whole shutdown_timeout would be 25
+
+
+def test_over_tls_the_pool_of_a_client_does_not_hold_the_end_up(
+    upstream: Upstream, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    """A pool looks at a connection only when it needs one, and so leaves the end of TLS unanswered."""
+    args, context = secured(tmp_path)
+    server = serve(standard_config(upstream.url), args=args)
+    with httpx.Client(base_url=server.url, verify=context, headers=ASKS) as client:
+        assert client.post(SPEAK, json=HELLO).status_code == 200
         began = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - began < 20  # the whole shutdown_timeout would be 25

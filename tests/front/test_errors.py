@@ -108,6 +108,7 @@ def test_a_body_of_another_content_type_is_refused_in_shape(http: httpx.Client) 
         (401, 502, "upstream_credentials"),
         (403, 502, "upstream_credentials"),
         (404, 404, "model_not_found"),
+        (407, 502, "upstream_credentials"),
         (409, 409, "conflict"),
         (413, 413, ...),
         (422, 400, ...),

@@ -422,3 +422,9 @@ def test_json_bodies_end_at_1_mib(upstream: Upstream, http: httpx.Client) -> Non
     error_of(http.post("/v1/audio/speech", json=body), 413)
     just_below = HELLO | {"model": "selfhosted", "input": "x" * ((1 << 20) - 200)}
     assert http.post("/v1/audio/speech", json=just_below).status_code == 200
+
+
+def test_the_number_of_fields_is_bounded(upstream: Upstream, http: httpx.Client) -> None:
+    body = HELLO | {"model": "selfhosted", **{f"field{number}": number for number in range(2000)}}
+    error_of(http.post("/v1/audio/speech", json=body), 413)
+    assert upstream.requests == []

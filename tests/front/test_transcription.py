@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import openai
@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import MASTER_KEY, Server
 from tests.fakes import answers
-from tests.fakes.answers import Answer
+from tests.fakes.answers import EVENT_STREAM, Answer
 from tests.fakes.samples import wav
 from tests.fakes.upstream import Upstream, stream
 from tests.front.shape import asked, error_of
@@ -259,6 +259,16 @@ def test_stream_true_to_whisper_1_which_ignores_it_still_answers(upstream: Upstr
     assert answers.TEXT in reply.text
 
 
+@pytest.mark.parametrize("wanted", ["json", "text"])
+def test_stream_true_to_whisper_1_gives_the_sdk_events(
+    upstream: Upstream, sdk: openai.OpenAI, wanted: Literal["json", "text"]
+) -> None:
+    with sdk.audio.transcriptions.create(file=WAV, model="whisper", stream=True, response_format=wanted) as events:
+        seen = list(events)
+    assert [event.type for event in seen] == ["transcript.text.delta", "transcript.text.done"]
+    assert getattr(seen[-1], "text", None) == answers.TEXT
+
+
 def test_stream_false_is_a_plain_answer(upstream: Upstream, http: httpx.Client) -> None:
     reply = http.post(PATH, data={"model": "gpt-4o-transcribe", "stream": "false"}, files=FILE)
     assert reply.headers["content-type"] == "application/json"
@@ -352,6 +362,7 @@ def test_unreadable_audio_is_as_the_upstream_says(upstream: Upstream, http: http
         pytest.param(stream(b'{"error":{"message":"no"}}', content_type="application/json"), id="error document"),
         pytest.param(stream(b'{"text":"hal', content_type="application/json"), id="cut json"),
         pytest.param(stream(content_type="application/json"), id="no bytes"),
+        pytest.param(stream(*answers.transcription_events("whisper-1", {}), content_type=EVENT_STREAM), id="events"),
     ],
 )
 def test_a_200_that_makes_no_sense_is_502(upstream: Upstream, http: httpx.Client, answer: Answer) -> None:

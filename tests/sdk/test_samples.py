@@ -74,7 +74,9 @@ def test_the_sample_runs_and_writes_its_file(sample: str, upstream: Upstream, tm
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # Development mode also tells what has kept the event loop for long, which is a matter of the machine.
+    said = [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
+    assert (done.returncode, done.stdout, said) == (0, "", [])
     assert (tmp_path / "speech.mp3").read_bytes() == SPEECH["mp3"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sample.py", "speech.mp3"]
     assert upstream.last.header("authorization") == "Bearer sk-.."

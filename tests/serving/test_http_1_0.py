@@ -63,6 +63,13 @@ def test_an_answer_with_a_length_keeps_it(upstream: Upstream, proxy: Server) -> 
         assert wire.reply("GET").complete
 
 
+def test_no_interim_answer_is_sent(upstream: Upstream, proxy: Server) -> None:
+    """HTTP/1.0 has none, so that a client would take it for the answer."""
+    with Wire(proxy.port) as wire:
+        ask(wire, BODY, "Expect: 100-continue")
+        assert wire.socket.recv(12) == b"HTTP/1.1 200"
+
+
 @pytest.mark.parametrize("stop", ["close", "reset"])
 def test_a_cut_stream_is_a_reset_connection(upstream: Upstream, proxy: Server, stop: str) -> None:
     upstream.behave("tts-1", stop_after=2, stop=stop, gap=0.05)

@@ -38,7 +38,7 @@ def from_status(status: int, stated: _Stated, *, wait: float | None) -> ProxyErr
     message = stated.message
     if status < 400:
         return UpstreamInvalid("The upstream vendor sent an answer that is no answer.", detail=detail)
-    if status in (401, 403):
+    if status in (401, 403, 407):
         # The caller must not see it, and it says nothing of the caller's words.
         return UpstreamCredentials(
             "The upstream vendor refused the credentials of this deployment.", detail=f"{detail}: {message[:300]}"
