@@ -138,18 +138,18 @@ def wishes(headers: Mapping[bytes, bytes]) -> Wishes:
 
 def end_user(request: SpeechRequest | TranscriptionRequest, headers: Mapping[bytes, bytes]) -> str | None:
     """Whom the caller serves: the field ``user``, else a header, else the field ``safety_identifier``."""
-    if found := _end_user("user", request.user):
+    if request.user and (found := _end_user("user", request.user)):
         return found
     for name in _END_USER_HEADERS:
         if name in headers and (found := _end_user(name.decode(), _decoded(headers[name]))):
             return found
-    identifier = dict(request.extra).get("safety_identifier")
+    identifier = dict(request.extra).get("safety_identifier") if request.extra else None
     return _end_user("safety_identifier", identifier) if isinstance(identifier, str) else None
 
 
-def _end_user(name: str, value: str | None) -> str | None:
+def _end_user(name: str, value: str) -> str | None:
     """Without control characters and without white space around it."""
-    text = plain(value or "")
+    text = plain(value)
     if len(text) > LONGEST_END_USER:
         raise BadRequest(f"'{name}' must have at most {LONGEST_END_USER} characters.", param=name, code="invalid_value")
     return text or None
