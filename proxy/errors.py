@@ -249,7 +249,7 @@ class UpstreamRejected(UpstreamError):
     """The vendor refuses this request (4xx); status, type, param and code are the vendor's."""
 
     type = "invalid_request_error"
-    code = None
+    code: str | int | None = None
     kind = "upstream_rejected"
     retryable = False
 
@@ -259,7 +259,7 @@ class UpstreamNotFound(UpstreamError):
 
     status = 404
     type = "invalid_request_error"
-    code = None
+    code: str | int | None = None
     kind = "upstream_not_found"
 
 
