@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,7 +75,9 @@ def test_the_sample_runs_and_writes_its_file(sample: str, upstream: Upstream, tm
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # What asyncio's debug mode says of a step that took long is about the machine.
+    complaints = re.sub(r"^Executing <.*> took \S+ seconds\n", "", done.stderr, flags=re.MULTILINE)
+    assert (done.returncode, done.stdout, complaints) == (0, "", "")
     assert (tmp_path / "speech.mp3").read_bytes() == SPEECH["mp3"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sample.py", "speech.mp3"]
     assert upstream.last.header("authorization") == "Bearer sk-.."
