@@ -23,6 +23,7 @@ MAX_DEPTH = 40
 MAX_VALUES = 500_000
 
 _LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TOO_DEEP = f"values are nested more than {MAX_DEPTH} deep"
 _CORE = "tag:yaml.org,2002:"
 _KNOWN_TAGS = {_CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value")}
 
@@ -90,7 +91,7 @@ def read_tree(path: str, problems: Problems) -> Node | None:
 def parse_tree(text: str, file: str, problems: Problems) -> Node | None:
     try:
         if line := _too_deep(text):
-            problems.add(Place(file, line), f"values are nested more than {MAX_DEPTH} deep")
+            problems.add(Place(file, line), _TOO_DEEP)
             return None
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
@@ -148,14 +149,14 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[Place, str]:
     problem = error.problem or "syntax error"
     if problem.startswith("found"):
         problem = re.sub(r"\s*'.*'", "", problem)  # the parser in Python quotes what it found
+    if "nesting depth" in problem:  # PyYAML's own limit, from 6.0.4 on
+        return place, _TOO_DEEP
     if "undefined alias" in problem:
         return place, "an alias (*name) without its anchor (&name); a value that begins with * needs quotes"
     if "another document" in problem:
         return place, "more than one YAML document (---) in the file"
     if "duplicate anchor" in (error.context or "") or "duplicate anchor" in problem:
         return place, "an anchor (&name) of this name exists already"
-    if "nesting depth" in problem:  # libyaml's own bound, from 0.2.6 on
-        return place, f"values are nested more than {MAX_DEPTH} deep"
     if "start any token" in problem and mark and _begins_with_tab(text, mark):
         return place, "a tab where spaces are due"
     if "start any token" in problem or "tag handle" in problem:

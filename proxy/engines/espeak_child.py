@@ -259,8 +259,11 @@ def _load() -> tuple[ctypes.CDLL, str | None]:
     with contextlib.suppress(ImportError, OSError, RuntimeError):
         loader = importlib.import_module("espeakng_loader")
         return ctypes.CDLL(loader.get_library_path()), os.path.dirname(loader.get_data_path())
-    for name in filter(None, ("libespeak-ng.so.1", ctypes.util.find_library("espeak-ng"))):
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        return ctypes.CDLL("libespeak-ng.so.1"), None
+    # Where there is a compiler, the search for it writes a file, which this process may not do: an OSError as well.
+    with contextlib.suppress(OSError):
+        if name := ctypes.util.find_library("espeak-ng"):
             return ctypes.CDLL(name), None
     raise Refusal(
         NotInstalled,

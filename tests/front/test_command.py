@@ -311,6 +311,7 @@ def _encrypted(key: bytes) -> bytes:
 
 def test_version_and_help(tmp_path: Path) -> None:
     assert command("--help", folder=tmp_path).returncode == 0
+    printed = command("serve", "--help", folder=tmp_path).stdout
     for option in (
         "--config",
         "--host",
@@ -320,7 +321,7 @@ def test_version_and_help(tmp_path: Path) -> None:
         "--root-path",
         "--forwarded-allow-ips",
     ):
-        assert option in command("serve", "--help", folder=tmp_path).stdout
+        assert option in printed
     assert command("no-such-command", folder=tmp_path).returncode == 2
 
 

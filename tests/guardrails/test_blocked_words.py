@@ -70,9 +70,9 @@ def test_a_long_list_takes_no_longer_than_a_short_one() -> None:
     text = "nothing of that in here " * 2000
 
     def seconds(guard: BlockedWords) -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         asyncio.run(guard.check(text, CONTEXT))
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     assert min(seconds(many) for _ in range(3)) < 5 * min(seconds(few) for _ in range(3))
 

@@ -166,9 +166,9 @@ def test_a_long_text_takes_no_longer_than_its_length(block: str) -> None:
 
     def seconds(length: int) -> float:
         text = (block * length)[:length]
-        began = time.perf_counter()
+        began = time.process_time()
         PII.find(text)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     seconds(500)
     short, long = (min(seconds(length) for _ in range(3)) for length in (4_000, 16_000))
