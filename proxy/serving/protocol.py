@@ -18,6 +18,8 @@ from proxy.serving.until_close import UntilClose
 
 HEADER_BYTES = 64 * 1024
 HEADER_SECONDS = 30.0
+#: Bytes of a body from which on it is not parsed, but for what comes with its head: that would copy it.
+LARGE_BODY = 64 * 1024
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -32,6 +34,8 @@ class BoundedProtocol(HttpToolsProtocol):
     #: A head has begun to come, and not ended.
     _in_head = False
     _head_timer: asyncio.TimerHandle | None = None
+    #: Bytes of a large body that are still to come.
+    _body_left = 0
     #: The head that has come offers to upgrade.
     _upgrades = False
     #: The last target of this connection, taken apart: path, raw path and query.
@@ -56,6 +60,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
+        if self._body_left:
+            data = self._pass_body_on(data)
         try:
             self._parse(data)
         except httptools.HttpParserError:
@@ -73,12 +79,36 @@ class BoundedProtocol(HttpToolsProtocol):
                 if not self._upgrades:
                     return
                 head = self._head_without_upgrade()
-                self.parser = httptools.HttpRequestParser(self)
-                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self._begin_anew()
                 self.parser.feed_data(head)
                 data = memoryview(data)[upgrade.args[0] :]
             else:
                 return
+
+    def _begin_anew(self) -> None:
+        """With a parser that knows nothing of what has come before, set up as uvicorn's."""
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _pass_body_on(self, data: bytes) -> bytes:
+        """Past the parser, which never hears of the body's end: another one is there for what follows, the result."""
+        left = self._body_left
+        body, rest = (data, b"") if len(data) <= left else (data[:left], data[left:])
+        self.on_body(body)
+        if not self._body_left:
+            self._begin_anew()
+            self.on_message_complete()
+        return rest
+
+    def _large_body(self) -> int:
+        """The length of the body, where the head tells it and it is large, else 0."""
+        length = 0
+        for name, value in self.headers:
+            if name == b"transfer-encoding":
+                return 0
+            if name == b"content-length" and value.isdigit():
+                length = int(value)
+        return length if length >= LARGE_BODY else 0
 
     def _offers_upgrade(self) -> bool:
         """The parser stops after CONNECT, too, whose answer is 405."""
@@ -115,6 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._upgrades = self._offers_upgrade()
         if self._upgrades:
             return
+        self._body_left = self._large_body()
         earlier, scope = self.cycle, self._scope()
         cycle = self.cycle = Cycle(
             scope,
@@ -165,6 +196,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return url, path, self.root_path.encode("ascii") + target.path, target.query or b""
 
     def on_body(self, body: bytes) -> None:
+        if self._body_left:
+            self._body_left -= len(body)
         if self.cycle is not None and not self.cycle.response_complete and not self._upgrades:
             self.cycle.take(body)
 
