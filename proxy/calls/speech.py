@@ -18,6 +18,10 @@ from proxy.providers.wire.requests import header
 from proxy.records import Usage
 
 
+#: So many letters, where no format is known that begins with them, are words: ``Bad Gateway``.
+TELLING_BYTES = 8
+
+
 @dataclass(slots=True)
 class Begun:
     """A vendor's answer whose first bytes are here. Whoever holds it closes ``response``."""
@@ -94,9 +98,7 @@ def _tokens(usage: Usage | None) -> dict[str, int] | None:
 
 def _is_text(data: bytes) -> bool:
     """Whether the bytes are enough to tell, and ASCII without control characters, as no audio format begins."""
-    return (
-        len(data) >= formats.SNIFF_BYTES and data.isascii() and data.translate(None, b"\t\r\n").decode().isprintable()
-    )
+    return len(data) >= TELLING_BYTES and data.isascii() and data.translate(None, b"\t\r\n").decode().isprintable()
 
 
 async def relayed(line: Line, begun: Begun) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 
@@ -13,7 +14,8 @@ from proxy.upstream.message import Message
 from proxy.upstream.pool import Pool
 from proxy.upstream.route import Route, route_to
 
-EXTENSIONS = {"http_version": b"HTTP/1.1"}
+#: Of every response; nobody changes them.
+EXTENSIONS: dict[str, Any] = {"http_version": b"HTTP/1.1"}
 
 
 class HTTPTransport(httpx.AsyncBaseTransport):

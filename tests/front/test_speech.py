@@ -96,6 +96,7 @@ _DOCUMENT = answers.dump({"error": {"message": "out of memory at 10.1.2.3", "typ
         pytest.param(stream(b"<html><body>Sign in</body></html>", content_type="text/html"), id="html"),
         pytest.param(stream(b"<!DOCTYPE html><html></html>", content_type="audio/mpeg"), id="html called audio"),
         pytest.param(stream(b'{"detail":"boom"}', content_type="application/json"), id="detail"),
+        pytest.param(stream(b"Bad Gateway", content_type="audio/mpeg"), id="words called audio"),
         pytest.param(stream(content_type="audio/mpeg"), id="no bytes"),
         pytest.param(Answer("audio/mpeg", [], chunked=False), id="length 0"),
     ],
