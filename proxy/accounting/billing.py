@@ -117,7 +117,11 @@ def usage_of(attempt: Attempt) -> Usage:
     said = attempt.usage
     if said is None:
         return counted
-    missing = {name: getattr(counted, name) for name in _COUNTED if getattr(said, name) is None}
+    missing = {
+        name: count
+        for name in _COUNTED
+        if getattr(said, name) is None and (count := getattr(counted, name)) is not None
+    }
     return replace(said, **missing) if missing else said
 
 
