@@ -17,7 +17,6 @@ from proxy.providers.wire import sse
 from proxy.providers.wire.requests import header
 from proxy.records import Usage
 
-
 #: So many letters, where no format is known that begins with them, are words: ``Bad Gateway``.
 TELLING_BYTES = 8
 
