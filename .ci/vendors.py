@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from proxy.calls.fitting import nearest_speed
+from proxy.domain.requests import Mode
 from proxy.providers.base import Capabilities
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voices
-from proxy.records import Mode
-from proxy.routing.fitness import MOST_CHARACTERS, SPEEDS
+from proxy.routing.fitness import MAX_CHARACTERS, SPEEDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "vendors.md"
 #: Voices of a model that are named one by one.
@@ -193,9 +193,7 @@ def _characters(can: Capabilities) -> str:
     if can.max_characters is None:
         return ""
     return (
-        f"{can.max_characters}, longer ones in pieces up to {MOST_CHARACTERS}"
-        if can.splits
-        else str(can.max_characters)
+        f"{can.max_characters}, longer ones in pieces up to {MAX_CHARACTERS}" if can.splits else str(can.max_characters)
     )
 
 

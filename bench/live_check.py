@@ -29,10 +29,11 @@ from time import perf_counter
 import av
 
 from proxy.accounting.cost import Prices, bill
-from proxy.calls import Answer, Line
+from proxy.calls import Answer, BoundDeployment
+from proxy.domain.call import Attempt
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import ProxyError, Unauthorized, UpstreamError
 from proxy.providers.registry import VENDORS, infer_mode
-from proxy.records import Attempt, Mode, SpeechRequest, TranscriptionRequest
 from proxy.sdk import target
 from proxy.sdk.files import opened
 from proxy.sdk.session import open_calls
@@ -44,7 +45,7 @@ TRANSCRIPT_FORMATS = ("json", "verbose_json", "srt")
 NO_VOICE = "no-such-voice-0"
 #: Of the sentence, as letters; another spelling of a word is no failure.
 ENOUGH_ALIKE = 0.8
-SHORTEST, LONGEST = 0.8, 15.0
+MIN_LENGTH, MAX_LENGTH = 0.8, 15.0
 TIMEOUT = 120.0
 COLUMNS = ("model", "check", "result", "first ms", "all ms", "cost USD", "upstream id", "what it said")
 
@@ -116,7 +117,7 @@ class Checks:
     async def _ask(
         self,
         check: str,
-        line: Line,
+        line: BoundDeployment,
         ask: Callable[[Attempt], Awaitable[Answer]],
         judge: Callable[[bytes], tuple[str, str]],
     ) -> bytes | None:
@@ -134,7 +135,7 @@ class Checks:
             outcome.cost = bill(Prices().of(line.deployment), _attempt(outcome).usage, mode).amount
         return body
 
-    async def _refused(self, check: str, line: Line, ask: Callable[[Attempt], Awaitable[Answer]]) -> None:
+    async def _refused(self, check: str, line: BoundDeployment, ask: Callable[[Attempt], Awaitable[Answer]]) -> None:
         """The vendor's own refusal, read as such: neither an answer nor anything of the proxy's."""
         outcome = self._begun(check, line)
         began = perf_counter()
@@ -148,7 +149,7 @@ class Checks:
             outcome.said = f"{error.status} {error.kind}: {error.message}"
         outcome.seconds = perf_counter() - began
 
-    def _begun(self, check: str, line: Line) -> Outcome:
+    def _begun(self, check: str, line: BoundDeployment) -> Outcome:
         attempt = Attempt(line.deployment.id, line.deployment.vendor, asked=perf_counter())
         self.outcomes.append(Outcome(self.model, check, attempt=attempt))
         return self.outcomes[-1]
@@ -186,7 +187,7 @@ def _audio(body: bytes) -> tuple[str, str]:
     except av.FFmpegError as error:
         return f"no audio: {error}", repr(body[:40])
     said = f"{seconds:.1f} s, {len(body)} bytes"
-    return ("" if SHORTEST < seconds < LONGEST else "an odd length"), said
+    return ("" if MIN_LENGTH < seconds < MAX_LENGTH else "an odd length"), said
 
 
 def _transcript(wanted: str, is_sentence: bool) -> Callable[[bytes], tuple[str, str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _IDLE = 0.05  # CPU seconds
 _IDLE_WITHIN = 0.4
-_LONGEST_SETTLING = 25.0
+_MAX_SETTLING = 25.0
 
 
 def _stat(pid: int) -> list[str]:
@@ -60,7 +60,7 @@ def memory_mb(root: int | None, field: str = "VmRSS") -> float | None:
 
 def _settle(root: int) -> None:
     """Wait until the proxy has worked off what the step before left behind: wrk drops requests at its end."""
-    give_up = time.monotonic() + _LONGEST_SETTLING
+    give_up = time.monotonic() + _MAX_SETTLING
     while time.monotonic() < give_up:
         before = _cpu_seconds(root)
         time.sleep(_IDLE_WITHIN)

@@ -19,13 +19,16 @@ from time import perf_counter
 import httpx
 
 from proxy.config import Config, Deployment, Environment, Sink
+from proxy.domain.call import Attempt, Call
+from proxy.domain.caller import Caller
+from proxy.domain.requests import Mode
+from proxy.domain.usage import Usage
 from proxy.metrics import exposition
-from proxy.records import Attempt, Call, Caller, Mode, Usage
 from proxy.sinks.base import Record
 from proxy.sinks.otel import Otel
 from proxy.sinks.rows import as_json
 from proxy.sinks.sinks import Sinks
-from proxy.telemetry import Place, Telemetry, configure_logging
+from proxy.telemetry import Telemetry, WorkerSlot, configure_logging
 
 CALLS, ROUNDS = 20_000, 5
 VARIABLES = {
@@ -76,7 +79,7 @@ def best(work: Callable[[], object], count: int = CALLS) -> float:
 
 def telemetry(level: str, folder: Path | None = None) -> Telemetry:
     configure_logging("json", level)
-    return Telemetry(Place(folder, 0) if folder is not None else None)
+    return Telemetry(WorkerSlot(folder, 0) if folder is not None else None)
 
 
 def told(what: str, microseconds: float) -> None:

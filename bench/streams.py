@@ -16,7 +16,7 @@ from load import HOST, Request, Target, speech
 from meter import metered
 
 _CHUNK = 4096
-_LONGEST = 30.0
+_MAX_LENGTH = 30.0
 
 
 class _Stream(asyncio.Protocol):
@@ -76,7 +76,7 @@ async def _stream(port: int, request: bytes, size: int, delay: float) -> _Stream
     done: asyncio.Future[bool] = loop.create_future()
     stream = _Stream(request, size, done)
     try:
-        async with asyncio.timeout(_LONGEST):
+        async with asyncio.timeout(_MAX_LENGTH):
             transport, _ = await loop.create_connection(lambda: stream, HOST, port)
             try:
                 return stream if await done else None

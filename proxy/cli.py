@@ -210,7 +210,7 @@ def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
     try:
         return serving.serve(
             file,
-            serving.Options(
+            serving.ServerOptions(
                 host=options.host,
                 port=options.port,
                 workers=options.workers,

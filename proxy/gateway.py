@@ -10,11 +10,13 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import TypeVar
 
-from proxy.audio.transcript import Transcript
-from proxy.calls import Answer, Calls, Heard, Line, Named, Part, Translated, VoiceLists, translation
+from proxy.calls import Answer, AttemptRunner, BoundDeployment, Heard, Named, Part, Translated, VoiceLists, translation
+from proxy.domain.call import Attempt, Call
+from proxy.domain.caller import EVERYBODY, Caller
+from proxy.domain.requests import NO_OPTIONS, CallOptions, Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, ModelNotFound, ProxyError, UpstreamTimeout
-from proxy.guardrails.engine import Guarded, Guardrails
-from proxy.records import EVERYBODY, NO_WISHES, Attempt, Call, Caller, Mode, SpeechRequest, TranscriptionRequest, Wishes
+from proxy.guardrails.engine import GuardrailRun, Guardrails
 from proxy.routing import fitness
 from proxy.routing.router import Router
 
@@ -34,11 +36,11 @@ class Gateway:
 
     def __init__(
         self,
-        groups: Mapping[str, Sequence[Line]],
+        groups: Mapping[str, Sequence[BoundDeployment]],
         router: Router,
-        calls: Calls,
+        calls: AttemptRunner,
         aliases: Mapping[str, str],
-        translators: Mapping[str, Sequence[Line]] = MappingProxyType({}),
+        translators: Mapping[str, Sequence[BoundDeployment]] = MappingProxyType({}),
         translation_model: str | None = None,
         guardrails: Guardrails | None = None,
     ) -> None:
@@ -51,117 +53,134 @@ class Gateway:
         self._guardrails = guardrails or Guardrails()
         self._voices = VoiceLists(calls.voices)
         #: The deployments of a model's groups by name, mode and the wish for no fallback: found once.
-        self._chains: dict[tuple[str, Mode, bool], Mapping[str, Sequence[Line]]] = {}
+        self._chains: dict[tuple[str, Mode, bool], Mapping[str, Sequence[BoundDeployment]]] = {}
 
-    def speech(self, request: SpeechRequest, call: Call, wishes: Wishes = NO_WISHES) -> Awaitable[Answer]:
-        chain = self._chain(request.model, Mode.SPEECH, call, wishes)
+    def speech(self, request: SpeechRequest, call: Call, options: CallOptions = NO_OPTIONS) -> Awaitable[Answer]:
+        chain = self._chain(request.model, Mode.SPEECH, call, options)
         request = request if request.model == call.group else replace(request, model=call.group)
         self._warm(chain[call.group], request)
-        guarded = self._guardrails.due(call, request.guardrails, wishes.guardrails)
+        guarded = self._guardrails.due(call, request.guardrails, options.guardrails)
         if guarded is not None:
-            return self._guarded_speech(guarded, chain, request, call, wishes)
-        return self._spoken(chain, request, call, wishes)
+            return self._guarded_speech(guarded, chain, request, call, options)
+        return self._spoken(chain, request, call, options)
 
-    def transcription(self, request: TranscriptionRequest, call: Call, wishes: Wishes = NO_WISHES) -> Awaitable[Answer]:
-        guarded = self._guardrails.due(call, request.guardrails, wishes.guardrails)
+    def transcription(
+        self, request: TranscriptionRequest, call: Call, options: CallOptions = NO_OPTIONS
+    ) -> Awaitable[Answer]:
+        guarded = self._guardrails.due(call, request.guardrails, options.guardrails)
         if guarded is not None:
-            return self._guarded_transcription(guarded, request, call, wishes)
-        return self._heard(request, call, wishes)
+            return self._guarded_transcription(guarded, request, call, options)
+        return self._heard(request, call, options)
 
     async def _guarded_speech(
-        self, guarded: Guarded, chain: Mapping[str, Sequence[Line]], request: SpeechRequest, call: Call, wishes: Wishes
+        self,
+        guarded: GuardrailRun,
+        chain: Mapping[str, Sequence[BoundDeployment]],
+        request: SpeechRequest,
+        call: Call,
+        options: CallOptions,
     ) -> Answer:
         request = await guarded.before(request)
-        return await guarded.beside(request, self._spoken(chain, request, call, wishes))
+        return await guarded.beside(request, self._spoken(chain, request, call, options))
 
     async def _guarded_transcription(
-        self, guarded: Guarded, request: TranscriptionRequest, call: Call, wishes: Wishes
+        self, guarded: GuardrailRun, request: TranscriptionRequest, call: Call, options: CallOptions
     ) -> Answer:
-        self._chain(request.model, request.mode, call, wishes)  # a model that does not exist is told first
+        self._chain(request.model, request.mode, call, options)  # a model that does not exist is told first
         to_read = guarded.reads_transcripts
         if to_read:
             fitness.check_readable(request)
         request = await guarded.before(request)
-        answer = await guarded.beside(request, self._heard(request, call, wishes, to_read=to_read))
+        answer = await guarded.beside(request, self._heard(request, call, options, to_read=to_read))
         return await guarded.after(request, answer) if to_read else answer
 
     def _spoken(
-        self, chain: Mapping[str, Sequence[Line]], request: SpeechRequest, call: Call, wishes: Wishes
+        self, chain: Mapping[str, Sequence[BoundDeployment]], request: SpeechRequest, call: Call, options: CallOptions
     ) -> Awaitable[Answer]:
-        def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
+        def ask(line: BoundDeployment, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
             return self._calls.speech(line, request, attempt, left)
 
-        return self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, wishes)
+        return self._router.run(chain, lambda line: fitness.speech(line, request), ask, call, options)
 
     def _heard(
-        self, request: TranscriptionRequest, call: Call, wishes: Wishes, *, to_read: bool = False
+        self, request: TranscriptionRequest, call: Call, options: CallOptions, *, to_read: bool = False
     ) -> Awaitable[Answer]:
         """``to_read``: the answer is `Heard`, or a stream of events, whatever format the caller wants."""
         hear = self._translation if request.task == "translate" else self._transcription
-        return hear(request, call, wishes, to_read=to_read)
+        return hear(request, call, options, to_read=to_read)
 
     async def _transcription(
-        self, request: TranscriptionRequest, call: Call, wishes: Wishes, *, to_read: bool
+        self, request: TranscriptionRequest, call: Call, options: CallOptions, *, to_read: bool
     ) -> Answer:
-        chain = self._chain(request.model, request.mode, call, wishes)
+        chain = self._chain(request.model, request.mode, call, options)
         if fitness.length_matters(chain, request):
             request = replace(request, seconds=await self._calls.seconds_of(request.file))
 
-        def ask(line: Line, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
+        def ask(line: BoundDeployment, attempt: Attempt, left: float | None) -> Awaitable[Answer]:
             return self._asked(line, request, attempt, left, to_read=to_read)
 
-        return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, wishes)
+        return await self._router.run(chain, lambda line: fitness.transcription(line, request), ask, call, options)
 
     def _asked(
-        self, line: Line, request: TranscriptionRequest, attempt: Attempt, left: float | None, *, to_read: bool
+        self,
+        line: BoundDeployment,
+        request: TranscriptionRequest,
+        attempt: Attempt,
+        left: float | None,
+        *,
+        to_read: bool,
     ) -> Awaitable[Answer]:
         if to_read and not fitness.streams_readably(request):
             return self._calls.transcript(line, fitness.to_read(line, request), attempt, left)
         return self._calls.transcription(line, request, attempt, left)
 
-    def _warm(self, lines: Sequence[Line], request: SpeechRequest) -> None:
+    def _warm(self, lines: Sequence[BoundDeployment], request: SpeechRequest) -> None:
         """Where one deployment only is in question, its socket is opened beside the work that is before the call."""
         over_socket = len(lines) == 1 and getattr(lines[0].adapter, "over_socket", False)
         if over_socket and fitness.speech(lines[0], request) is None:
             self._calls.warm(lines[0], request)
 
-    async def _translation(self, request: TranscriptionRequest, call: Call, wishes: Wishes, *, to_read: bool) -> Answer:
+    async def _translation(
+        self, request: TranscriptionRequest, call: Call, options: CallOptions, *, to_read: bool
+    ) -> Answer:
         """By the vendor itself, or by its transcript and a chat model."""
-        chain = self._chain(request.model, request.mode, call, wishes)
+        chain = self._chain(request.model, request.mode, call, options)
         if fitness.length_matters(chain, request):
             request = replace(request, seconds=await self._calls.seconds_of(request.file))
 
-        def objection(line: Line) -> ProxyError | None:
+        def objection(line: BoundDeployment) -> ProxyError | None:
             by_itself = self._translator(line) is None
             return fitness.transcription(line, request) if by_itself else fitness.translated(line, request)
 
-        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
+        async def ask(line: BoundDeployment, attempt: Attempt, left: float | None) -> Answer:
             if self._translator(line) is None:
                 return await self._asked(line, request, attempt, left, to_read=to_read)
             return await self._calls.transcript(line, fitness.heard(line, request), attempt, left)
 
         began = perf_counter()
-        answer = await self._router.run(chain, objection, ask, call, wishes)
+        answer = await self._router.run(chain, objection, ask, call, options)
         if not isinstance(answer, Heard) or self._translator(answer.line) is None:
             return answer
         await answer.aclose()
         deployment = answer.line.deployment
-        seconds = (wishes.timeout or deployment.timeout) - (perf_counter() - began)
-        answer.transcript = await self._in_english(answer, request, call, replace(wishes, timeout=seconds))
+        seconds = (options.timeout or deployment.timeout) - (perf_counter() - began)
+        answer.transcript = await self._in_english(answer, request, call, replace(options, timeout=seconds))
         return answer if to_read else answer.passed_on(request, answer.transcript)
 
-    async def _in_english(self, heard: Heard, request: TranscriptionRequest, call: Call, wishes: Wishes) -> Transcript:
-        """What the caller gets of a transcript; ``wishes`` tells the seconds that are left."""
+    async def _in_english(
+        self, heard: Heard, request: TranscriptionRequest, call: Call, options: CallOptions
+    ) -> Transcript:
+        """What the caller gets of a transcript; ``options`` tells the seconds that are left."""
         found = heard.transcript
         if translation.is_english(found):
             return translation.as_translation(found)
         name = self._translator(heard.line) or ""
-        chain = {group: self._translators[group] for group in self._names(name, wishes) if group in self._translators}
+        chain = {group: self._translators[group] for group in self._names(name, options) if group in self._translators}
         # The attempts are the call's; who served it is not for the translator to say.
         inner = Call(call.request_id, call.endpoint, call.started, attempts=call.attempts)
 
         async def translated(batch: Sequence[Part]) -> Sequence[str]:
-            return await self._batch(chain, [part.text for part in batch], request.prompt, inner, wishes)
+            return await self._batch(chain, [part.text for part in batch], request.prompt, inner, options)
 
         batches = translation.batches(found)
         texts = [text for some in await _at_a_time(BATCHES, translated, batches) for text in some]
@@ -169,19 +188,19 @@ class Gateway:
 
     async def _batch(
         self,
-        chain: Mapping[str, Sequence[Line]],
+        chain: Mapping[str, Sequence[BoundDeployment]],
         texts: Sequence[str],
         hint: str | None,
         call: Call,
-        wishes: Wishes,
+        options: CallOptions,
     ) -> Sequence[str]:
-        if wishes.timeout is not None and wishes.timeout <= 0:
+        if options.timeout is not None and options.timeout <= 0:
             raise UpstreamTimeout("There was no time left to translate what was said.")
 
-        async def ask(line: Line, attempt: Attempt, left: float | None) -> Answer:
+        async def ask(line: BoundDeployment, attempt: Attempt, left: float | None) -> Answer:
             return await self._calls.translation(line, texts, hint, attempt, left)
 
-        answer = await self._router.run(chain, lambda line: None, ask, call, wishes)
+        answer = await self._router.run(chain, lambda line: None, ask, call, options)
         await answer.aclose()
         assert isinstance(answer, Translated)  # noqa: S101
         return answer.texts
@@ -194,14 +213,16 @@ class Gateway:
         groups = visible.values() if name is None else [visible[name]]
         return await self._voices.of(line for group in groups for line in group if fitness.serves(line, Mode.SPEECH))
 
-    def visible(self, caller: Caller) -> Mapping[str, Sequence[Line]]:
+    def visible(self, caller: Caller) -> Mapping[str, Sequence[BoundDeployment]]:
         """The groups that the caller may use."""
         if not caller.models:
             return self.groups
         allowed = {self._aliases.get(name, name) for name in caller.models}
         return {name: lines for name, lines in self.groups.items() if name in allowed}
 
-    def file_limit(self, model: str | None, wishes: Wishes = NO_WISHES, caller: Caller = EVERYBODY) -> float | None:
+    def file_limit(
+        self, model: str | None, options: CallOptions = NO_OPTIONS, caller: Caller = EVERYBODY
+    ) -> float | None:
         """MB that an upload for this model, or its fallbacks, may have. None: no limit.
 
         While the model is not known, it is the most that any model takes. Raises ModelNotFound.
@@ -209,35 +230,39 @@ class Gateway:
         visible, name = self.visible(caller), self._aliases.get(model, model) if model is not None else None
         if name is not None and name not in visible:
             raise ModelNotFound(unknown_model(name, list(visible)))
-        names = list(visible) if name is None else self._names(name, wishes)
+        names = list(visible) if name is None else self._names(name, options)
         groups = [visible[name] for name in names if name in visible]
         limits = [fitness.file_limit(line) for group in groups for line in group if line.deployment.mode != Mode.SPEECH]
         known = [limit for limit in limits if limit is not None]
         return max(known) if len(known) == len(limits) and known else None
 
-    def _translator(self, line: Line) -> str | None:
+    def _translator(self, line: BoundDeployment) -> str | None:
         """The chat group that translates for a deployment; None where it translates by itself, or nobody does."""
         own = line.deployment.translation_model
         name = own if own is not None or fitness.translates(line) else self._translation_model
         return self._aliases.get(name, name) if name is not None else None
 
-    def _chain(self, model: str, mode: Mode, call: Call, wishes: Wishes) -> Mapping[str, Sequence[Line]]:
+    def _chain(
+        self, model: str, mode: Mode, call: Call, options: CallOptions
+    ) -> Mapping[str, Sequence[BoundDeployment]]:
         """The deployments that serve the mode, of the model's group and then of its fallbacks."""
         name, visible = self._aliases.get(model, model), self.visible(call.caller)
         if name not in visible:
             raise ModelNotFound(unknown_model(model, [name for name in visible if self._serving(name, mode)]))
         call.group = call.asked = name
-        key = (name, mode, wishes.no_fallback)
+        key = (name, mode, options.no_fallback)
         chain = self._chains.get(key)
         if chain is None:
-            chain = self._chains[key] = {group: self._serving(group, mode) for group in self._names(name, wishes)}
+            chain = self._chains[key] = {group: self._serving(group, mode) for group in self._names(name, options)}
         if not chain[name]:
             raise self._cannot_serve(model, name, mode, visible)
         if visible is self.groups:
             return chain
         return {group: lines for group, lines in chain.items() if group in visible}
 
-    def _cannot_serve(self, model: str, name: str, mode: Mode, visible: Mapping[str, Sequence[Line]]) -> BadRequest:
+    def _cannot_serve(
+        self, model: str, name: str, mode: Mode, visible: Mapping[str, Sequence[BoundDeployment]]
+    ) -> BadRequest:
         if mode == Mode.TRANSLATION and self._serving(name, Mode.TRANSCRIPTION):
             return BadRequest(
                 f"The model '{model}' only transcribes. It translates if translation_model (in its litellm_params, "
@@ -249,14 +274,14 @@ class Gateway:
             f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
         )
 
-    def _names(self, name: str, wishes: Wishes) -> list[str]:
+    def _names(self, name: str, options: CallOptions) -> list[str]:
         """The group and its fallbacks, which may be named by aliases."""
-        return [self._aliases.get(group, group) for group in self._router.chain(name, wishes)]
+        return [self._aliases.get(group, group) for group in self._router.chain(name, options)]
 
-    def _serving(self, model: str, mode: Mode) -> list[Line]:
+    def _serving(self, model: str, mode: Mode) -> list[BoundDeployment]:
         return [line for line in self.groups.get(model, ()) if fitness.serves(line, mode) or self._hears(line, mode)]
 
-    def _hears(self, line: Line, mode: Mode) -> bool:
+    def _hears(self, line: BoundDeployment, mode: Mode) -> bool:
         """Whether it can transcribe what is to be translated by another."""
         is_able = line.deployment.mode == Mode.TRANSCRIPTION and mode == Mode.TRANSLATION
         return is_able and self._translator(line) is not None

@@ -29,7 +29,7 @@ COUNTED: tuple[Kind, ...] = ("counter", "histogram")
 
 
 @dataclass(slots=True)
-class Reading:
+class MetricSnapshot:
     """A family at one moment. A row is one number; of a histogram, the count of each bucket and then the sum."""
 
     kind: Kind
@@ -38,7 +38,7 @@ class Reading:
     bounds: tuple[float, ...]
     rows: dict[tuple[str, ...], list[float]]
 
-    def add(self, other: Reading) -> None:
+    def add(self, other: MetricSnapshot) -> None:
         for values, theirs in other.rows.items():
             ours = self.rows.get(values)
             if ours is None or len(ours) != len(theirs):
@@ -68,7 +68,7 @@ class Reading:
 
 
 #: What a process has counted, by the families' names.
-Snapshot = dict[str, Reading]
+Snapshot = dict[str, MetricSnapshot]
 
 
 class Family(Protocol):
@@ -76,7 +76,7 @@ class Family(Protocol):
 
     name: str
 
-    def read(self) -> Reading: ...
+    def read(self) -> MetricSnapshot: ...
 
 
 class Counter(defaultdict[Labels, float]):
@@ -86,8 +86,8 @@ class Counter(defaultdict[Labels, float]):
         super().__init__(float)
         self.name, self._text, self._labels = name, text, labels
 
-    def read(self) -> Reading:
-        return Reading(
+    def read(self) -> MetricSnapshot:
+        return MetricSnapshot(
             "counter", self._text, self._labels, (), {_texts(values): [count] for values, count in self.items()}
         )
 
@@ -118,9 +118,9 @@ class Histogram(defaultdict[Labels, Observations]):
         super().__init__(lambda: Observations(bounds))
         self.name, self._text, self._labels, self._bounds = name, text, labels, bounds
 
-    def read(self) -> Reading:
+    def read(self) -> MetricSnapshot:
         rows = {_texts(values): observations.row for values, observations in self.items()}
-        return Reading("histogram", self._text, self._labels, self._bounds, rows)
+        return MetricSnapshot("histogram", self._text, self._labels, self._bounds, rows)
 
 
 class Gauge:
@@ -139,10 +139,10 @@ class Gauge:
     ) -> None:
         self.name, self._text, self._value, self._labels, self._kind = name, text, value, labels, kind
 
-    def read(self) -> Reading:
+    def read(self) -> MetricSnapshot:
         found = self._value()
         rows = found if isinstance(found, Mapping) else {(): found}
-        return Reading(
+        return MetricSnapshot(
             self._kind,
             self._text,
             self._labels,
@@ -151,7 +151,7 @@ class Gauge:
         )
 
 
-class Tally(Gauge):
+class CallbackCounter(Gauge):
     """A count that somebody else keeps; it is looked up at each scrape."""
 
     def __init__(self, name: str, text: str, value: Callable[[], float | Mapping[Labels, float]], *labels: str) -> None:
@@ -213,7 +213,9 @@ def decoded(text: bytes) -> Snapshot:
     document: dict[str, Any] = from_json(text)
     try:
         return {
-            name: Reading(kind, help_, tuple(labels), tuple(bounds), {tuple(values): row for values, row in rows})
+            name: MetricSnapshot(
+                kind, help_, tuple(labels), tuple(bounds), {tuple(values): row for values, row in rows}
+            )
             for name, (kind, help_, labels, bounds, rows) in document.items()
         }
     except (AttributeError, TypeError) as error:

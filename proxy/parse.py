@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
+from proxy.domain.requests import NO_OPTIONS, CallOptions, SpeechRequest, TranscriptionRequest, Upload
 from proxy.errors import BadRequest, RequestTooLarge
-from proxy.records import NO_WISHES, SpeechRequest, TranscriptionRequest, Upload, Wishes
 
 #: Fields that are for this proxy, or that a deployment sets: they never go upstream.
 OWN_FIELDS = frozenset({
@@ -25,13 +25,13 @@ OWN_FIELDS = frozenset({
     "tags", "timeout", "ttl", "voices",
 })  # fmt: skip
 #: Of a JSON body; each unknown one is looked at before it goes on.
-MOST_FIELDS = 1000
-MOST_RETRIES = 10
-LONGEST_MODEL = 256
-LONGEST_END_USER = 256
-MOST_TAGS = 20
-MOST_GUARDRAILS = 32
-LONGEST_TAG = 128
+MAX_FIELDS = 1000
+MAX_RETRIES = 10
+MAX_MODEL_LENGTH = 256
+MAX_END_USER_LENGTH = 256
+MAX_TAGS = 20
+MAX_GUARDRAILS = 32
+MAX_TAG_LENGTH = 128
 OWN_PREFIXES = ("litellm_", "proxy_")
 
 #: Where a client names the end user besides the field ``user``; the first one counts.
@@ -115,20 +115,20 @@ def transcription_request(
     )
 
 
-def wishes(headers: Mapping[bytes, bytes]) -> Wishes:
+def options(headers: Mapping[bytes, bytes]) -> CallOptions:
     """What the request's headers say of its routing; the ``x-litellm-`` forms mean the same."""
     timeout = _header(headers, b"timeout")
     retries = _header(headers, b"num-retries")
     guarded = _header(headers, b"guardrails")
     if timeout is None and retries is None and guarded is None and b"x-proxy-no-fallback" not in headers:
-        return NO_WISHES
+        return NO_OPTIONS
     seconds = _number("x-proxy-timeout", timeout)
     count = _number("x-proxy-num-retries", retries)
     if seconds is not None and seconds <= 0:
         raise BadRequest("x-proxy-timeout must be a number of seconds above 0.", param="x-proxy-timeout")
-    if count is not None and (count != int(count) or not 0 <= count <= MOST_RETRIES):
-        raise BadRequest(f"x-proxy-num-retries must be 0 to {MOST_RETRIES}.", param="x-proxy-num-retries")
-    return Wishes(
+    if count is not None and (count != int(count) or not 0 <= count <= MAX_RETRIES):
+        raise BadRequest(f"x-proxy-num-retries must be 0 to {MAX_RETRIES}.", param="x-proxy-num-retries")
+    return CallOptions(
         timeout=seconds,
         num_retries=None if count is None else int(count),
         no_fallback=_boolean("x-proxy-no-fallback", headers.get(b"x-proxy-no-fallback", b"").decode("latin-1")),
@@ -150,8 +150,10 @@ def end_user(request: SpeechRequest | TranscriptionRequest, headers: Mapping[byt
 def _end_user(name: str, value: str) -> str | None:
     """Without control characters and without white space around it."""
     text = plain(value)
-    if len(text) > LONGEST_END_USER:
-        raise BadRequest(f"'{name}' must have at most {LONGEST_END_USER} characters.", param=name, code="invalid_value")
+    if len(text) > MAX_END_USER_LENGTH:
+        raise BadRequest(
+            f"'{name}' must have at most {MAX_END_USER_LENGTH} characters.", param=name, code="invalid_value"
+        )
     return text or None
 
 
@@ -161,9 +163,9 @@ def tags(headers: Mapping[bytes, bytes], own: tuple[str, ...] = ()) -> tuple[str
     if stated is None:
         return own
     names = [text for part in _decoded(stated).split(",") if (text := plain(part))]
-    if len(names) > MOST_TAGS or any(len(name) > LONGEST_TAG for name in names):
+    if len(names) > MAX_TAGS or any(len(name) > MAX_TAG_LENGTH for name in names):
         raise BadRequest(
-            f"x-proxy-tags must hold at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters.",
+            f"x-proxy-tags must hold at most {MAX_TAGS} tags of at most {MAX_TAG_LENGTH} characters.",
             param="x-proxy-tags",
             code="invalid_value",
         )
@@ -175,9 +177,9 @@ def _guardrails(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise BadRequest("'guardrails' must be a list of names.", param="guardrails", code="invalid_type")
     names = dict.fromkeys(text for part in value for name in part.split(",") if (text := name.strip()))
-    if len(names) > MOST_GUARDRAILS:
+    if len(names) > MAX_GUARDRAILS:
         raise BadRequest(
-            f"'guardrails' must have at most {MOST_GUARDRAILS} names.", param="guardrails", code="invalid_value"
+            f"'guardrails' must have at most {MAX_GUARDRAILS} names.", param="guardrails", code="invalid_value"
         )
     return tuple(names)
 
@@ -207,8 +209,8 @@ def _object(body: bytes) -> dict[str, Any]:
         raise BadRequest(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from None
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
-    if len(document) > MOST_FIELDS:
-        raise RequestTooLarge(f"The body has more than {MOST_FIELDS} fields.")
+    if len(document) > MAX_FIELDS:
+        raise RequestTooLarge(f"The body has more than {MAX_FIELDS} fields.")
     return document
 
 
@@ -218,8 +220,10 @@ def _missing(name: str) -> BadRequest:
 
 def _model(document: Mapping[str, Any]) -> str:
     model = _required_text(document, "model")
-    if len(model) > LONGEST_MODEL:
-        raise BadRequest(f"A model's name has at most {LONGEST_MODEL} characters.", param="model", code="invalid_value")
+    if len(model) > MAX_MODEL_LENGTH:
+        raise BadRequest(
+            f"A model's name has at most {MAX_MODEL_LENGTH} characters.", param="model", code="invalid_value"
+        )
     return model
 
 

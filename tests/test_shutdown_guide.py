@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
 from proxy.config import Config, Environment, Mode, load
 from proxy.providers import registry
 from proxy.providers.vendors import chat
@@ -39,11 +39,11 @@ def loaded(text: str, folder: Path) -> Config:
     return load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=environ)
 
 
-def lines(config: Config) -> Mapping[str, list[Line]]:
+def lines(config: Config) -> Mapping[str, list[BoundDeployment]]:
     """The deployments behind each name that callers may use."""
     environment = Environment(config.environment)
     groups = {
-        name: [Line(deployment, registry.bind(deployment, environment)) for deployment in deployments]
+        name: [BoundDeployment(deployment, registry.bind(deployment, environment)) for deployment in deployments]
         for name, deployments in config.groups.items()
     }
     return groups | {alias: groups[name] for alias, name in config.router.model_group_alias.items()}
@@ -84,11 +84,11 @@ def test_translations_and_times_and_speakers_go_on(heading: str, text: str, tmp_
     assert heading in WITHOUT_SPEAKERS or any(_knows(line, "diarized_json") for line in speakers)
 
 
-def _ends(line: Line) -> bool:
+def _ends(line: BoundDeployment) -> bool:
     return (line.adapter.capabilities.shutdown_date or "9999") <= LAST_DAY
 
 
-def _knows(line: Line, response_format: str) -> bool:
+def _knows(line: BoundDeployment, response_format: str) -> bool:
     able = line.adapter.capabilities.response_formats
     return able is None or response_format in able
 

@@ -8,10 +8,12 @@ from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache, partial
 
 from proxy.accounting.cost import FREE, UNKNOWN, Basis, Cost, Price, Prices, bill
-from proxy.calls.recital import summed
+from proxy.calls.chunked_speech import summed
 from proxy.config import Deployment
+from proxy.domain.call import Attempt, Call
+from proxy.domain.requests import Mode
+from proxy.domain.usage import Usage
 from proxy.providers.registry import VENDORS
-from proxy.records import Attempt, Call, Mode, Usage
 
 #: USD; what a call costs is kept to this.
 UNIT = Decimal("1e-10")

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from proxy.config import Deployment
-from proxy.records import Mode, Usage
+from proxy.domain.requests import Mode
+from proxy.domain.usage import Usage
 
 Unit = Literal["tokens", "characters", "seconds", "request"]
 #: What a bill rests on. ``vendor``: the vendor named the amount. ``free``: every price is 0. ``estimate``: the price is
@@ -245,7 +246,7 @@ def _kept(amount: Decimal) -> Decimal:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PriceRow:
     """One row of the table: a model's prices, how its vendor counts, and where that was read."""
 
     key: str
@@ -279,7 +280,7 @@ class Prices:
             return row.price(costs)
         return Price(costs, source=deployment.where, is_configured=True) if costs else None
 
-    def find(self, name: str) -> Row | None:
+    def find(self, name: str) -> PriceRow | None:
         """The row of ``vendor/model``: its own, that of the model without its date, or that of its family."""
         for candidate in (name, _SNAPSHOT.sub("", name)):
             row = self.rows.get(candidate) or self._aliases.get(candidate)
@@ -288,7 +289,7 @@ class Prices:
         return next((row for prefix, row in self._families if name.startswith(prefix)), None)
 
     @cached_property
-    def rows(self) -> Mapping[str, Row]:
+    def rows(self) -> Mapping[str, PriceRow]:
         return {key: self._row(key, fields) for key, fields in self._content.items()}
 
     @cached_property
@@ -297,21 +298,21 @@ class Prices:
         return content
 
     @cached_property
-    def _aliases(self) -> Mapping[str, Row]:
+    def _aliases(self) -> Mapping[str, PriceRow]:
         return {alias: self.rows[key] for key, fields in self._content.items() for alias in fields.get("also", ())}
 
     @cached_property
-    def _families(self) -> tuple[tuple[str, Row], ...]:
+    def _families(self) -> tuple[tuple[str, PriceRow], ...]:
         """Beginnings of names, the longest first."""
         found = [(alias[:-1], row) for alias, row in self._aliases.items() if alias.endswith("*")]
         return tuple(sorted(found, key=lambda family: -len(family[0])))
 
-    def _row(self, key: str, fields: Mapping[str, Any]) -> Row:
+    def _row(self, key: str, fields: Mapping[str, Any]) -> PriceRow:
         current = dict(fields)
         for day, changed in sorted(fields.get("from", {}).items()):
             if day <= self._today:
                 current |= changed
-        return Row(
+        return PriceRow(
             key=key,
             prices={name: _price(current[name]) for name in UNITS if name in current},
             counting=Counting(

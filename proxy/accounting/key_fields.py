@@ -20,14 +20,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 
 from proxy.accounting.keys import PREFIX, is_reference
 from proxy.config.models import is_weak
+from proxy.domain.caller import MASTER_KEY_ID
 from proxy.errors import BadRequest
-from proxy.parse import LONGEST_TAG, MOST_GUARDRAILS, MOST_TAGS
-from proxy.records import MASTER_KEY_ID
+from proxy.parse import MAX_GUARDRAILS, MAX_TAG_LENGTH, MAX_TAGS
 
-LONGEST_NAME = 256
-MOST_MODELS = 1000
-MOST_METADATA_BYTES = 16_384
-LEAST_BITS = 128
+MAX_NAME_LENGTH = 256
+MAX_MODELS = 1000
+MAX_METADATA_BYTES = 16_384
+MIN_BITS = 128
 NEVER = "-1"
 
 #: They limit what a LiteLLM key can do, or change where its calls go.
@@ -53,7 +53,7 @@ _EVERY_MODEL = frozenset({"*", "all-proxy-models"})
 _UNKNOWN_MODELS = frozenset({"all-team-models", "no-default-models"})
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d|w|mo)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "mo": 2_592_000}
-_LONGEST_SECONDS = 100 * 366 * 86_400
+_MAX_SECONDS = 100 * 366 * 86_400
 _SECRET = re.compile(r"sk-[!-~]{1,253}")
 
 
@@ -77,21 +77,21 @@ def _models(names: list[str]) -> list[str]:
         raise ValueError(f"'{unknown[0]}' has no meaning here; name the models")
     if any("*" in name for name in names):
         raise ValueError("patterns are not supported; name each model")
-    if len(names) > MOST_MODELS:
-        raise ValueError(f"at most {MOST_MODELS} models can be named")
+    if len(names) > MAX_MODELS:
+        raise ValueError(f"at most {MAX_MODELS} models can be named")
     return list(dict.fromkeys(names))
 
 
 def _tags(names: list[str]) -> list[str]:
-    if len(names) > MOST_TAGS or any(not name or len(name) > LONGEST_TAG or "," in name for name in names):
-        raise ValueError(f"at most {MOST_TAGS} tags of 1 to {LONGEST_TAG} characters, without commas")
+    if len(names) > MAX_TAGS or any(not name or len(name) > MAX_TAG_LENGTH or "," in name for name in names):
+        raise ValueError(f"at most {MAX_TAGS} tags of 1 to {MAX_TAG_LENGTH} characters, without commas")
     return list(dict.fromkeys(names))
 
 
 def _guardrails(names: list[str]) -> list[str]:
     """Whether they exist is asked at each call, since the configuration may change."""
-    if len(names) > MOST_GUARDRAILS or any(not name or "," in name for name in names):
-        raise ValueError(f"at most {MOST_GUARDRAILS} names, without commas")
+    if len(names) > MAX_GUARDRAILS or any(not name or "," in name for name in names):
+        raise ValueError(f"at most {MAX_GUARDRAILS} names, without commas")
     return list(dict.fromkeys(names))
 
 
@@ -100,19 +100,19 @@ def _metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         size = len(json.dumps(metadata, allow_nan=False).encode())
     except ValueError:
         raise ValueError("must be JSON") from None
-    if size > MOST_METADATA_BYTES:
-        raise ValueError(f"must have at most {MOST_METADATA_BYTES} bytes as JSON")
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(f"must have at most {MAX_METADATA_BYTES} bytes as JSON")
     return metadata
 
 
 def _duration(text: str) -> str:
     match = _DURATION.fullmatch(text)
-    if text != NEVER and (not match or not 0 < int(match[1]) * _SECONDS[match[2]] <= _LONGEST_SECONDS):
+    if text != NEVER and (not match or not 0 < int(match[1]) * _SECONDS[match[2]] <= _MAX_SECONDS):
         raise ValueError("must be a number with s, m, h, d, w or mo, such as 30d, or -1 for never")
     return text
 
 
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_NAME), AfterValidator(_printable)]
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_NAME_LENGTH), AfterValidator(_printable)]
 
 
 class _Fields(BaseModel):
@@ -202,9 +202,9 @@ def check_secret(secret: Any) -> str:
         raise BadRequest(
             "'key' must be sk- and then printable ASCII characters without spaces, 256 at most.", param="key"
         )
-    if _plausible_bits(secret.removeprefix(PREFIX)) < LEAST_BITS or is_weak(secret):
+    if _plausible_bits(secret.removeprefix(PREFIX)) < MIN_BITS or is_weak(secret):
         raise BadRequest(
-            f"'key' can be guessed: it needs {LEAST_BITS} random bits, such as 22 random letters and digits after sk-. "
+            f"'key' can be guessed: it needs {MIN_BITS} random bits, such as 22 random letters and digits after sk-. "
             "Leave it out to get a good one.",
             param="key",
             code="weak_key",

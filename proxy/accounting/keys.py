@@ -8,22 +8,22 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable
 
-from proxy.accounting.keyring import Keyring
+from proxy.accounting.key_cache import KeyCache
+from proxy.domain.caller import EVERYBODY, MASTER, Caller
 from proxy.errors import Forbidden, Unauthorized
-from proxy.records import EVERYBODY, MASTER, Caller
 
 #: What every virtual key begins with, as LiteLLM's do.
 PREFIX = "sk-"
 _ID = re.compile(r"[0-9a-fA-F]{64}")
 
 
-class Keys:
+class Authenticator:
     """The keys that open this proxy. Without a master key (``allow_unauthenticated``) everybody may enter."""
 
-    def __init__(self, *, master: str | None, metrics: str | None = None, keyring: Keyring | None = None) -> None:
+    def __init__(self, *, master: str | None, metrics: str | None = None, key_cache: KeyCache | None = None) -> None:
         self._master = master.encode() if master is not None else None
         self._operators = [key.encode() for key in (master, metrics) if key is not None]
-        self._keyring = keyring
+        self._keyring = key_cache
 
     @property
     def open_to_everybody(self) -> bool:

@@ -22,7 +22,7 @@ from pydantic_core import from_json, to_json
 
 from proxy.errors import Overloaded, ProxyError
 from proxy.storage.database import SCHEMA, Database
-from proxy.storage.journal import Journal, Segment
+from proxy.storage.journal import Journal, JournalSegment
 
 if TYPE_CHECKING:
     from sqlalchemy.exc import DBAPIError
@@ -38,7 +38,7 @@ BATCH = 1000
 DELETED_AT_ONCE = 2000
 ALARM_SHARE = 0.8
 #: Rows kept in memory while the disk takes none.
-MOST_KEPT = 10_000
+MAX_KEPT = 10_000
 LAST_MOVE_SECONDS = 10.0
 DAY = 86_400
 #: As JSON has it; PostgreSQL's text knows none.
@@ -52,7 +52,7 @@ class LedgerFull(Overloaded):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class LedgerLimits:
     """``spool`` in bytes; ``retention`` in days, None keeps rows for ever."""
 
     spool: int
@@ -67,7 +67,7 @@ class Ledger:
         self,
         database: Database,
         journal: Journal,
-        bounds: Bounds,
+        bounds: LedgerLimits,
         directory: Path,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -135,7 +135,7 @@ class Ledger:
             self._log.error("ledger journal nearly full", bytes=self._journal.size, limit=self._bounds.spool)
 
     def _keep(self, record: bytes, reason: str) -> None:
-        if len(self._kept) >= MOST_KEPT:
+        if len(self._kept) >= MAX_KEPT:
             self._lose(reason)
             return
         if not self._kept:
@@ -207,7 +207,7 @@ class Ledger:
         if self._journal.size < ALARM_SHARE * self._bounds.spool:
             self._alarmed = False
 
-    async def _move_segment(self, segment: Segment) -> None:
+    async def _move_segment(self, segment: JournalSegment) -> None:
         rows = await self._store(segment)
         self.waiting -= rows
         self._journal.done(segment)
@@ -240,7 +240,7 @@ class Ledger:
                 segment.delete()
                 self._log.info("ledger rows of a dead process recovered", rows=rows)
 
-    async def _store(self, segment: Segment) -> int:
+    async def _store(self, segment: JournalSegment) -> int:
         """How many rows. Raises Unavailable where the database is away; a row that it never takes is set aside."""
         blocks, rows = segment.blocks(), 0
         while records := await asyncio.to_thread(next, blocks, None):

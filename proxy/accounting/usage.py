@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from proxy.accounting.keys import is_reference, key_id_of
+from proxy.domain.caller import MASTER_KEY_ID
 from proxy.errors import BadRequest
-from proxy.records import MASTER_KEY_ID
 from proxy.storage.database import Database
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ COLUMNS = {
 }
 FILTERS = (*COLUMNS, "tag")
 GROUPS = ("day", *FILTERS)
-MOST_GROUPS = 10_000
-MOST_CALLS = 1000
+MAX_GROUPS = 10_000
+MAX_CALLS = 1000
 NUMBERS = (
     "calls", "errors", "unpriced", "cost", "characters", "audio_seconds_in", "audio_seconds_out", "input_tokens",
     "output_tokens",
@@ -58,7 +58,7 @@ class Selection:
 class Report:
     rows: Sequence[Row]
     total: Row
-    #: There are more groups than `MOST_GROUPS`; the total counts them all.
+    #: There are more groups than `MAX_GROUPS`; the total counts them all.
     truncated: bool = False
 
 
@@ -82,7 +82,7 @@ def groups(text: str | None) -> tuple[str, ...]:
     return names
 
 
-class Usage:
+class UsageReports:
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -102,10 +102,10 @@ class Usage:
             query = query.select_from(CALLS.outerjoin(CALL_TAGS)) if "tag" in group_by else query
             days = [_group("day")] if "day" in group_by else []
             query = query.order_by(*days, func.coalesce(func.sum(CALLS.c.cost), 0).desc(), func.count().desc())
-            rows = (await connection.execute(query.limit(MOST_GROUPS + 1))).all()
+            rows = (await connection.execute(query.limit(MAX_GROUPS + 1))).all()
             aliases = await _aliases(connection, [row.by_key for row in rows]) if "key" in group_by else {}
-        found = [_group_row(row, group_by, aliases) for row in rows[:MOST_GROUPS]]
-        return Report(found, _numbers(total), truncated=len(rows) > MOST_GROUPS)
+        found = [_group_row(row, group_by, aliases) for row in rows[:MAX_GROUPS]]
+        return Report(found, _numbers(total), truncated=len(rows) > MAX_GROUPS)
 
     async def calls(self, chosen: Selection, limit: int, cursor: str | None = None) -> tuple[list[Row], str | None]:
         """The newest first, and the cursor of the next page; None after the last one."""

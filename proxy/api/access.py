@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 from fastapi import Request
 
-from proxy.accounting.keys import Keys
+from proxy.accounting.keys import Authenticator
+from proxy.domain.caller import EVERYBODY, Caller
 from proxy.errors import Forbidden, Overloaded, Unauthorized
-from proxy.records import EVERYBODY, Caller
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -61,8 +61,8 @@ async def reader(request: Request) -> Caller:
     return found
 
 
-def keys_of(request: Request) -> Keys:
-    keys: Keys = request.app.state.keys
+def keys_of(request: Request) -> Authenticator:
+    keys: Authenticator = request.app.state.keys
     return keys
 
 

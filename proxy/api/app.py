@@ -17,22 +17,22 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy.accounting.administration import Administration
 from proxy.accounting.billing import Billing, mode_of
-from proxy.accounting.books import Books
-from proxy.accounting.keyring import Keyring
-from proxy.accounting.keys import Keys
-from proxy.accounting.ledger import Bounds as LedgerBounds
-from proxy.accounting.ledger import Ledger
-from proxy.accounting.usage import Usage
+from proxy.accounting.key_cache import KeyCache
+from proxy.accounting.key_store import KeyStore
+from proxy.accounting.keys import Authenticator
+from proxy.accounting.ledger import Ledger, LedgerLimits
+from proxy.accounting.recorder import CallRecorder
+from proxy.accounting.usage import UsageReports
 from proxy.api import catalog, end_users, failures, gauges, health, keys, openapi, usage
 from proxy.api.access import operator
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
-from proxy.api.exchange import Bounds
+from proxy.api.exchange import RequestLimits
 from proxy.api.identity import RequestIds
-from proxy.audio.pool import Pool
-from proxy.calls import Calls, Line
+from proxy.audio.pool import WorkerPool
+from proxy.calls import AttemptRunner, BoundDeployment
 from proxy.config import Config, Deployment, GeneralSettings
+from proxy.domain.requests import Mode
 from proxy.engines.transport import LocalTransport
 from proxy.errors import ProxyError
 from proxy.gateway import Gateway
@@ -41,16 +41,15 @@ from proxy.guardrails.engine import Guardrails
 from proxy.metrics import Counter
 from proxy.providers import registry
 from proxy.providers.vendors import chat
-from proxy.records import Mode
 from proxy.routing.fitness import MEGABYTE
-from proxy.routing.fleet import Fleet
+from proxy.routing.health import HealthTracker
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
 from proxy.sinks.sinks import Sinks
 from proxy.storage.database import Database
 from proxy.storage.journal import Journal
 from proxy.storage.spool import SpoolRoom
-from proxy.telemetry import Place, Telemetry
+from proxy.telemetry import Telemetry, WorkerSlot
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
 from proxy.upstream.websocket import WebSocketTransport
@@ -71,11 +70,11 @@ EXPOSED_HEADERS = (
 class Resources:
     """What a process has once, whatever configuration is in force: pools, counters, the standing of deployments."""
 
-    def __init__(self, config: Config, place: Place | None = None, *, ledger: bool = True) -> None:
+    def __init__(self, config: Config, place: WorkerSlot | None = None, *, ledger: bool = True) -> None:
         """``place``: of this process among the workers that share their metrics. ``ledger``: calls are recorded."""
         general = config.general
         self._transport = HTTPTransport(max_connections=general.max_concurrent_streams)
-        self._readers, self._encoders = Pool(), Pool(size=ENCODERS)
+        self._readers, self._encoders = WorkerPool(), WorkerPool(size=ENCODERS)
         self._sockets = WebSocketTransport(self._readers, max_connections=general.max_concurrent_streams)
         mounts = {
             "http": self._transport,
@@ -85,16 +84,16 @@ class Resources:
             "local": LocalTransport(self._readers),
         }
         self._upstream = Upstream(mounts)
-        self.calls = Calls(self._upstream, self._encoders, self._readers)
+        self.calls = AttemptRunner(self._upstream, self._encoders, self._readers)
         self.telemetry = Telemetry(place)
-        self.fleet = Fleet(alarm=self.telemetry.cooldown)
+        self.health = HealthTracker(alarm=self.telemetry.cooldown)
         self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
         self.telemetry.register(*gauges.of_process(self._streams, self.room))
         self.sinks = Sinks()
         self.telemetry.register(*self.sinks.families())
         self.telemetry.listen(self.sinks.put)
         self.database = Database(config.database_url)
-        self.keyring = Keyring(self.database)
+        self.key_cache = KeyCache(self.database)
         self.ledger = _ledger(config, self.database) if ledger else None
         self._unpriced = Counter("unpriced_calls", "Attempts whose cost is not known.", "model")
         self.telemetry.register(self._unpriced, *gauges.of_ledger(self.ledger))
@@ -107,11 +106,11 @@ class Resources:
     async def open(self) -> None:
         """What runs in the background begins. The first look at the database is waited for, but not for long."""
         loop = asyncio.get_running_loop()
-        self._tasks += [loop.create_task(work) for work in (self.keyring.run(), self.telemetry.run())]
+        self._tasks += [loop.create_task(work) for work in (self.key_cache.run(), self.telemetry.run())]
         if self.ledger is not None:
             self.ledger.open()
         with contextlib.suppress(TimeoutError, ProxyError):
-            await asyncio.wait_for(self.keyring.refresh(), timeout=FIRST_LOOK_SECONDS)
+            await asyncio.wait_for(self.key_cache.refresh(), timeout=FIRST_LOOK_SECONDS)
 
     def unpriced(self, deployment: Deployment) -> None:
         """What a call of the deployment costs is not known; said once of each model."""
@@ -146,7 +145,7 @@ class Resources:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.ledger is not None:
             await self.ledger.aclose()
-        await self.keyring.aclose()
+        await self.key_cache.aclose()
         await self.database.aclose()
 
 
@@ -157,7 +156,7 @@ def build(config: Config, resources: Resources) -> App:
     groups = lines(config, billing)
     gateway = Gateway(
         groups,
-        Router(config.router, resources.fleet, costs=billing.minutes()),
+        Router(config.router, resources.health, costs=billing.minutes()),
         resources.calls,
         config.router.model_group_alias,
         translators=translators(config),
@@ -165,17 +164,17 @@ def build(config: Config, resources: Resources) -> App:
         guardrails=resources.guardrails(config),
     )
     resources.sinks.use(config)
-    telemetry.register(*gauges.of_deployments(groups, resources.fleet))
-    bounds = Bounds(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
+    telemetry.register(*gauges.of_deployments(groups, resources.health))
+    bounds = RequestLimits(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
     app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.probes = Probes(groups, resources.calls, resources.fleet)
-    app.state.keys = Keys(
+    app.state.probes = Probes(groups, resources.calls, resources.health)
+    app.state.keys = Authenticator(
         master=general.master_key.get_secret_value() if general.master_key else None,
         metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
-        keyring=resources.keyring,
+        key_cache=resources.key_cache,
     )
     app.state.master_key_weak = general.master_key_weak
-    common = (gateway, app.state.keys, Books(billing, resources.ledger), telemetry, bounds)
+    common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger), telemetry, bounds)
     shown = general.expose_deployment
     speech = SpeechEndpoint(*common, expose_deployment=shown)
     room = resources.room
@@ -186,11 +185,13 @@ def build(config: Config, resources: Resources) -> App:
         for prefix in ("/v1", ""):
             app.add_hot_route(prefix + path, _with_cors(endpoint, general))
     app.include_router(catalog.router(gateway, created=int(time.time()), public=general.public_catalog))
-    app.include_router(health.router(gateway, resources.fleet, telemetry, app.state.probes, lambda: resources.draining))
-    administration, records = Administration(resources.database), Usage(resources.database)
-    app.include_router(keys.router(administration, resources.keyring))
+    app.include_router(
+        health.router(gateway, resources.health, telemetry, app.state.probes, lambda: resources.draining)
+    )
+    administration, records = KeyStore(resources.database), UsageReports(resources.database)
+    app.include_router(keys.router(administration, resources.key_cache))
     app.include_router(usage.router(records))
-    app.include_router(end_users.router(administration, records, resources.keyring))
+    app.include_router(end_users.router(administration, records, resources.key_cache))
     if general.docs_enabled:
         _serve_docs(app)
     failures.install(app, telemetry)
@@ -240,7 +241,7 @@ def _with_cors(endpoint: ASGIApp, general: GeneralSettings) -> ASGIApp:
     return CORSMiddleware(endpoint, **_cors(general)) if general.cors_origins else endpoint
 
 
-def lines(config: Config, billing: Billing | None = None) -> Mapping[str, Sequence[Line]]:
+def lines(config: Config, billing: Billing | None = None) -> Mapping[str, Sequence[BoundDeployment]]:
     """The model groups with their vendors' adapters bound."""
     billing = billing or Billing(config.deployments)
     return {
@@ -249,9 +250,9 @@ def lines(config: Config, billing: Billing | None = None) -> Mapping[str, Sequen
     }
 
 
-def _line(deployment: Deployment, config: Config, billing: Billing) -> Line:
+def _line(deployment: Deployment, config: Config, billing: Billing) -> BoundDeployment:
     price, mode = billing.price(deployment.id), mode_of(deployment)
-    return Line(
+    return BoundDeployment(
         deployment,
         registry.bind(deployment, config.environment),
         characters=len if price is None else price.characters,
@@ -265,7 +266,7 @@ def _translating(config: Config) -> Iterator[Deployment]:
 
 def _ledger(config: Config, database: Database) -> Ledger:
     general = config.general
-    bounds = LedgerBounds(
+    bounds = LedgerLimits(
         spool=int(general.ledger_spool_mb * MEGABYTE),
         deny_when_full=general.on_ledger_full == "deny",
         retention=general.ledger_retention_days,
@@ -274,10 +275,10 @@ def _ledger(config: Config, database: Database) -> Ledger:
     return Ledger(database, journal, bounds, config.ledger_dir)
 
 
-def translators(config: Config) -> Mapping[str, Sequence[Line]]:
+def translators(config: Config) -> Mapping[str, Sequence[BoundDeployment]]:
     """The groups of chat models, which only translate."""
     return {
-        name: [Line(deployment, chat.bind(deployment, config.environment)) for deployment in deployments]
+        name: [BoundDeployment(deployment, chat.bind(deployment, config.environment)) for deployment in deployments]
         for name, deployments in config.translators.items()
     }
 

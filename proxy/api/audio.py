@@ -13,17 +13,18 @@ from typing import Literal
 from starlette.types import Receive, Scope, Send
 
 from proxy import parse
-from proxy.accounting.books import Books
-from proxy.accounting.keys import Keys
-from proxy.api.exchange import Bounds, Exchange, Header
+from proxy.accounting.keys import Authenticator
+from proxy.accounting.recorder import CallRecorder
+from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.api.forms import FormReader
 from proxy.api.identity import TRACEPARENT, traceparent
 from proxy.api.watch import Watch
 from proxy.calls import Answer
+from proxy.domain.call import Attempt, Call
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.errors import Overloaded, ProxyError
 from proxy.gateway import Gateway
 from proxy.providers.wire import sse
-from proxy.records import Attempt, Call, SpeechRequest, TranscriptionRequest
 from proxy.routing.fitness import file_too_large
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
@@ -39,16 +40,16 @@ class AudioEndpoint:
     def __init__(
         self,
         gateway: Gateway,
-        keys: Keys,
-        books: Books,
+        keys: Authenticator,
+        recorder: CallRecorder,
         telemetry: Telemetry,
-        bounds: Bounds,
+        bounds: RequestLimits,
         *,
         expose_deployment: bool,
     ) -> None:
         self._gateway = gateway
         self._keys = keys
-        self._books = books
+        self._books = recorder
         self._telemetry = telemetry
         self._bounds = bounds
         self._expose_deployment = expose_deployment
@@ -202,8 +203,8 @@ class SpeechEndpoint(AudioEndpoint):
         request = parse.speech_request(await exchange.body(JSON_BYTES))
         call.characters = len(request.input)
         self._identify(exchange, call, request)
-        wishes = parse.wishes(exchange.headers)
-        await self._answer(exchange, call, lambda: self._gateway.speech(request, call, wishes))
+        options = parse.options(exchange.headers)
+        await self._answer(exchange, call, lambda: self._gateway.speech(request, call, options))
 
 
 class TranscriptionEndpoint(AudioEndpoint):
@@ -212,24 +213,24 @@ class TranscriptionEndpoint(AudioEndpoint):
     def __init__(
         self,
         gateway: Gateway,
-        keys: Keys,
-        books: Books,
+        keys: Authenticator,
+        recorder: CallRecorder,
         telemetry: Telemetry,
-        bounds: Bounds,
+        bounds: RequestLimits,
         *,
         expose_deployment: bool,
         room: SpoolRoom,
         task: Literal["transcribe", "translate"],
     ) -> None:
-        super().__init__(gateway, keys, books, telemetry, bounds, expose_deployment=expose_deployment)
+        super().__init__(gateway, keys, recorder, telemetry, bounds, expose_deployment=expose_deployment)
         self.endpoint = "transcriptions" if task == "transcribe" else "translations"
         self._room = room
         self._task = task
 
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"multipart/form-data")
-        wishes = parse.wishes(exchange.headers)
-        file_limit = partial(self._gateway.file_limit, wishes=wishes, caller=call.caller)
+        options = parse.options(exchange.headers)
+        file_limit = partial(self._gateway.file_limit, options=options, caller=call.caller)
         form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
         try:
             while not exchange.read_all:
@@ -239,7 +240,7 @@ class TranscriptionEndpoint(AudioEndpoint):
             fields, file = await form.finish()
             request = parse.transcription_request(fields, file, self._task)
             self._identify(exchange, call, request)
-            await self._answer(exchange, call, lambda: self._gateway.transcription(request, call, wishes))
+            await self._answer(exchange, call, lambda: self._gateway.transcription(request, call, options))
         finally:
             form.close()
 
@@ -264,6 +265,6 @@ def _headers(answer: Answer) -> list[Header]:
 
 def _guardrail_headers(call: Call) -> list[Header]:
     """Names of the guardrails that looked at something, and of those that were due and had nothing to look at."""
-    applied = dict.fromkeys(ruling.guardrail for ruling in call.guardrails)
+    applied = dict.fromkeys(result.guardrail for result in call.guardrails)
     named = {b"x-proxy-guardrails-applied": applied, b"x-proxy-guardrails-skipped": call.guardrails_skipped}
     return [(header, ", ".join(names).encode()) for header, names in named.items() if names]

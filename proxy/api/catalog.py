@@ -9,10 +9,11 @@ from fastapi import APIRouter, Depends, Request
 
 from proxy.api.access import caller, visitor
 from proxy.api.declared import declared
-from proxy.calls import Line, Named
+from proxy.calls import BoundDeployment, Named
+from proxy.domain.caller import Caller
+from proxy.domain.requests import Mode
 from proxy.errors import ModelNotFound
 from proxy.gateway import Gateway, unknown_model
-from proxy.records import Caller, Mode
 
 
 def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
@@ -20,7 +21,7 @@ def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
     routes = APIRouter(tags=["catalog"])
     viewer = Depends(visitor if public else caller)
 
-    def model(name: str, lines: Sequence[Line]) -> dict[str, Any]:
+    def model(name: str, lines: Sequence[BoundDeployment]) -> dict[str, Any]:
         dates = [line.adapter.capabilities.shutdown_date for line in lines]
         return {
             "id": name,
@@ -63,7 +64,7 @@ def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
     return routes
 
 
-def _speaks(lines: Sequence[Line]) -> bool:
+def _speaks(lines: Sequence[BoundDeployment]) -> bool:
     return any(line.deployment.mode == Mode.SPEECH for line in lines)
 
 

@@ -10,16 +10,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from proxy.audio.formats import SPEECH_FORMATS
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
+from proxy.domain.requests import Mode
 from proxy.providers.base import Capabilities
 from proxy.providers.voices import OPENAI_VOICES
-from proxy.records import Mode
 from proxy.routing import fitness
 
 N = TypeVar("N", int, float)
 
 
-def declared(lines: Sequence[Line]) -> dict[str, Any]:
+def declared(lines: Sequence[BoundDeployment]) -> dict[str, Any]:
     """``modes``, and ``speech`` and ``transcription`` where the group does that."""
     modes = [mode for mode in Mode if any(fitness.serves(line, mode) for line in lines)]
     speaking = [line for line in lines if line.deployment.mode == Mode.SPEECH]
@@ -32,7 +32,7 @@ def declared(lines: Sequence[Line]) -> dict[str, Any]:
     return document
 
 
-def _speech(lines: Sequence[Line]) -> dict[str, Any]:
+def _speech(lines: Sequence[BoundDeployment]) -> dict[str, Any]:
     able = [line.adapter.capabilities for line in lines]
     known = all(can.formats is not None for can in able)
     return {
@@ -61,14 +61,14 @@ def _transcription(able: Sequence[Capabilities]) -> dict[str, Any]:
     }
 
 
-def _voices(line: Line) -> Sequence[str]:
+def _voices(line: BoundDeployment) -> Sequence[str]:
     """What the deployment names, and what the vendor declares (OpenAI's names where it declares nothing)."""
     own = [*line.deployment.voices, *([line.deployment.voice] if line.deployment.voice else [])]
     return [*own, *(line.adapter.capabilities.voices or OPENAI_VOICES).names]
 
 
 def _characters(can: Capabilities) -> int | None:
-    return fitness.MOST_CHARACTERS if can.splits and can.max_characters is not None else can.max_characters
+    return fitness.MAX_CHARACTERS if can.splits and can.max_characters is not None else can.max_characters
 
 
 def _union(lists: Iterable[Sequence[str] | None]) -> list[str] | None:

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 from proxy.errors import BadRequest, RequestTooLarge
 
-MOST_BYTES = 1_048_576
+MAX_BYTES = 1_048_576
 
 
 async def document(request: Request) -> dict[str, Any]:
@@ -17,8 +17,8 @@ async def document(request: Request) -> dict[str, Any]:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST_BYTES:
-            raise RequestTooLarge(f"The body is too large; at most {MOST_BYTES} bytes are read here.")
+        if len(body) > MAX_BYTES:
+            raise RequestTooLarge(f"The body is too large; at most {MAX_BYTES} bytes are read here.")
     try:
         found = from_json(bytes(body), allow_inf_nan=False) if body else {}
     except ValueError as error:

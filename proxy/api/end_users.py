@@ -7,17 +7,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from proxy.accounting.administration import Administration
-from proxy.accounting.keyring import Keyring
-from proxy.accounting.usage import Usage, selection
+from proxy.accounting.key_cache import KeyCache
+from proxy.accounting.key_store import KeyStore
+from proxy.accounting.usage import UsageReports, selection
 from proxy.api.access import administrator
 from proxy.api.documents import body_of, document, texts_of
+from proxy.domain.caller import Caller
 from proxy.errors import BadRequest
-from proxy.parse import LONGEST_END_USER, plain
-from proxy.records import Caller
+from proxy.parse import MAX_END_USER_LENGTH, plain
 from proxy.storage.database import Unavailable
 
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 #: LiteLLM's names of the same.
 _PATHS = ("/end_users", "/end_user", "/customer")
 _BODY = body_of({"user_ids": {"type": "array", "items": {"type": "string"}}}, "user_ids")
@@ -25,7 +25,7 @@ _BODY = body_of({"user_ids": {"type": "array", "items": {"type": "string"}}}, "u
 Admin = Annotated[Caller, Depends(administrator)]
 
 
-def router(administration: Administration, usage: Usage, keyring: Keyring) -> APIRouter:
+def router(administration: KeyStore, usage: UsageReports, key_cache: KeyCache) -> APIRouter:
     routes = APIRouter(tags=["end users"])
 
     @routes.get("/end_users", dependencies=[Depends(administrator)])
@@ -33,8 +33,8 @@ def router(administration: Administration, usage: Usage, keyring: Keyring) -> AP
         start: str | None = None,
         end: str | None = None,
         end_user: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = 100,
-        cursor: Annotated[str, Query(max_length=LONGEST_END_USER)] = "",
+        limit: Annotated[int, Query(ge=1, le=MAX_AT_ONCE)] = 100,
+        cursor: Annotated[str, Query(max_length=MAX_END_USER_LENGTH)] = "",
     ) -> dict[str, Any]:
         """By name, with what they used."""
         chosen = selection(start, end, {"end_user": end_user} if end_user else {})
@@ -42,14 +42,14 @@ def router(administration: Administration, usage: Usage, keyring: Keyring) -> AP
         return {"object": "list", "data": rows, "has_more": more is not None, "next_cursor": more}
 
     async def set_blocked(request: Request, admin: Caller, *, blocked: bool) -> list[dict[str, Any]]:
-        names = [plain(name) for name in texts_of(await document(request), "user_ids", most=MOST_AT_ONCE)]
-        if not names or not all(0 < len(name) <= LONGEST_END_USER for name in names):
+        names = [plain(name) for name in texts_of(await document(request), "user_ids", most=MAX_AT_ONCE)]
+        if not names or not all(0 < len(name) <= MAX_END_USER_LENGTH for name in names):
             raise BadRequest(
-                f"'user_ids' must name end users, each of 1 to {LONGEST_END_USER} characters.", param="user_ids"
+                f"'user_ids' must name end users, each of 1 to {MAX_END_USER_LENGTH} characters.", param="user_ids"
             )
         await administration.block_end_users(names, blocked=blocked, actor=admin.key_id or "")
         with suppress(Unavailable):
-            await keyring.refresh()
+            await key_cache.refresh()
         return [{"user_id": name, "blocked": blocked} for name in names]
 
     async def block(request: Request, admin: Admin) -> dict[str, Any]:

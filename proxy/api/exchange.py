@@ -29,7 +29,7 @@ Arrived = Callable[[], MutableMapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RequestLimits:
     """``body`` in bytes, ``stall`` in seconds between two pieces of a request."""
 
     body: int
@@ -39,7 +39,7 @@ class Bounds:
 class Exchange:
     """Wraps the ASGI triple of one request. Nothing is read until it is asked for."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: RequestLimits) -> None:
         self._receive = receive
         self._arrived: Arrived = scope.get("extensions", {}).get(ARRIVED, _nothing)
         self._send = send

@@ -13,9 +13,9 @@ from proxy.errors import BadRequest, RequestTooLarge
 from proxy.routing.fitness import MEGABYTE, file_too_large
 from proxy.storage.spool import Spool, SpoolRoom
 
-MOST_FIELDS = 1000
-MOST_FIELD_BYTES = 16 * MEGABYTE
-LONGEST_FILENAME = 255
+MAX_FIELDS = 1000
+MAX_FIELD_BYTES = 16 * MEGABYTE
+MAX_FILENAME_LENGTH = 255
 
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
@@ -125,8 +125,8 @@ class FormReader:
                 raise BadRequest("The form has more than one file.", param="file", code="invalid_value")
             self._limit = self._file_limit(dict(self.fields).get("model") or None)
             self.file = self._room.open(_filename(disposition, options), _content_type(part.headers))
-        elif len(self.fields) >= MOST_FIELDS:
-            raise RequestTooLarge(f"The form has more than {MOST_FIELDS} fields.")
+        elif len(self.fields) >= MAX_FIELDS:
+            raise RequestTooLarge(f"The form has more than {MAX_FIELDS} fields.")
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._part.name == "file":
@@ -138,8 +138,8 @@ class FormReader:
     def _count(self, size: int) -> None:
         """What is kept in memory: fields, and the headers of parts."""
         self._field_bytes += size
-        if self._field_bytes > MOST_FIELD_BYTES:
-            raise RequestTooLarge(f"The fields of the form have more than {MOST_FIELD_BYTES} bytes.")
+        if self._field_bytes > MAX_FIELD_BYTES:
+            raise RequestTooLarge(f"The fields of the form have more than {MAX_FIELD_BYTES} bytes.")
 
     def _file_data(self, data: memoryview) -> None:
         self.file_size += len(data)
@@ -181,7 +181,7 @@ def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
     extended = _EXTENDED_NAME.search(disposition)
     raw = unquote_to_bytes(extended[1]) if extended else options.get(b"filename", b"")
     name = _CONTROL.sub("", raw.decode("utf-8", "replace")).rpartition("/")[2]
-    return name[-LONGEST_FILENAME:] or "upload"
+    return name[-MAX_FILENAME_LENGTH:] or "upload"
 
 
 def _content_type(headers: dict[bytes, bytes]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from proxy.accounting.ledger import Ledger
-from proxy.calls import Line
-from proxy.metrics import Family, Gauge, Labels, Tally
-from proxy.routing.fleet import Fleet, Standing
+from proxy.calls import BoundDeployment
+from proxy.metrics import CallbackCounter, Family, Gauge, Labels
+from proxy.routing.health import DeploymentHealth, HealthTracker
 from proxy.storage.spool import SpoolRoom
 
 
@@ -18,18 +18,18 @@ def of_process(streams: Callable[[], int], room: SpoolRoom) -> Iterator[Family]:
     yield Gauge("spool_limit_bytes", "Bytes that uploads under way may take.", lambda: room.limit)
 
 
-def of_deployments(groups: Mapping[str, Sequence[Line]], fleet: Fleet) -> Iterator[Family]:
+def of_deployments(groups: Mapping[str, Sequence[BoundDeployment]], health: HealthTracker) -> Iterator[Family]:
     """Those of a configuration; they take the place of the last one's."""
     names = [(line.deployment.id, group) for group, lines in groups.items() for line in lines]
 
-    def each(value: Callable[[str, Standing], float]) -> Callable[[], Mapping[Labels, float]]:
-        return lambda: {(name, group): value(name, fleet[name]) for name, group in names}
+    def each(value: Callable[[str, DeploymentHealth], float]) -> Callable[[], Mapping[Labels, float]]:
+        return lambda: {(name, group): value(name, health[name]) for name, group in names}
 
     labels = ("deployment", "model")
     yield Gauge(
         "deployment_resting",
         "1 where it rests after failures, in any of the workers; 0 where it is healthy.",
-        each(lambda name, _: fleet.rests(name)),
+        each(lambda name, _: health.is_cooling_down(name)),
         *labels,
         kind="max",
     )
@@ -42,4 +42,4 @@ def of_ledger(ledger: Ledger | None) -> Iterator[Family]:
     yield Gauge("ledger_lag_seconds", "How long the oldest row waits for the database.", lambda: ledger.lag, kind="max")
     yield Gauge("ledger_waiting_rows", "Rows that are not in the database yet.", lambda: ledger.waiting)
     yield Gauge("ledger_journal_bytes", "Bytes of rows that wait on the disk.", lambda: ledger.size)
-    yield Tally("ledger_lost_rows", "Rows that could not be kept.", lambda: ledger.lost)
+    yield CallbackCounter("ledger_lost_rows", "Rows that could not be kept.", lambda: ledger.lost)

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, Response
 
 from proxy.api.access import master, operator
 from proxy.gateway import Gateway
-from proxy.routing.fleet import Fleet
+from proxy.routing.health import HealthTracker
 from proxy.routing.probes import Outcome, Probes
 from proxy.telemetry import Telemetry
 
 
 def router(
-    gateway: Gateway, fleet: Fleet, telemetry: Telemetry, probes: Probes, draining: Callable[[], bool]
+    gateway: Gateway, health: HealthTracker, telemetry: Telemetry, probes: Probes, draining: Callable[[], bool]
 ) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
@@ -33,7 +33,7 @@ def router(
         return {"status": "ready"}
 
     @routes.get("/health", dependencies=[Depends(operator)])
-    async def health() -> dict[str, Any]:
+    async def report() -> dict[str, Any]:
         """The deployments that are served, and whether they rest. Asks no vendor."""
         return {
             "deployments": [
@@ -43,8 +43,8 @@ def router(
                     "model": f"{line.deployment.vendor}/{line.deployment.model}",
                     "mode": line.deployment.mode,
                     "shutdown_date": line.adapter.capabilities.shutdown_date,
-                    "in_flight": fleet[line.deployment.id].in_flight,
-                    "resting": fleet[line.deployment.id].why if fleet.rests(line.deployment.id) else None,
+                    "in_flight": health[line.deployment.id].in_flight,
+                    "resting": health[line.deployment.id].why if health.is_cooling_down(line.deployment.id) else None,
                 }
                 for name, lines in gateway.groups.items()
                 for line in lines

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from proxy.accounting import key_fields
-from proxy.accounting.administration import Administration, VirtualKey
-from proxy.accounting.keyring import Keyring
+from proxy.accounting.key_cache import KeyCache
+from proxy.accounting.key_store import KeyStore, VirtualKey
 from proxy.accounting.keys import is_reference, key_id_of
 from proxy.accounting.usage import iso
 from proxy.api.access import administrator, keys_of, reader
 from proxy.api.documents import body_of, document, text_of, texts_of
+from proxy.domain.caller import MASTER_KEY_ID, Caller
 from proxy.errors import BadRequest
-from proxy.records import MASTER_KEY_ID, Caller
 from proxy.storage.database import Unavailable
 
-MOST_AT_ONCE = 1000
+MAX_AT_ONCE = 1000
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _FIELDS: dict[str, Any] = {
@@ -38,7 +38,7 @@ _KEY = {"key": {**_TEXT, "description": "The key, or its SHA-256."}}
 Admin = Annotated[Caller, Depends(administrator)]
 
 
-def router(administration: Administration, keyring: Keyring) -> APIRouter:
+def router(administration: KeyStore, key_cache: KeyCache) -> APIRouter:
     routes = APIRouter(tags=["keys"], dependencies=[Depends(uncached)])
 
     @routes.post("/key/generate", openapi_extra=body_of({**_FIELDS, "key": _TEXT}))
@@ -57,26 +57,26 @@ def router(administration: Administration, keyring: Keyring) -> APIRouter:
         key_id = _id(text_of(body, "key"))
         fields = key_fields.read({name: value for name, value in body.items() if name != "key"})
         updated = await administration.update(key_id, fields.columns, _actor(admin))
-        await _seen(keyring)
+        await _seen(key_cache)
         return _with_ignored({"key": updated.id, **_info(updated)}, fields.ignored)
 
     @routes.post("/key/delete", openapi_extra=body_of({"keys": _TEXTS, "key_aliases": _TEXTS}))
     async def delete(request: Request, admin: Admin) -> dict[str, Any]:
         """They end at once here, and within two seconds everywhere."""
         body = await document(request)
-        ids = [_id(key) for key in texts_of(body, "keys", most=MOST_AT_ONCE)]
-        references = [*ids, *texts_of(body, "key_aliases", most=MOST_AT_ONCE)]
+        ids = [_id(key) for key in texts_of(body, "keys", most=MAX_AT_ONCE)]
+        references = [*ids, *texts_of(body, "key_aliases", most=MAX_AT_ONCE)]
         if not references:
             raise BadRequest("'keys' or 'key_aliases' must name a key.", param="keys")
         deleted = await administration.delete(references, _actor(admin))
-        await _seen(keyring)
+        await _seen(key_cache)
         return {"deleted_keys": deleted}
 
     async def regenerate(request: Request, admin: Caller, key: str, body: dict[str, Any]) -> dict[str, Any]:
         secret = _secret(request, body.pop("new_key", None), "new_key")
         fields = key_fields.read(body)
         made = await administration.regenerate(_id(key), fields.columns, _actor(admin), secret)
-        await _seen(keyring)
+        await _seen(key_cache)
         return _with_secret(*made, fields.ignored)
 
     @routes.post("/key/regenerate", openapi_extra=body_of({**_KEY, **_FIELDS, "new_key": _TEXT}, "key"))
@@ -92,7 +92,7 @@ def router(administration: Administration, keyring: Keyring) -> APIRouter:
     async def set_blocked(request: Request, admin: Caller, *, blocked: bool) -> dict[str, Any]:
         key_id = _id(text_of(await document(request), "key"))
         changed = await administration.block(key_id, blocked=blocked, actor=_actor(admin))
-        await _seen(keyring)
+        await _seen(key_cache)
         return {"key": changed.id, **_info(changed)}
 
     @routes.post("/key/block", openapi_extra=body_of(_KEY, "key"))
@@ -120,7 +120,7 @@ def router(administration: Administration, keyring: Keyring) -> APIRouter:
     @routes.get("/key/list", dependencies=[Depends(administrator)])
     async def keys(
         page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-        size: Annotated[int, Query(ge=1, le=MOST_AT_ONCE)] = 100,
+        size: Annotated[int, Query(ge=1, le=MAX_AT_ONCE)] = 100,
         user_id: str | None = None,
         team_id: str | None = None,
         key_alias: str | None = None,
@@ -145,10 +145,10 @@ async def uncached(response: Response) -> None:
     response.headers["cache-control"] = "no-store"
 
 
-async def _seen(keyring: Keyring) -> None:
+async def _seen(key_cache: KeyCache) -> None:
     """Returns when this process holds to the change, unless the database went away just after it."""
     with suppress(Unavailable):
-        await keyring.refresh()
+        await key_cache.refresh()
 
 
 def _actor(admin: Caller) -> str:

@@ -10,13 +10,13 @@ from starlette.types import Receive, Scope, Send
 
 from proxy.api.app import App, Resources, build
 from proxy.config import Config
-from proxy.telemetry import Place
+from proxy.telemetry import WorkerSlot
 
 
 class Site:
     """Calls that run when the configuration changes finish on the one that they began with."""
 
-    def __init__(self, config: Config, place: Place | None = None, *, ledger: bool = True) -> None:
+    def __init__(self, config: Config, place: WorkerSlot | None = None, *, ledger: bool = True) -> None:
         self.resources = Resources(config, place, ledger=ledger)
         self._app = build(config, self.resources)
         self._interval = config.general.health_check_interval

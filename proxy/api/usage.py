@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from proxy.accounting.keys import is_reference, key_id_of
-from proxy.accounting.usage import FILTERS, MOST_CALLS, NUMBERS, Selection, Usage, groups, selection
+from proxy.accounting.usage import FILTERS, MAX_CALLS, NUMBERS, Selection, UsageReports, groups, selection
 from proxy.api.access import reader
+from proxy.domain.caller import Caller
 from proxy.errors import BadRequest, Forbidden
-from proxy.records import Caller
 
 _PERIOD = ("start", "end")
 #: What spreadsheets take for a formula.
@@ -25,7 +25,7 @@ Format = Literal["json", "csv"]
 Reader = Annotated[Caller, Depends(reader)]
 
 
-def router(usage: Usage) -> APIRouter:
+def router(usage: UsageReports) -> APIRouter:
     routes = APIRouter(tags=["usage"])
 
     @routes.get("/usage")
@@ -52,7 +52,7 @@ def router(usage: Usage) -> APIRouter:
         found: Reader,
         start: Text = None,
         end: Text = None,
-        limit: Annotated[int, Query(ge=1, le=MOST_CALLS)] = 100,
+        limit: Annotated[int, Query(ge=1, le=MAX_CALLS)] = 100,
         cursor: Annotated[Text, Query(description="The next_cursor of the page before.")] = None,
         format: Format = "json",
     ) -> Response:

@@ -23,12 +23,12 @@ _NULL: Final = 1
 _COMPLAINTS: Final = 2
 
 
-class Gone(Exception):
+class ChannelClosed(Exception):
     """The proxy closed the socket."""
 
 
-class Refused(Exception):
-    """The job cannot be done; the text is for the `fault` of `Pool.run`."""
+class JobRefused(Exception):
+    """The job cannot be done; the text is for the `fault` of `WorkerPool.run`."""
 
 
 class Channel:
@@ -46,7 +46,7 @@ class Channel:
             data, descriptors, _, _ = socket.recv_fds(self._sock, wire.MAX_PAYLOAD, 1)
             self._descriptors += descriptors
             if not data:
-                raise Gone
+                raise ChannelClosed
             self._unpacker.feed(data)
         return frame
 
@@ -94,14 +94,14 @@ def serve(do: Job, *, descriptors: int) -> None:
     limits = Limits(**json.loads(sys.argv[1]))
     channel = Channel(socket.socket(fileno=0))
     _restrict(limits, descriptors)
-    with contextlib.suppress(Gone, BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(ChannelClosed, BrokenPipeError, ConnectionResetError):
         channel.send(wire.READY)
         while True:
             _, job = channel.receive()
             _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + limits.cpu_seconds)
             try:
                 do(json.loads(job), channel, limits)
-            except Refused as refusal:
+            except JobRefused as refusal:
                 channel.send(wire.FAILED, str(refusal).encode())
             else:
                 channel.send(wire.DONE)

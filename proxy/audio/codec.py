@@ -1,7 +1,7 @@
 """Audio from one format to another, as a stream: the first bytes leave before the input ends.
 
-All but the trivial happens in the workers of a `Pool`, one piece at a time: a slow reader slows the source down. The
-caller closes what he brings (`chunks`, `file`), and exhausts or closes the generator that he gets.
+All but the trivial happens in the workers of a `WorkerPool`, one piece at a time: a slow reader slows the source down.
+The caller closes what he brings (`chunks`, `file`), and exhausts or closes the generator that he gets.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.audio import formats, wav
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.audio.source import READABLE, Source, container
 from proxy.errors import InvalidAudio, Overloaded, UnsupportedValue, UpstreamInvalid
 
 #: Samples a second of everything that is sent to clients (Opus says 48,000 in its header, whatever it holds).
 SPEECH_RATE: Final = 24_000
 _SNIFF_ENOUGH: Final = 12
-_LONGEST_WAV_HEADER: Final = 8192
+_MAX_WAV_HEADER: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class PcmFormat:
 
 
 async def encode(
-    pool: Pool,
+    pool: WorkerPool,
     chunks: AsyncIterator[bytes],
     *,
     source: PcmFormat,
@@ -63,7 +63,7 @@ async def encode(
 
 
 async def transcode(
-    pool: Pool,
+    pool: WorkerPool,
     chunks: AsyncIterator[bytes],
     *,
     source_format: str,
@@ -95,7 +95,7 @@ async def transcode(
 
 
 async def decode(
-    pool: Pool, file: Source, *, rate: int = 16_000, max_seconds: float | None = None
+    pool: WorkerPool, file: Source, *, rate: int = 16_000, max_seconds: float | None = None
 ) -> AsyncGenerator[bytes]:
     """An upload → s16le mono at `rate`. InvalidAudio when it cannot be read or is longer than `max_seconds`.
 
@@ -120,7 +120,7 @@ def _unreadable(refusal: str, *, detail: str = "") -> UpstreamInvalid:
 
 
 def _transcode_by_worker(
-    pool: Pool, source: AsyncIterator[bytes], container: str, target: str, rate: int, tempo: float
+    pool: WorkerPool, source: AsyncIterator[bytes], container: str, target: str, rate: int, tempo: float
 ) -> AsyncGenerator[bytes]:
     if container not in READABLE:
         raise UpstreamInvalid("The vendor's answer is audio of an unknown format.", detail=container)
@@ -135,12 +135,12 @@ def _transcode_by_worker(
 
 
 async def _transcode_wav(
-    pool: Pool, source: AsyncIterator[bytes], target: str, rate: int, tempo: float
+    pool: WorkerPool, source: AsyncIterator[bytes], target: str, rate: int, tempo: float
 ) -> AsyncGenerator[bytes]:
     """FFmpeg's demuxer wants 64 KiB of a wav file before it gives anything, so plain PCM goes round it."""
     begin = b""
     try:
-        while (head := wav.parse(begin)) is None and len(begin) < _LONGEST_WAV_HEADER:
+        while (head := wav.parse(begin)) is None and len(begin) < _MAX_WAV_HEADER:
             begin += await anext(source)
     except (ValueError, StopAsyncIteration):
         head = None

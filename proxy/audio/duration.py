@@ -23,7 +23,7 @@ _ALIKE: Final = 4
 _WAV_HEAD: Final = 4096
 
 
-class Counter(Protocol):
+class DurationCounter(Protocol):
     """Is fed with all of the audio, in pieces of any size."""
 
     @property
@@ -290,10 +290,16 @@ def _crc8(data: bytes) -> int:
     return checksum
 
 
-_COUNTERS: Final[dict[str, Callable[[], Counter]]] = {"wav": Wav, "mp3": Mp3, "aac": Aac, "opus": Opus, "flac": Flac}
+_COUNTERS: Final[dict[str, Callable[[], DurationCounter]]] = {
+    "wav": Wav,
+    "mp3": Mp3,
+    "aac": Aac,
+    "opus": Opus,
+    "flac": Flac,
+}
 
 
-def counter(format: str, rate: int) -> Counter | None:
+def counter(format: str, rate: int) -> DurationCounter | None:
     """``rate`` is that of pcm. None for a format that is not counted."""
     if format == "pcm":
         return Pcm(rate)
@@ -306,7 +312,7 @@ class Counted:
 
     __slots__ = ("_chunks", "_counter")
 
-    def __init__(self, chunks: AsyncIterator[bytes], counter: Counter) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], counter: DurationCounter) -> None:
         self._chunks = chunks
         self._counter = counter
 

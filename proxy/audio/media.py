@@ -16,7 +16,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
 
-from proxy.audio.channel import Refused
+from proxy.audio.channel import JobRefused
 from proxy.audio.limits import Limits
 
 #: FFmpeg's demuxer for each container that `formats.sniff` tells. Nothing else is opened: no playlists, no probing.
@@ -49,7 +49,7 @@ _ENCODERS: Final[dict[str, tuple[str, dict[str, str], str, dict[str, str], int |
 #: Before version 19, PyAV refuses files whose tags are not UTF-8 unless told so here; since then it reads them always.
 _ANY_TAGS: Final[dict[str, Any]] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 _OPUS_RATE: Final = 48_000
-_LONGEST_PACKET_SECONDS: Final = 30
+_MAX_PACKET_SECONDS: Final = 30
 _WARM_UP_RATE: Final = 24_000
 
 
@@ -60,7 +60,7 @@ class Readable(Protocol):
 
 
 def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise Refused("The file refers to other files, which are not read.")
+    raise JobRefused("The file refers to other files, which are not read.")
 
 
 def open_input(
@@ -89,17 +89,17 @@ def open_input(
             **_ANY_TAGS,
         )
     except (av.error.FFmpegError, ValueError) as error:
-        raise Refused("The file cannot be read as audio; it may be damaged or incomplete.") from error
+        raise JobRefused("The file cannot be read as audio; it may be damaged or incomplete.") from error
     return opened, _audio_stream(opened, limits)
 
 
 def _audio_stream(container: InputContainer, limits: Limits) -> AudioStream:
     if not container.streams.audio:
-        raise Refused("The file holds no audio.")
+        raise JobRefused("The file holds no audio.")
     stream = container.streams.audio[0]
     context = stream.codec_context
     if context is None or context.name not in _CODECS.split(","):
-        raise Refused("The file's audio codec is not supported.")
+        raise JobRefused("The file's audio codec is not supported.")
     _check_shape(context.layout.nb_channels, context.sample_rate, limits)
     context.thread_count = 1
     return stream
@@ -107,9 +107,9 @@ def _audio_stream(container: InputContainer, limits: Limits) -> AudioStream:
 
 def _check_shape(channels: int, rate: int, limits: Limits) -> None:
     if not 1 <= channels <= limits.channels:
-        raise Refused(f"The audio has {channels} channels; up to {limits.channels} are read.")
+        raise JobRefused(f"The audio has {channels} channels; up to {limits.channels} are read.")
     if not 1 <= rate <= limits.rate:
-        raise Refused(f"The audio has a sample rate of {rate} Hz; up to {limits.rate} are read.")
+        raise JobRefused(f"The audio has a sample rate of {rate} Hz; up to {limits.rate} are read.")
 
 
 def measure(source: Readable, container: str, limits: Limits) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def measure(source: Readable, container: str, limits: Limits) -> dict[str, Any]:
             "container": "ogg" if container == "opus" else container,
         }
     if info["duration"] == 0:
-        raise Refused("The file holds no audio.")
+        raise JobRefused("The file holds no audio.")
     return info
 
 
@@ -133,7 +133,7 @@ def _packets_duration(container: InputContainer, stream: AudioStream) -> float |
     """Seconds: the sum of the packets where they know their durations (no bit rate is trusted), else their span."""
     if stream.time_base is None:
         return None
-    longest = _LONGEST_PACKET_SECONDS / stream.time_base
+    longest = _MAX_PACKET_SECONDS / stream.time_base
     total = unknown = 0
     times: list[int] = []  # of the first packet and behind the last one
     for packet in _packets(container, stream):
@@ -170,10 +170,10 @@ def decode(source: Readable, container: str, limits: Limits, *, live: bool = Fal
                 _check_shape(frame.layout.nb_channels, frame.sample_rate, limits)
                 seconds += frame.samples / frame.sample_rate
                 if seconds > limits.decoded_seconds:
-                    raise Refused(f"The audio is longer than {limits.decoded_seconds:g} seconds.")
+                    raise JobRefused(f"The audio is longer than {limits.decoded_seconds:g} seconds.")
                 yield frame
     if not seconds:
-        raise Refused("The file holds no audio that can be decoded.")
+        raise JobRefused("The file holds no audio that can be decoded.")
 
 
 def _packets_and_flush(container: InputContainer, stream: AudioStream) -> Iterator[Any]:
@@ -305,7 +305,7 @@ class PcmEncoder:
             self._write(frame_bytes(ready))
 
 
-class Sound(Protocol):
+class FrameSink(Protocol):
     """Whatever takes frames up to an end."""
 
     def feed(self, frame: AudioFrame) -> None: ...
@@ -319,7 +319,7 @@ class Stretcher:
     FFmpeg's atempo sounds best from half to twice the speed, so that what is beyond goes through several of them.
     """
 
-    def __init__(self, tempo: float, rate: int, sink: Sound) -> None:
+    def __init__(self, tempo: float, rate: int, sink: FrameSink) -> None:
         self._rate = rate
         self._sink = sink
         self._resampler = Resampler(rate)

@@ -33,11 +33,11 @@ _COMPLAINT_BYTES: Final = 4096
 _BEYOND_LIMITS: Final = "The audio could not be processed within the server's limits."
 
 
-class Failed(Exception):
-    """The worker refused the job, with the text of its `channel.Refused`. The worker is well."""
+class JobFailed(Exception):
+    """The worker refused the job, with the text of its `channel.JobRefused`. The worker is well."""
 
 
-class Broken(Exception):
+class WorkerBroken(Exception):
     """The worker died, hung or talked nonsense; the text is for the log."""
 
 
@@ -104,7 +104,7 @@ class Worker:
         """Wait until the process takes jobs; Broken when it does not come up."""
         kind, _ = await self._receive()
         if kind != wire.READY:
-            raise Broken(f"a worker began with {kind!r}")
+            raise WorkerBroken(f"a worker began with {kind!r}")
         self.idle = True
 
     def kill(self) -> None:
@@ -153,9 +153,9 @@ class Worker:
                 return
             elif kind == wire.FAILED:
                 self.idle = True
-                raise Failed(payload.decode(errors="replace"))
+                raise JobFailed(payload.decode(errors="replace"))
             else:
-                raise Broken(f"a worker sent a frame of kind {kind!r}")
+                raise WorkerBroken(f"a worker sent a frame of kind {kind!r}")
 
     def _begin(self, job: Mapping[str, Any], source: Source | None) -> None:
         """The socket of an idle worker is empty, so that the small first frame always fits."""
@@ -164,7 +164,7 @@ class Worker:
         try:
             socket.send_fds(self._sock, [frame], [source] if isinstance(source, int) else [])
         except (BlockingIOError, BrokenPipeError, ConnectionResetError) as error:
-            raise Broken("a worker takes no job") from error
+            raise WorkerBroken("a worker takes no job") from error
 
     async def _feed(self, piece: memoryview) -> None:
         frame = wire.pack(wire.INPUT, piece) if piece else wire.pack(wire.INPUT_END)
@@ -176,10 +176,10 @@ class Worker:
             while (frame := self._unpacker.next()) is None:
                 data = await self._in_time(loop.sock_recv(self._sock, wire.MAX_PAYLOAD))
                 if not data:
-                    raise Broken(f"a worker died: {self._last_words()}")
+                    raise WorkerBroken(f"a worker died: {self._last_words()}")
                 self._unpacker.feed(data)
         except ValueError as error:
-            raise Broken(f"a worker sent {error}") from error
+            raise WorkerBroken(f"a worker sent {error}") from error
         return frame
 
     async def _in_time(self, step: Awaitable[T]) -> T:
@@ -187,9 +187,9 @@ class Worker:
             async with asyncio.timeout(self._stall_seconds):
                 return await step
         except TimeoutError as error:
-            raise Broken("a worker hung") from error
+            raise WorkerBroken("a worker hung") from error
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise Broken(f"a worker died: {self._last_words()}") from error
+            raise WorkerBroken(f"a worker died: {self._last_words()}") from error
 
     def _last_words(self) -> str:
         with contextlib.suppress(BlockingIOError):
@@ -202,7 +202,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
 
 
-class Pool:
+class WorkerPool:
     """At most `size` workers, one job each, and at most `queue` callers who wait for one.
 
     A stream holds its worker from its first byte to its last, so a pool that transcodes live answers wants to be larger
@@ -263,9 +263,9 @@ class Pool:
             try:
                 async for data in output:
                     yield data
-            except Failed as failure:
+            except JobFailed as failure:
                 raise fault(str(failure)) from failure
-            except Broken as error:
+            except WorkerBroken as error:
                 self._refuse_if_closed()
                 detail = str(error)
                 raise (broken(detail) if broken else fault(_BEYOND_LIMITS, detail=detail)) from error
@@ -332,7 +332,7 @@ class Pool:
                 raise
             finally:
                 self._starting.discard(worker)
-        except (Broken, OSError) as error:
+        except (WorkerBroken, OSError) as error:
             self._refuse_if_closed()
             raise Overloaded("The server cannot process audio right now.", retry_after=5, detail=str(error)) from error
         return worker

@@ -6,7 +6,7 @@ import contextlib
 import json
 from dataclasses import dataclass
 
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.audio.source import Source, container
 from proxy.errors import InvalidAudio
 
@@ -22,7 +22,7 @@ class AudioInfo:
     container: str
 
 
-async def probe(pool: Pool, file: Source) -> AudioInfo:
+async def probe(pool: WorkerPool, file: Source) -> AudioInfo:
     """InvalidAudio for what is not readable audio within the pool's limits, Overloaded when there is no worker."""
     job = {"op": "probe", "container": container(file)}
     async with contextlib.aclosing(pool.run(job, fault=InvalidAudio, source=file)) as answer:

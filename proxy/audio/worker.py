@@ -78,7 +78,7 @@ def _decode(job: dict[str, Any], channel: Channel, descriptor: int, limits: Limi
     target.finish()
 
 
-def _target(job: dict[str, Any], channel: Channel) -> media.Sound:
+def _target(job: dict[str, Any], channel: Channel) -> media.FrameSink:
     encoder = media.encoder(job["target"], job["rate"], channel.write)
     return encoder if job["tempo"] == 1.0 else media.Stretcher(job["tempo"], job["rate"], encoder)
 

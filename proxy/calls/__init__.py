@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from proxy.calls.answer import Answer
-from proxy.calls.caller import Calls, Heard, Translated
-from proxy.calls.fitting import MOST_VOICES_NAMED, voice_of
-from proxy.calls.line import Line
+from proxy.calls.caller import AttemptRunner, Heard, Translated
+from proxy.calls.fitting import MAX_VOICES_NAMED, voice_of
+from proxy.calls.line import BoundDeployment
 from proxy.calls.translation import Part
 from proxy.calls.voices import Named, VoiceLists
 
 __all__ = [
-    "MOST_VOICES_NAMED",
+    "MAX_VOICES_NAMED",
     "Answer",
-    "Calls",
+    "AttemptRunner",
+    "BoundDeployment",
     "Heard",
-    "Line",
     "Named",
     "Part",
     "Translated",

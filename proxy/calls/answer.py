@@ -6,10 +6,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 
 import httpx
 
-from proxy.providers.base import Remarks, Said
+from proxy.domain.call import Attempt
+from proxy.domain.usage import Usage
+from proxy.providers.base import ResponseMetadata, StaticMetadata
 from proxy.providers.wire import sse
 from proxy.providers.wire.requests import holds, secrets_of
-from proxy.records import Attempt, Usage
 
 PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
 PASSED_PREFIX = b"x-ratelimit-"
@@ -21,7 +22,7 @@ class Answer:
     Whoever holds an answer closes it, on every path.
     """
 
-    __slots__ = ("_sources", "attempt", "content_type", "first", "on_end", "remarks", "response", "rest", "settling")
+    __slots__ = ("_sources", "attempt", "content_type", "first", "metadata", "on_end", "response", "rest", "settling")
 
     def __init__(
         self,
@@ -29,11 +30,11 @@ class Answer:
         content_type: str,
         first: bytes,
         rest: AsyncIterator[bytes] | None = None,
-        remarks: Remarks | None = None,
+        metadata: ResponseMetadata | None = None,
         sources: Sequence[AsyncGenerator[bytes]] = (),
     ) -> None:
         self.response = response
-        self.remarks = remarks
+        self.metadata = metadata
         #: What ``rest`` is made of, last things first; they hold processes and responses until they are closed.
         self._sources = sources
         self.content_type = content_type
@@ -68,14 +69,14 @@ class Answer:
     @property
     def says_all(self) -> bool:
         """Nothing that is still to come tells more of what was used."""
-        return self.remarks is None or isinstance(self.remarks, Said)
+        return self.metadata is None or isinstance(self.metadata, StaticMetadata)
 
     def settle(self) -> None:
         """Note in the attempt what the vendor remarked up to now; all of it once the last byte has come."""
-        remarks, self.remarks = self.remarks, None
-        if remarks is not None and self.attempt is not None:
-            self.attempt.usage = remarks.usage
-            self.attempt.note(remarks.warnings)
+        metadata, self.metadata = self.metadata, None
+        if metadata is not None and self.attempt is not None:
+            self.attempt.usage = metadata.usage
+            self.attempt.note(metadata.warnings)
 
     async def settled(self) -> None:
         """As `settle`, and all that was used is known: once the last byte has come."""

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from proxy.calls.line import Line
+from proxy.calls.line import BoundDeployment
 from proxy.config import Deployment
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.errors import UnsupportedValue
 from proxy.providers.base import Capabilities
 from proxy.providers.voices import Voices
-from proxy.records import SpeechRequest, TranscriptionRequest
 
-MOST_VOICES_NAMED = 40
-MOST_WARNINGS = 20
+MAX_VOICES_NAMED = 40
+MAX_WARNINGS = 20
 #: Formats that need not be decoded, and lose nothing.
 BEST_SOURCES = ("pcm", "wav")
 #: What no request may set, whoever listens: it would dodge limits, bills and guardrails, or lead calls elsewhere.
 NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api[-_]?key|token(?!s|i)|authorization|header", re.IGNORECASE)
 
 
-def voice_of(line: Line, request: SpeechRequest) -> str | None:
+def voice_of(line: BoundDeployment, request: SpeechRequest) -> str | None:
     """The vendor's voice; None where nobody names one. Raises UnsupportedValue for one that the caller may not use.
 
     That is the caller's voice, mapped by ``voices`` and by the vendor's table; or the deployment's own, where the
@@ -47,7 +47,7 @@ def voice_of(line: Line, request: SpeechRequest) -> str | None:
 
 def _unknown_voice(asked: str, model: str, deployment: Deployment, known: Voices | None) -> str:
     names = dict.fromkeys((*deployment.voices, *(known.names if known is not None else ())))
-    shown = ", ".join(list(names)[:MOST_VOICES_NAMED]) + (", …" if len(names) > MOST_VOICES_NAMED else "")
+    shown = ", ".join(list(names)[:MAX_VOICES_NAMED]) + (", …" if len(names) > MAX_VOICES_NAMED else "")
     return f"voice '{asked[:50]}' is not one of the voices of '{model}': {shown}."
 
 
@@ -59,7 +59,7 @@ class FittedSpeech(NamedTuple):
     warnings: list[str]
 
 
-def fitted_speech(line: Line, request: SpeechRequest) -> FittedSpeech:
+def fitted_speech(line: BoundDeployment, request: SpeechRequest) -> FittedSpeech:
     """The request with the vendor's voice, at a speed that it has, and without what has no effect."""
     can, tempo = line.adapter.capabilities, 1.0
     voice = voice_of(line, request)
@@ -79,7 +79,7 @@ def fitted_speech(line: Line, request: SpeechRequest) -> FittedSpeech:
     left_out = [name for name, value in request.extra.items() if not _may_set(can, name, value)]
     if left_out:
         changes["extra"] = {name: value for name, value in request.extra.items() if name not in left_out}
-        warnings.extend(_has_no_effect(name, request.model) for name in left_out[:MOST_WARNINGS])
+        warnings.extend(_has_no_effect(name, request.model) for name in left_out[:MAX_WARNINGS])
     return FittedSpeech(replace(request, **changes) if changes else request, tempo, warnings)
 
 
@@ -95,7 +95,9 @@ def from_sound(can: Capabilities) -> dict[str, Any]:
     return {"stream_format": None} | ({"response_format": best} if best is not None else {})
 
 
-def fitted_transcription(line: Line, request: TranscriptionRequest) -> tuple[TranscriptionRequest, list[str]]:
+def fitted_transcription(
+    line: BoundDeployment, request: TranscriptionRequest
+) -> tuple[TranscriptionRequest, list[str]]:
     """The request without what has no effect, and a sentence for each thing left out."""
     can = line.adapter.capabilities
     ignored = [name for name in can.ignores if getattr(request, name, None) not in (None, ())]
@@ -103,7 +105,7 @@ def fitted_transcription(line: Line, request: TranscriptionRequest) -> tuple[Tra
     left_out = dict.fromkeys(name for name, value in request.extra if not _may_set(can, name, value))
     if left_out:
         changes["extra"] = tuple((name, value) for name, value in request.extra if name not in left_out)
-    warnings = [_has_no_effect(name, request.model) for name in (*sorted(ignored), *left_out)][:MOST_WARNINGS]
+    warnings = [_has_no_effect(name, request.model) for name in (*sorted(ignored), *left_out)][:MAX_WARNINGS]
     return (replace(request, **changes) if changes else request), warnings
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from proxy.calls.line import Line
+from proxy.calls.line import BoundDeployment
+from proxy.domain.call import Attempt
+from proxy.domain.requests import TranscriptionRequest, Upload
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError
-from proxy.records import Attempt, TranscriptionRequest, Upload, Usage
 
 #: OpenAI's formats that hold neither a usage nor a duration.
 SILENT = frozenset({"text", "srt", "vtt"})
@@ -22,7 +24,7 @@ class Length:
 
     def __init__(
         self,
-        line: Line,
+        line: BoundDeployment,
         request: TranscriptionRequest,
         attempt: Attempt,
         measure: Callable[[Upload], Awaitable[float | None]],

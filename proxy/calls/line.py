@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from proxy.config import Deployment
 from proxy.providers.base import Adapter
-from proxy.upstream.client import Waits
+from proxy.upstream.client import Deadlines
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BoundDeployment:
     """A deployment ready to be called: its settings and the vendor's adapter bound to them."""
 
     deployment: Deployment
@@ -23,8 +23,8 @@ class Line:
     #: Whether the last answer told it, by the format that was asked for and whether it was to be streamed.
     told: dict[tuple[str, bool], bool] = field(default_factory=dict, compare=False)
 
-    def waits(self, left: float | None) -> Waits:
+    def deadlines(self, left: float | None) -> Deadlines:
         """``left``: seconds that the call may still take, where that is less than the deployment's own limit."""
         deployment = self.deployment
         total = deployment.timeout if left is None else min(deployment.timeout, left)
-        return Waits(total=total, first_byte=deployment.stream_timeout, stall=deployment.stall_timeout)
+        return Deadlines(total=total, first_byte=deployment.stream_timeout, stall=deployment.stall_timeout)

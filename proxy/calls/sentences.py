@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 #: A cut that leaves less than this part of a piece is no good one, if there is another.
-_LEAST_PART = 4
+_MIN_PART = 4
 _CLOSING = "[\"'\u201d\u2019\u00bb)\\]\u300d\u300f\uff09]*"
 #: Before a full stop that ends no sentence: a single letter, a title.
 _SHORT = r"(?<!\b\w)(?<!\b(?:Mr|Ms|Dr|St|No))(?<!\bMrs)(?<!\bProf)"
@@ -39,7 +39,7 @@ def _cut(text: str, most: int) -> Iterator[str]:
 
 def _end(text: str, start: int, most: int) -> int:
     """Where the piece that begins at ``start`` ends, behind what separates it from the next."""
-    least = start + most // _LEAST_PART
+    least = start + most // _MIN_PART
     for ends in _ENDS:
         last = None
         # What separates may pass the limit, for it is stripped off.

@@ -10,19 +10,19 @@ import httpx
 from proxy.audio import formats
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.calls.answer import Answer
-from proxy.calls.line import Line
+from proxy.calls.line import BoundDeployment
+from proxy.domain.usage import Usage
 from proxy.errors import UpstreamInvalid
-from proxy.providers.base import Remarks, SpeechAnswer, SpeechDecoder
+from proxy.providers.base import ResponseMetadata, SpeechAnswer, SpeechDecoder
 from proxy.providers.wire import sse
 from proxy.providers.wire.requests import header
-from proxy.records import Usage
 
 #: So many letters, where no format is known that begins with them, are words: ``Bad Gateway``.
 TELLING_BYTES = 8
 
 
 @dataclass(slots=True)
-class Begun:
+class OpenedStream:
     """A vendor's answer whose first bytes are here. Whoever holds it closes ``response``."""
 
     response: httpx.Response
@@ -32,7 +32,7 @@ class Begun:
     rate: int
     first: bytes
     chunks: AsyncIterator[bytes]
-    remarks: Remarks | None
+    metadata: ResponseMetadata | None
 
 
 async def first_of(chunks: AsyncIterator[bytes]) -> bytes:
@@ -78,11 +78,11 @@ def content_type_of(format: str, response: httpx.Response) -> str:
     return stated if stated.startswith("audio/") else "application/octet-stream"
 
 
-async def as_events(chunks: AsyncIterator[bytes], remarks: Remarks | None) -> AsyncIterator[bytes]:
+async def as_events(chunks: AsyncIterator[bytes], metadata: ResponseMetadata | None) -> AsyncIterator[bytes]:
     """Audio as OpenAI's events, for a vendor that has others or none."""
     async for chunk in chunks:
         yield sse.audio_delta(chunk)
-    yield sse.event({"type": "speech.audio.done", "usage": _tokens(remarks.usage if remarks is not None else None)})
+    yield sse.event({"type": "speech.audio.done", "usage": _tokens(metadata.usage if metadata is not None else None)})
     yield sse.DONE
 
 
@@ -100,11 +100,11 @@ def _is_text(data: bytes) -> bool:
     return len(data) >= TELLING_BYTES and data.isascii() and data.translate(None, b"\t\r\n").decode().isprintable()
 
 
-async def relayed(line: Line, begun: Begun) -> Answer:
+async def relayed(line: BoundDeployment, begun: OpenedStream) -> Answer:
     """A stream of OpenAI's events; raises where its first event is an error or never comes."""
     relay = sse.Relay(line.adapter.event_error)
     events = _whole_events(relay, begun.first, begun.chunks)
-    return Answer(begun.response, sse.CONTENT_TYPE, await first_of(events), events, begun.remarks or relay)
+    return Answer(begun.response, sse.CONTENT_TYPE, await first_of(events), events, begun.metadata or relay)
 
 
 async def _whole_events(relay: sse.Relay, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

@@ -8,28 +8,33 @@ from typing import Any
 import httpx
 from pydantic_core import from_json
 
-from proxy.audio import formats, transcript
+from proxy.audio import formats
 from proxy.calls.answer import Answer
+from proxy.domain import transcript
+from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import UpstreamInvalid
-from proxy.providers.base import Remarks, Said, TranscriptDecoder
+from proxy.providers.base import ResponseMetadata, StaticMetadata, TranscriptDecoder
 from proxy.providers.wire import sse, usage
 from proxy.providers.wire.requests import header
-from proxy.records import TranscriptionRequest
+from proxy.render import transcripts as render
 
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
 SUBTITLES = ("srt", "vtt")
 
 
 def rendered(
-    request: TranscriptionRequest, found: transcript.Transcript, response: httpx.Response, remarks: Remarks | None
+    request: TranscriptionRequest,
+    found: transcript.Transcript,
+    response: httpx.Response,
+    metadata: ResponseMetadata | None,
 ) -> Answer:
     if request.stream:
-        events = transcript.sse_events(found, diarized=request.response_format == "diarized_json")
-        return Answer(response, sse.CONTENT_TYPE, b"".join(events), remarks=remarks)
+        events = render.sse_events(found, diarized=request.response_format == "diarized_json")
+        return Answer(response, sse.CONTENT_TYPE, b"".join(events), metadata=metadata)
     if request.response_format in SUBTITLES and found.text.strip() and not _has_times(found):
         raise UpstreamInvalid(f"The upstream vendor told no times where {request.response_format} was asked for.")
-    body, content_type = transcript.render(found, request.response_format, request.timestamp_granularities)
-    return Answer(response, content_type, body, remarks=remarks)
+    body, content_type = render.render(found, request.response_format, request.timestamp_granularities)
+    return Answer(response, content_type, body, metadata=metadata)
 
 
 async def decoded_events(
@@ -46,33 +51,35 @@ async def decoded_events(
 
 
 def whole_document(
-    request: TranscriptionRequest, response: httpx.Response, body: bytes, remarks: Remarks | None
+    request: TranscriptionRequest, response: httpx.Response, body: bytes, metadata: ResponseMetadata | None
 ) -> Answer:
     """OpenAI's own document as it came, or what can be made of it where the server answered json all the same."""
     wanted, stated = request.response_format, header(response, b"content-type")
     if wanted not in transcript.FORMATS:
         return Answer(
-            response, stated if stated.startswith("text/") else "text/plain; charset=utf-8", body, remarks=remarks
+            response, stated if stated.startswith("text/") else "text/plain; charset=utf-8", body, metadata=metadata
         )
     if wanted not in JSON_FORMATS:
         is_json = stated.startswith("application/json")
         document = _maybe_json(body) if wanted in SUBTITLES or is_json else None
         if document is not None:
             found = _transcript_object(document, body)
-            return rendered(request, _parsed(found, wanted), response, remarks or Said(usage.of_transcript(found)))
+            return rendered(
+                request, _parsed(found, wanted), response, metadata or StaticMetadata(usage.of_transcript(found))
+            )
         found_format = formats.sniff(body)
         if found_format == "html" or (found_format == "json" and (wanted in SUBTITLES or is_json)):
             raise UpstreamInvalid("The upstream vendor sent a page where a transcript was due.", detail=stated)
         if request.stream and wanted == "text":
             found_text = transcript.Transcript(text=body.decode("utf-8", "replace").strip())
-            return rendered(request, found_text, response, remarks)
-        return Answer(response, "text/plain; charset=utf-8", body, remarks=remarks)
+            return rendered(request, found_text, response, metadata)
+        return Answer(response, "text/plain; charset=utf-8", body, metadata=metadata)
     document = _transcript_object(_maybe_json(body), body)
-    remarks = remarks or Said(usage.of_transcript(document))
+    metadata = metadata or StaticMetadata(usage.of_transcript(document))
     if request.stream:
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
-        return rendered(request, _parsed(document, request.response_format), response, remarks)
-    return Answer(response, "application/json", body, remarks=remarks)
+        return rendered(request, _parsed(document, request.response_format), response, metadata)
+    return Answer(response, "application/json", body, metadata=metadata)
 
 
 def _has_times(found: transcript.Transcript) -> bool:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import Transcript, timed_segments
 from proxy.calls.sentences import pieces
+from proxy.domain.transcript import Transcript, timed_segments
 from proxy.errors import BadRequest
 
 #: Of one transcript: some ten hours of speech.
-MOST_CHARACTERS = 500_000
+MAX_CHARACTERS = 500_000
 #: Of one request to the model, and the longest text in it.
 BATCH_TEXTS = 40
 BATCH_CHARACTERS = 4_000
@@ -33,9 +33,9 @@ def is_english(found: Transcript) -> bool:
 
 def batches(found: Transcript) -> list[list[Part]]:
     """Raises BadRequest where the transcript is too long."""
-    if len(found.text) > MOST_CHARACTERS:
+    if len(found.text) > MAX_CHARACTERS:
         raise BadRequest(
-            f"The transcript has {len(found.text)} characters; at most {MOST_CHARACTERS} are translated.",
+            f"The transcript has {len(found.text)} characters; at most {MAX_CHARACTERS} are translated.",
             param="file",
             code="audio_too_long",
         )

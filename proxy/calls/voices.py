@@ -7,13 +7,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from proxy.calls.line import Line
+from proxy.calls.line import BoundDeployment
 from proxy.errors import ProxyError
 from proxy.providers.voices import NAMES, Voice
 
 #: Seconds that a vendor's list is kept, and that a vendor is left alone which failed to tell one.
 KEPT, LEFT_ALONE = 600.0, 60.0
-MOST_OF_A_VENDOR = 5_000
+MAX_OF_A_VENDOR = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class VoiceLists:
 
     def __init__(
         self,
-        fetch: Callable[[Line], Awaitable[Sequence[Voice]]],
+        fetch: Callable[[BoundDeployment], Awaitable[Sequence[Voice]]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
@@ -41,7 +41,7 @@ class VoiceLists:
         self._known: dict[str, tuple[Sequence[Voice] | None, float]] = {}
         self._asking: dict[str, asyncio.Task[Sequence[Voice] | None]] = {}
 
-    async def of(self, lines: Iterable[Line]) -> list[Named]:
+    async def of(self, lines: Iterable[BoundDeployment]) -> list[Named]:
         """OpenAI's names first, then those that the operator gave, then the vendors' own; each id once."""
         lines = list(lines)
         catalogues = await asyncio.gather(*(self._catalogue(line) for line in lines))
@@ -52,7 +52,7 @@ class VoiceLists:
             found.setdefault(named.voice.id, named)
         return list(found.values())
 
-    async def _catalogue(self, line: Line) -> list[Named]:
+    async def _catalogue(self, line: BoundDeployment) -> list[Named]:
         """The vendor's voices that the deployment lets callers name."""
         known = line.adapter.capabilities.voices
         live = await self._live(line)
@@ -60,9 +60,9 @@ class VoiceLists:
             live = known.catalogue if known is not None else ()
         elif known is not None and not line.deployment.allow_any_voice:
             live = [voice for voice in live if known.find(voice.id) is not None]
-        return [Named(voice, line.deployment.vendor) for voice in live[:MOST_OF_A_VENDOR]]
+        return [Named(voice, line.deployment.vendor) for voice in live[:MAX_OF_A_VENDOR]]
 
-    async def _live(self, line: Line) -> Sequence[Voice] | None:
+    async def _live(self, line: BoundDeployment) -> Sequence[Voice] | None:
         deployment = line.deployment.id
         voices, until = self._known.get(deployment, (None, 0.0))
         if self._clock() < until:
@@ -73,7 +73,7 @@ class VoiceLists:
         # Whoever else waits for it must not suffer from one who leaves.
         return await asyncio.shield(task)
 
-    async def _ask(self, line: Line) -> Sequence[Voice] | None:
+    async def _ask(self, line: BoundDeployment) -> Sequence[Voice] | None:
         voices: Sequence[Voice] | None = None
         kept = KEPT
         try:
@@ -88,7 +88,7 @@ class VoiceLists:
         return voices
 
 
-def _openai(line: Line) -> Iterator[Named]:
+def _openai(line: BoundDeployment) -> Iterator[Named]:
     """OpenAI's names, as far as they mean a voice here; a server of which nothing is known is thought to know them."""
     known = line.adapter.capabilities.voices
     for name in NAMES:
@@ -97,14 +97,14 @@ def _openai(line: Line) -> Iterator[Named]:
             yield _as(line, name, name.capitalize(), id)
 
 
-def _operators(line: Line) -> Iterator[Named]:
+def _operators(line: BoundDeployment) -> Iterator[Named]:
     deployment = line.deployment
     own = deployment.voice
     for name in (*deployment.voices, *((own,) if own is not None else ())):
         yield _as(line, name, name, deployment.voices.get(name, name))
 
 
-def _as(line: Line, name: str, shown: str, id: str) -> Named:
+def _as(line: BoundDeployment, name: str, shown: str, id: str) -> Named:
     """The vendor's voice ``id`` under a name of ours."""
     known = line.adapter.capabilities.voices
     catalogue = known.catalogue if known is not None else ()

@@ -13,7 +13,7 @@ import httpx
 
 from proxy import serving
 from proxy.config import Config, Deployment, GeneralSettings
-from proxy.records import Mode
+from proxy.domain.requests import Mode
 
 PORT = 4000
 SENTENCE = "the quick brown fox jumped over the lazy dogs"
@@ -45,7 +45,7 @@ def run(*, once: bool) -> int:
 
     serving.run_worker(
         serving.ConfigFile(lambda: config),
-        serving.Options(host="127.0.0.1", ledger=False),
+        serving.ServerOptions(host="127.0.0.1", ledger=False),
         listeners,
         lambda stop: threading.Thread(target=show, args=(stop,), daemon=True).start(),
         watch=False,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.accounting import key_fields
-from proxy.accounting.administration import COMMAND_LINE, Administration, VirtualKey
+from proxy.accounting.key_store import COMMAND_LINE, KeyStore, VirtualKey
 from proxy.accounting.keys import hashed
 from proxy.accounting.usage import iso
 from proxy.commands import litellm_export
@@ -27,7 +27,7 @@ _COLUMNS = ("key", "alias", "user", "team", "models", "tags", "created", "expire
 def create(config: Config, fields: dict[str, Any], metadata: str | None) -> int:
     """Prints the key, and nothing else, to standard output."""
 
-    async def run(administration: Administration) -> int:
+    async def run(administration: KeyStore) -> int:
         given = key_fields.read({**fields, "metadata": _object(metadata)})
         secret, made = await administration.generate(given.columns, COMMAND_LINE)
         print(secret)
@@ -38,7 +38,7 @@ def create(config: Config, fields: dict[str, Any], metadata: str | None) -> int:
 
 
 def show(config: Config, *, as_json: bool) -> int:
-    async def run(administration: Administration) -> int:
+    async def run(administration: KeyStore) -> int:
         found, total = await administration.keys(limit=PAGE)
         while len(found) < total and (more := (await administration.keys(limit=PAGE, offset=len(found)))[0]):
             found += more
@@ -54,7 +54,7 @@ def show(config: Config, *, as_json: bool) -> int:
 def revoke(config: Config, references: Sequence[str]) -> int:
     """By alias, by id or in clear; all of them or none."""
 
-    async def run(administration: Administration) -> int:
+    async def run(administration: KeyStore) -> int:
         for key_id in await administration.delete(references, COMMAND_LINE):
             print(f"revoked {key_id}")
         return 0
@@ -70,12 +70,12 @@ def take_over(config: Config, path: str, *, without_limits: bool, dry_run: bool)
         print(f"cannot read {path}: {error}", file=sys.stderr)
         return 1
 
-    async def run(administration: Administration) -> int:
+    async def run(administration: KeyStore) -> int:
         keys, refused = litellm_export.read(text, own=_own_ids(config), without_limits=without_limits)
         outcomes = [] if dry_run else await administration.add(keys, COMMAND_LINE)
         for key, outcome in zip(keys, outcomes, strict=False):
             if outcome == "alias taken":
-                refused.append(litellm_export.Refused(str(key.key_alias), "another key has this alias"))
+                refused.append(litellm_export.RejectedRow(str(key.key_alias), "another key has this alias"))
         for row in refused:
             print(f"left out: {row.name}: {row.why}", file=sys.stderr)
         if any(key.team_id for key in keys):
@@ -95,12 +95,12 @@ def _own_ids(config: Config) -> set[str]:
     return {hashed(key.get_secret_value()) for key in own if key is not None}
 
 
-def _run(config: Config, command: Callable[[Administration], Awaitable[int]]) -> int:
+def _run(config: Config, command: Callable[[KeyStore], Awaitable[int]]) -> int:
     async def with_database() -> int:
         await place.prepare(config)
         database = Database(config.database_url)
         try:
-            return await command(Administration(database))
+            return await command(KeyStore(database))
         finally:
             await database.aclose()
 

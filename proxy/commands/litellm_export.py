@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from proxy.accounting import key_fields
-from proxy.accounting.administration import VirtualKey
+from proxy.accounting.key_store import VirtualKey
 from proxy.accounting.keys import is_reference, key_id_of
 from proxy.errors import BadRequest
 
@@ -29,27 +29,27 @@ _TAKEN = ("key_alias", "user_id", "team_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedRow:
     """A row that cannot be taken over as it is."""
 
     name: str
     why: str
 
 
-def read(text: str, *, own: Collection[str], without_limits: bool) -> tuple[list[VirtualKey], list[Refused]]:
+def read(text: str, *, own: Collection[str], without_limits: bool) -> tuple[list[VirtualKey], list[RejectedRow]]:
     """``own``: ids of keys that are not taken over. ``without_limits`` drops what has no effect here.
 
     Raises BadRequest where the text is no such export.
     """
     keys: list[VirtualKey] = []
-    refused: list[Refused] = []
+    refused: list[RejectedRow] = []
     for number, row in enumerate(_rows(text), start=1):
         name = str(row.get("key_alias") or row.get("key_name") or f"row {number}")
         try:
             keys.append(_key(row, own=own, without_limits=without_limits))
         except (BadRequest, ValueError, TypeError) as error:
             refused.append(
-                Refused(name, error.message if isinstance(error, BadRequest) else f"cannot be read: {error}")
+                RejectedRow(name, error.message if isinstance(error, BadRequest) else f"cannot be read: {error}")
             )
     return keys, refused
 

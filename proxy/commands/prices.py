@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from proxy.accounting.cost import UNITS, Price, Prices, Row
+from proxy.accounting.cost import UNITS, Price, PriceRow, Prices
 
 #: A price's name in the table, how many of its unit are shown, and what they are called.
 _SHOWN = {
@@ -40,7 +40,7 @@ def run(model: str | None, prices: Prices | None = None) -> int:
     return 0
 
 
-def _matching(prices: Prices, model: str) -> list[Row]:
+def _matching(prices: Prices, model: str) -> list[PriceRow]:
     """The row of ``vendor/model``, else all rows of a model without its vendor."""
     exact = prices.find(model)
     if exact is not None:
@@ -48,7 +48,7 @@ def _matching(prices: Prices, model: str) -> list[Row]:
     return [row for key, row in prices.rows.items() if key.endswith(f"/{model}")]
 
 
-def _print_table(rows: Iterable[Row]) -> None:
+def _print_table(rows: Iterable[PriceRow]) -> None:
     lines = [("model", "1,000 characters", "hour of audio", "1,000,000 tokens", "as of")]
     lines += [_cells(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -57,7 +57,7 @@ def _print_table(rows: Iterable[Row]) -> None:
     print("\nUSD. ~: an estimate, for answers without a count of tokens. Sources: audio-proxy prices MODEL")
 
 
-def _cells(row: Row) -> tuple[str, str, str, str, str]:
+def _cells(row: PriceRow) -> tuple[str, str, str, str, str]:
     price = row.price({})
     characters = price.prices.get("input_cost_per_character")
     tokens = ", ".join(f"{label} {_usd(price.prices[name] * _MILLION)}" for name, label in _tokens(price))
@@ -81,7 +81,7 @@ def _tokens(price: Price) -> Sequence[tuple[str, str]]:
     return [(name, label) for name, label in _TOKENS.items() if name in price.prices]
 
 
-def _details(asked: str, row: Row) -> str:
+def _details(asked: str, row: PriceRow) -> str:
     price = row.price({})
     lines = [row.key if asked == row.key or not asked.count("/") else f"{row.key}  (for {asked})"]
     lines += [

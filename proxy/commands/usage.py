@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.accounting.usage import Report, Usage, groups, selection
+from proxy.accounting.usage import Report, UsageReports, groups, selection
 from proxy.api.usage import as_csv, columns_of
 from proxy.commands.keys import told
 from proxy.commands.table import print_table
@@ -29,7 +29,7 @@ def run(
         await place.prepare(config)
         database = Database(config.database_url)
         try:
-            report = await Usage(database).report(chosen, names)
+            report = await UsageReports(database).report(chosen, names)
         finally:
             await database.aclose()
         _print(report, names, format)

@@ -13,8 +13,8 @@ from proxy.config.models import (
     RouterSettings,
     Sink,
 )
-from proxy.config.overview import Row, describe
-from proxy.records import Mode
+from proxy.config.overview import SummaryRow, describe
+from proxy.domain.requests import Mode
 
 __all__ = [
     "Config",
@@ -25,8 +25,8 @@ __all__ = [
     "Mode",
     "RetryPolicy",
     "RouterSettings",
-    "Row",
     "Sink",
+    "SummaryRow",
     "describe",
     "load",
 ]

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from proxy.config import litellm
 from proxy.config.ignored import Ignored
 from proxy.config.models import COST_FIELDS, DERIVED_FIELDS, MODEL_INFO_FIELDS, Deployment, RouterSettings
-from proxy.config.problems import Place, Problems, nearest, quoted, shown, suggestion
+from proxy.config.problems import Problems, SourceLocation, nearest, quoted, shown, suggestion
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, settings_of
-from proxy.records import Mode
+from proxy.domain.requests import Mode
 
 CHAT = "chat"
 _ENTRY_KEYS = ("model_name", "litellm_params", "params", "model_info")
@@ -50,7 +50,7 @@ class Skipped(NamedTuple):
     """An entry that is not served: it is not audio, or of a vendor that the proxy has not."""
 
     name: str
-    place: Place
+    place: SourceLocation
     is_audio: bool
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Entries:
         self._chats: dict[str, list[Node]] = {}
         self.skipped: list[Skipped] = []
         #: What the deployments' ``translation_model`` names, and where it is said first.
-        self.wanted: dict[str, Place] = {}
+        self.wanted: dict[str, SourceLocation] = {}
 
     def read(self, model_list: Node | None, router: RouterSettings, file: str) -> tuple[Deployment, ...]:
         if model_list is None:
@@ -315,7 +315,7 @@ class Entries:
         text = "\n".join((*alike, str(self._alike[alike])))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def _note_id(self, deployment: Deployment, place: Place) -> None:
+    def _note_id(self, deployment: Deployment, place: SourceLocation) -> None:
         if deployment.id in self._ids:
             first = self._ids[deployment.id]
             self._problems.add(place, f"model_info.id {shown(deployment.id)} is given twice, first in {first}")

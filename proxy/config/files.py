@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from proxy.config.problems import Place, Problems, shown
+from proxy.config.problems import Problems, SourceLocation, shown
 from proxy.config.tree import Node, read_tree
 
-_MOST_INCLUDES = 100
+_MAX_INCLUDES = 100
 
 
 def read_config(path: str, problems: Problems) -> Node | None:
@@ -32,7 +32,7 @@ def _read_mapping(path: str, problems: Problems) -> Node | None:
     node = read_tree(path, problems)
     if node is None or node.content is None:
         if len(problems) == known:
-            problems.add(Place(path, 0), "is empty; a configuration needs model_list")
+            problems.add(SourceLocation(path, 0), "is empty; a configuration needs model_list")
         return None
     if not isinstance(node.content, Mapping):
         problems.add(node.place, "a configuration must be a mapping of sections (model_list:, general_settings:)")
@@ -40,14 +40,14 @@ def _read_mapping(path: str, problems: Problems) -> Node | None:
     return node
 
 
-def _included(root: Node, path: str, problems: Problems) -> list[tuple[Place, str]]:
+def _included(root: Node, path: str, problems: Problems) -> list[tuple[SourceLocation, str]]:
     node = root.get("include")
     if node is None or node.content is None:
         return []
     items = node.content if isinstance(node.content, tuple) else (node,)
     names = [(item.place, item.content) for item in items if isinstance(item.content, str) and item.content]
-    if len(names) < len(items) or len(names) > _MOST_INCLUDES:
-        problems.add(root.of_key("include"), f"include must be a file name or a list of at most {_MOST_INCLUDES}")
+    if len(names) < len(items) or len(names) > _MAX_INCLUDES:
+        problems.add(root.of_key("include"), f"include must be a file name or a list of at most {_MAX_INCLUDES}")
         return []
     folder = os.path.dirname(path)
     return [(place, os.path.join(folder, name)) for place, name in names]

@@ -12,7 +12,7 @@ from proxy.config.models import Guardrail, GuardrailKind
 from proxy.config.problems import Problems, shown, suggestion
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, settings_of
-from proxy.records import Stage
+from proxy.domain.guardrails import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ _FIELDS = {"guardrail": "kind", "class": "class_path"}
 _SECTION = "an entry of guardrails"
 
 
-class Guardrails:
+class GuardrailEntries:
     def __init__(self, values: Values, problems: Problems, ignored: Ignored) -> None:
         self._values, self._problems, self._ignored = values, problems, ignored
         self._names: dict[str, Node] = {}

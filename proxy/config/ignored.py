@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from proxy.config.litellm import OFF_IF_TRUE
-from proxy.config.problems import Place, Problems
+from proxy.config.problems import Problems, SourceLocation
 from proxy.config.values import Setting, is_on, is_true
 
 
@@ -13,7 +13,7 @@ class Ignored:
     def __init__(self, problems: Problems, warnings: list[str]) -> None:
         self._problems = problems
         self._warnings = warnings
-        self._quiet: dict[str, list[Place]] = {}
+        self._quiet: dict[str, list[SourceLocation]] = {}
 
     def take(
         self, setting: Setting, refused: Mapping[str, str], loud: Mapping[str, str], quiet: Collection[str]
@@ -33,7 +33,7 @@ class Ignored:
             return False
         return True
 
-    def refuse(self, setting: Setting, why: str, place: Place) -> None:
+    def refuse(self, setting: Setting, why: str, place: SourceLocation) -> None:
         remedy = "LiteLLM's protection is not dropped in silence: take the key out to start without it"
         self._problems.add(place, f"'{setting.key}' in {setting.section}: {why}; {remedy}")
 
@@ -49,6 +49,6 @@ class Ignored:
             yield f"{file}: settings of LiteLLM that have no effect here: {names}"
 
 
-def _lines(places: list[Place]) -> str:
+def _lines(places: list[SourceLocation]) -> str:
     shown = ", ".join(str(place.line) for place in places[:5]) + (", …" if len(places) > 5 else "")
     return f"line {shown}" if len(places) == 1 else f"lines {shown}"

@@ -9,14 +9,14 @@ from typing import Any
 from proxy.config import litellm
 from proxy.config.entries import Entries, Skipped
 from proxy.config.files import read_config
-from proxy.config.guardrails import Guardrails
+from proxy.config.guardrails import GuardrailEntries
 from proxy.config.ignored import Ignored
 from proxy.config.models import Config, Deployment, Environment, GeneralSettings, RouterSettings
-from proxy.config.problems import Place, Problems, quoted, suggestion
-from proxy.config.sinks import Sinks
+from proxy.config.problems import Problems, SourceLocation, quoted, suggestion
+from proxy.config.sinks import SinkRegistry
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, read_environment, settings_of
-from proxy.records import Mode
+from proxy.domain.requests import Mode
 
 _SECTIONS = (
     "model_list",
@@ -82,14 +82,16 @@ class _Loader:
         self._sections = self._known_sections()
         self._environment = self._read_environment(environ)
         self._values = Values(self._environment, problems)
-        self._sinks = Sinks(self._values, problems, self._ignored)
+        self._sinks = SinkRegistry(self._values, problems, self._ignored)
         self._entries = Entries(self._values, problems, self._ignored, self._warnings, vendors, infer_mode)
 
     def config(self) -> Config | None:
         general, router = self._general(), self._router()
         deployments = self._entries.read(self._sections.get("model_list"), router or RouterSettings(), self._file)
         translators = self._translators(general, router or RouterSettings())
-        guardrails = Guardrails(self._values, self._problems, self._ignored).read(self._sections.get("guardrails"))
+        guardrails = GuardrailEntries(self._values, self._problems, self._ignored).read(
+            self._sections.get("guardrails")
+        )
         sinks = self._sinks.read(self._sections.get("callback_settings"))
         self._warn_of_skipped(deployments != ())
         self._warnings.extend(self._ignored.line(self._file))
@@ -155,7 +157,11 @@ class _Loader:
             ):
                 self._problems.unknown_key(setting.place, setting.key, setting.section, GeneralSettings.model_fields)
         derived = self._master_key(found)
-        place = self._root.of_key("general_settings") if "general_settings" in self._sections else Place(self._file, 0)
+        place = (
+            self._root.of_key("general_settings")
+            if "general_settings" in self._sections
+            else SourceLocation(self._file, 0)
+        )
         general = self._values.check(GeneralSettings, found, derived, place)
         if general and general.master_key is None and not general.allow_unauthenticated:
             self._problems.add(
@@ -192,7 +198,7 @@ class _Loader:
                 found[setting.key] = setting
             elif not self._ignored.take(setting, litellm.ROUTER_REFUSED, litellm.ROUTER_LOUD, litellm.ROUTER_IGNORED):
                 self._problems.unknown_key(setting.place, setting.key, setting.section, RouterSettings.model_fields)
-        return self._values.check(RouterSettings, found, {}, Place(self._file, 0))
+        return self._values.check(RouterSettings, found, {}, SourceLocation(self._file, 0))
 
     def _places(self) -> dict[str, str]:
         sections = ("general_settings", "router_settings", "litellm_settings")
@@ -203,7 +209,7 @@ class _Loader:
         skipped = self._entries.skipped
         remedy = f"an entry that is audio needs model_info.mode ({', '.join(Mode)})"
         if not any_served and not self._problems:
-            place = self._root.of_key("model_list") if "model_list" in self._sections else Place(self._file, 0)
+            place = self._root.of_key("model_list") if "model_list" in self._sections else SourceLocation(self._file, 0)
             vendors = f"and a vendor of ours ({', '.join(sorted(self._vendors))})"
             what = f"no entry of model_list can be served: {_listed(skipped)}; {remedy} {vendors}"
             self._problems.add(place, what if skipped else "model_list is missing or empty")

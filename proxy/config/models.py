@@ -25,7 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from proxy.records import Mode, Stage
+from proxy.domain.guardrails import Stage
+from proxy.domain.requests import Mode
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from proxy.config.models import Config, Deployment
 
 
-class Row(NamedTuple):
+class SummaryRow(NamedTuple):
     group: str
     mode: str
     deployment: str
@@ -20,11 +20,11 @@ class Row(NamedTuple):
     max_file_size_mb: float | None
 
 
-def describe(config: Config, has_key: Callable[[Deployment], bool]) -> list[Row]:
+def describe(config: Config, has_key: Callable[[Deployment], bool]) -> list[SummaryRow]:
     """A row for each deployment, group by group."""
 
-    def row(deployment: Deployment) -> Row:
-        return Row(
+    def row(deployment: Deployment) -> SummaryRow:
+        return SummaryRow(
             group=deployment.group,
             mode=deployment.mode.value if deployment.mode else "chat",
             deployment=f"{deployment.vendor}/{deployment.model}",

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from proxy.errors import ConfigError
 
 #: More lines than this help nobody.
-_MOST_PROBLEMS = 100
-_MOST_KEPT = 1000
+_MAX_PROBLEMS = 100
+_MAX_KEPT = 1000
 
 _SECRET_START = re.compile(r"(sk|pk|rk|gsk|hf|xai|ghp|AIza|eyJ|Bearer|Basic|Token)[-_ .A-Z0-9a-z]", re.IGNORECASE)
 _LONG_RUN = re.compile(r"(?=[A-Za-z+/=_-]*\d)[A-Za-z0-9+/=_-]{20,}")
 
 
-class Place(NamedTuple):
+class SourceLocation(NamedTuple):
     """A file and a line in it, counted from 1; line 0 is the file as a whole."""
 
     file: str
@@ -31,26 +31,26 @@ class Problems:
     """Collects every problem; ``raise_any`` reports them all, in the order of the files and lines."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[Place, str], None] = {}
+        self._found: dict[tuple[SourceLocation, str], None] = {}
         self._more = 0
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, place: Place, text: str) -> None:
-        if len(self._found) < _MOST_KEPT:
+    def add(self, place: SourceLocation, text: str) -> None:
+        if len(self._found) < _MAX_KEPT:
             self._found.setdefault((place, text))
         else:
             self._more += 1
 
-    def unknown_key(self, place: Place, key: str, section: str, known: Iterable[str]) -> None:
-        near = suggestion(key, known) if len(self._found) < _MOST_KEPT else ""
+    def unknown_key(self, place: SourceLocation, key: str, section: str, known: Iterable[str]) -> None:
+        near = suggestion(key, known) if len(self._found) < _MAX_KEPT else ""
         self.add(place, f"unknown key {shown(key)} in {section}{near}")
 
     def lines(self) -> list[str]:
         files = list(dict.fromkeys(place.file for place, _ in self._found))
         ordered = sorted(self._found, key=lambda found: (files.index(found[0].file), found[0].line))
-        lines = [f"{place}: {text}" for place, text in ordered[:_MOST_PROBLEMS]]
+        lines = [f"{place}: {text}" for place, text in ordered[:_MAX_PROBLEMS]]
         if left := len(ordered) - len(lines) + self._more:
             lines.append(f"… and {left} more problems")
         return lines

@@ -9,7 +9,7 @@ from typing import Any
 from proxy.config import litellm
 from proxy.config.ignored import Ignored
 from proxy.config.models import Sink, SinkKind
-from proxy.config.problems import Place, Problems, shown, suggestion
+from proxy.config.problems import Problems, SourceLocation, shown, suggestion
 from proxy.config.tree import Node
 from proxy.config.values import Setting, Values, settings_of
 
@@ -57,12 +57,12 @@ S3_FIELDS: Mapping[str, str] = {
 @dataclass(slots=True)
 class _Wanted:
     setting: Setting
-    place: Place
+    place: SourceLocation
     successes: bool = False
     failures: bool = False
 
 
-class Sinks:
+class SinkRegistry:
     def __init__(self, values: Values, problems: Problems, ignored: Ignored) -> None:
         self._values, self._problems, self._ignored = values, problems, ignored
         self._wanted: dict[str, _Wanted] = {}

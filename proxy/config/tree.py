@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import yaml
 
-from proxy.config.problems import Place, Problems, shown
+from proxy.config.problems import Problems, SourceLocation, shown
 
 MAX_BYTES = 8 * 1024 * 1024
 #: Levels of nesting; a configuration needs about seven.
@@ -27,7 +27,7 @@ _TOO_DEEP = f"values are nested more than {MAX_DEPTH} deep"
 _CORE = "tag:yaml.org,2002:"
 _KNOWN_TAGS = {_CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value")}
 
-_NO_KEYS: Mapping[str, Place] = MappingProxyType({})
+_NO_KEYS: Mapping[str, SourceLocation] = MappingProxyType({})
 
 Content: TypeAlias = "str | tuple[Node, ...] | Mapping[str, Node] | None"
 
@@ -37,7 +37,9 @@ class Node:
 
     __slots__ = ("content", "keys", "place", "size")
 
-    def __init__(self, place: Place, content: Content, keys: Mapping[str, Place] = _NO_KEYS, size: int = 1) -> None:
+    def __init__(
+        self, place: SourceLocation, content: Content, keys: Mapping[str, SourceLocation] = _NO_KEYS, size: int = 1
+    ) -> None:
         self.place = place
         self.content = content
         #: Of a mapping: the place of each key.
@@ -45,7 +47,7 @@ class Node:
         #: Values in it, aliases followed.
         self.size = size
 
-    def of_key(self, key: str) -> Place:
+    def of_key(self, key: str) -> SourceLocation:
         """Where a mapping has this key; the mapping's own place where it has not."""
         return self.keys.get(key, self.place)
 
@@ -56,7 +58,7 @@ class Node:
     def get(self, key: str) -> Node | None:
         return self.content.get(key) if isinstance(self.content, Mapping) else None
 
-    def find(self, path: tuple[int | str, ...]) -> Place:
+    def find(self, path: tuple[int | str, ...]) -> SourceLocation:
         """The place of the value that a path of keys and positions leads to, as far as it leads."""
         node, place = self, self.place
         for step in path:
@@ -80,9 +82,9 @@ def read_tree(path: str, problems: Problems) -> Node | None:
     try:
         text = _read_text(path)
     except OSError as error:
-        problems.add(Place(path, 0), f"cannot be read: {error.strerror or type(error).__name__}")
+        problems.add(SourceLocation(path, 0), f"cannot be read: {error.strerror or type(error).__name__}")
     except ValueError as error:
-        problems.add(Place(path, 0), str(error))
+        problems.add(SourceLocation(path, 0), str(error))
     else:
         return parse_tree(text, path, problems)
     return None
@@ -91,7 +93,7 @@ def read_tree(path: str, problems: Problems) -> Node | None:
 def parse_tree(text: str, file: str, problems: Problems) -> Node | None:
     try:
         if line := _too_deep(text):
-            problems.add(Place(file, line), _TOO_DEEP)
+            problems.add(SourceLocation(file, line), _TOO_DEEP)
             return None
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
@@ -137,15 +139,15 @@ def _too_deep(text: str) -> int | None:
     return None
 
 
-def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[Place, str]:
+def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[SourceLocation, str]:
     """Place and message of a syntax error, without any text of the file (which may be a secret)."""
     if isinstance(error, yaml.reader.ReaderError):
         position = error.position if isinstance(error.position, int) else 0
-        return Place(file, text.count("\n", 0, position) + 1), "a control character is not allowed in YAML"
+        return SourceLocation(file, text.count("\n", 0, position) + 1), "a control character is not allowed in YAML"
     if not isinstance(error, yaml.MarkedYAMLError):
-        return Place(file, 0), "not valid YAML"
+        return SourceLocation(file, 0), "not valid YAML"
     mark = error.problem_mark or error.context_mark
-    place = Place(file, min(mark.line, text.count("\n")) + 1 if mark else 0)
+    place = SourceLocation(file, min(mark.line, text.count("\n")) + 1 if mark else 0)
     problem = error.problem or "syntax error"
     if problem.startswith("found"):
         problem = re.sub(r"\s*'.*'", "", problem)  # the parser in Python quotes what it found
@@ -192,8 +194,8 @@ class _Builder:
         self._built[id(node)] = built
         return built
 
-    def _place(self, node: yaml.Node) -> Place:
-        return Place(self._file, node.start_mark.line + 1)
+    def _place(self, node: yaml.Node) -> SourceLocation:
+        return SourceLocation(self._file, node.start_mark.line + 1)
 
     def _convert(self, node: yaml.Node) -> Node:
         place = self._place(node)
@@ -207,9 +209,9 @@ class _Builder:
             return Node(place, items, size=1 + sum(item.size for item in items))
         return self._mapping(node, place)
 
-    def _mapping(self, node: yaml.Node, place: Place) -> Node:
+    def _mapping(self, node: yaml.Node, place: SourceLocation) -> Node:
         content: dict[str, Node] = {}
-        keys: dict[str, Place] = {}
+        keys: dict[str, SourceLocation] = {}
         merged: list[Node] = []
         for key, value in node.value:
             where = self._place(key)

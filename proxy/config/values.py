@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy.config.models import Environment, RetryPolicy
-from proxy.config.problems import Place, Problems, shown, suggestion
+from proxy.config.problems import Problems, SourceLocation, shown, suggestion
 from proxy.config.tree import Node
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -38,7 +38,7 @@ class Setting(NamedTuple):
     value: Node
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SourceLocation:
         return self.parent.of_key(self.key)
 
 
@@ -96,7 +96,7 @@ class Values:
         model: type[_Model],
         settings: Mapping[str, Setting],
         derived: Mapping[str, Any],
-        otherwise: Place,
+        otherwise: SourceLocation,
         members: Mapping[str, Mapping[str, Setting]] = MappingProxyType({}),
     ) -> _Model | None:
         """The model made of settings (by field) and of derived values; None where something is wrong with it.
@@ -131,7 +131,7 @@ class Values:
             return {key: value for key, value in values.items() if value is not _UNSET}
         return None
 
-    def _resolve(self, text: str, place: Place) -> str | _Unset:
+    def _resolve(self, text: str, place: SourceLocation) -> str | _Unset:
         if not text.startswith(REFERENCE):
             return text
         name = text.removeprefix(REFERENCE)
@@ -148,7 +148,7 @@ class Values:
         detail: ErrorDetails,
         settings: Mapping[str, Setting],
         members: Mapping[str, Mapping[str, Setting]],
-        otherwise: Place,
+        otherwise: SourceLocation,
     ) -> None:
         field, *path = detail["loc"] or ("",)
         if field in members and path:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from proxy.audio.limits import Limits
 from proxy.engines import voices
-from proxy.engines.begun import Begun
 from proxy.engines.processes import EnginePool
+from proxy.engines.started import StartedStream
 from proxy.errors import BadRequest
 
 SLOWEST, FASTEST = 0.25, 4.0
@@ -25,7 +25,7 @@ class Espeak:
     def __init__(self, *, processes: int = 8, queue: int = 32, limits: Limits = _LIMITS) -> None:
         self.pool = EnginePool("proxy.engines.espeak_child", size=processes, queue=queue, limits=limits)
 
-    async def speak(self, text: str, *, voice: str = "alloy", speed: float = 1.0) -> tuple[int, Begun[bytes]]:
+    async def speak(self, text: str, *, voice: str = "alloy", speed: float = 1.0) -> tuple[int, StartedStream[bytes]]:
         """The sample rate, and s16le mono PCM, of which the first piece is here. Close the PCM, on every path.
 
         175 words a minute times `speed`. espeak-ng itself speaks 80 to 450; beyond that libsonic, which is part of it,
@@ -37,9 +37,9 @@ class Espeak:
             raise BadRequest(f"The speed must lie between {SLOWEST} and {FASTEST:g}.", param="speed")
         job = {"op": "speak", "speed": float(speed), **dataclasses.asdict(voices.parse(voice))}
         pieces = self.pool.ask(job, _once(text.encode(errors="replace")))
-        head = await Begun.of(pieces)
+        head = await StartedStream.of(pieces)
         rate: int = json.loads(await anext(head))["rate"]
-        return rate, await Begun.of(pieces)
+        return rate, await StartedStream.of(pieces)
 
     async def voices(self) -> list[dict[str, Any]]:
         """OpenAI's names, then espeak-ng's languages, each as ``id``, ``name``, ``language``, ``gender``."""

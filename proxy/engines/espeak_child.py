@@ -211,7 +211,7 @@ class _Output:
             self._held.clear()
 
 
-class Engine:
+class EspeakEngine:
     """The jobs. The library is loaded by the first one, so that a missing package is a clear answer."""
 
     def __init__(self) -> None:
@@ -272,4 +272,4 @@ def _load() -> tuple[ctypes.CDLL, str | None]:
 
 
 if __name__ == "__main__":
-    serve(Engine().do, descriptors=_DESCRIPTORS)
+    serve(EspeakEngine().do, descriptors=_DESCRIPTORS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.engines.refusal import to_error
 from proxy.errors import UpstreamError
 
 
-class EnginePool(Pool):
+class EnginePool(WorkerPool):
     """Processes that run an engine's program."""
 
     def ask(self, job: Mapping[str, Any], chunks: AsyncIterator[bytes] | None = None) -> AsyncGenerator[bytes]:

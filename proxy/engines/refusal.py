@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from proxy.audio.channel import Refused
+from proxy.audio.channel import JobRefused
 from proxy.errors import BadRequest, NotInstalled, ProxyError, UnsupportedValue
 
 _ERRORS: Final[Mapping[str, type[ProxyError]]] = MappingProxyType(
@@ -15,7 +15,7 @@ _ERRORS: Final[Mapping[str, type[ProxyError]]] = MappingProxyType(
 )
 
 
-class Refusal(Refused):
+class Refusal(JobRefused):
     """Raised in the process. ``error`` is BadRequest, UnsupportedValue or NotInstalled; the message is for a client."""
 
     def __init__(self, error: type[ProxyError], message: str, param: str | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from proxy.audio import codec
 from proxy.audio.limits import Limits
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.audio.source import Source
 from proxy.engines.processes import EnginePool
 from proxy.errors import InvalidAudio, ProxyError, UnsupportedValue
@@ -26,7 +26,9 @@ class Sphinx:
     A process takes about 120 MiB, from its first job until it has been idle for a minute.
     """
 
-    def __init__(self, audio: Pool, *, processes: int | None = None, queue: int = 16, limits: Limits = _LIMITS) -> None:
+    def __init__(
+        self, audio: WorkerPool, *, processes: int | None = None, queue: int = 16, limits: Limits = _LIMITS
+    ) -> None:
         self._audio = audio
         size = processes or max(1, (os.cpu_count() or 1) - 1)
         self.pool = EnginePool("proxy.engines.sphinx_child", size=size, queue=queue, limits=limits)

@@ -22,7 +22,7 @@ RATE: Final = 16_000
 _DESCRIPTORS: Final = 64
 _FRAMES_A_SECOND: Final = 100
 #: An utterance is cut here when nobody pauses, so that memory and waiting stay bounded.
-_LONGEST_SECONDS: Final = 20.0
+_MAX_SECONDS: Final = 20.0
 _ALTERNATIVE: Final = re.compile(r"\(\d+\)$")
 
 
@@ -72,7 +72,7 @@ class _Recording:
             if last or not endpointer.in_speech:
                 yield utterance
                 utterance = None
-            elif utterance.seconds >= _LONGEST_SECONDS:
+            elif utterance.seconds >= _MAX_SECONDS:
                 yield utterance
                 utterance = _Utterance(utterance.start + utterance.seconds)
 
@@ -130,7 +130,7 @@ def _frames(pieces: Iterator[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
         yield bytes(held[: len(held) // 2 * 2]), True
 
 
-class Engine:
+class SphinxEngine:
     """The job. The model is loaded by the first one."""
 
     def __init__(self) -> None:
@@ -143,4 +143,4 @@ class Engine:
 
 
 if __name__ == "__main__":
-    serve(Engine().transcribe, descriptors=_DESCRIPTORS)
+    serve(SphinxEngine().transcribe, descriptors=_DESCRIPTORS)

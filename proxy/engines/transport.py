@@ -21,11 +21,11 @@ from typing import IO, Any, Final, Protocol, TypeVar
 
 import httpx
 
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.audio.source import Source
-from proxy.engines.begun import Begun
 from proxy.engines.espeak import Espeak
 from proxy.engines.sphinx import Sphinx, check_language
+from proxy.engines.started import StartedStream
 from proxy.errors import BadRequest, NotFound, Overloaded, ProxyError
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class LocalTransport(httpx.AsyncBaseTransport):
     The ``read`` timeout of a request holds for the wait for the first byte and for each later one.
     """
 
-    def __init__(self, audio: Pool, *, espeak: Espeak | None = None, sphinx: Sphinx | None = None) -> None:
+    def __init__(self, audio: WorkerPool, *, espeak: Espeak | None = None, sphinx: Sphinx | None = None) -> None:
         self.espeak = espeak or Espeak()
         self.sphinx = sphinx or Sphinx(audio)
         self._routes: dict[tuple[str, str, str], Callable[[httpx.Request], Awaitable[httpx.Response]]] = {
@@ -105,7 +105,7 @@ class LocalTransport(httpx.AsyncBaseTransport):
         if asked.get("stream", "false").lower() not in ("true", "1"):
             async with contextlib.aclosing(documents):
                 return httpx.Response(200, json=_transcript([document async for document in documents]))
-        lines = await Begun.of(_lines(documents))
+        lines = await StartedStream.of(_lines(documents))
         return httpx.Response(200, headers=_type("application/x-ndjson"), stream=_Stream(request, lines))
 
     async def _recognised(self, request: httpx.Request) -> AsyncGenerator[dict[str, Any]]:
@@ -117,7 +117,7 @@ class LocalTransport(httpx.AsyncBaseTransport):
 class _Stream(httpx.AsyncByteStream):
     """The body of an answer. Closing it, read or not, ends the work behind it."""
 
-    def __init__(self, request: httpx.Request, chunks: Begun[bytes]) -> None:
+    def __init__(self, request: httpx.Request, chunks: StartedStream[bytes]) -> None:
         self._request = request
         self._chunks = chunks
 

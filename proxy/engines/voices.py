@@ -16,7 +16,7 @@ _SHOWN: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class EspeakVoice:
     """How espeak-ng is to speak. Whether the language and the variant exist, only espeak-ng knows."""
 
     language: str
@@ -29,26 +29,26 @@ class Voice:
 
 
 #: alloy is the default, and so the voice that pocketsphinx understands best.
-OPENAI: Final[Mapping[str, Voice]] = MappingProxyType(
+OPENAI: Final[Mapping[str, EspeakVoice]] = MappingProxyType(
     {
-        "alloy": Voice("en-us", "f5", gender="female"),
-        "ash": Voice("en-us", "m1"),
-        "ballad": Voice("en-gb", "m2", pitch=45, range=70),
-        "cedar": Voice("en-us", "m7", pitch=40),
-        "coral": Voice("en-us", "f2", gender="female"),
-        "echo": Voice("en-us", "m3"),
-        "fable": Voice("en-gb-x-rp", "m4"),
-        "marin": Voice("en-gb", "f5", pitch=40, gender="female"),
-        "nova": Voice("en-us", "f1", gender="female"),
-        "onyx": Voice("en-us", "m5", pitch=20, range=35),
-        "sage": Voice("en-gb", "f3", gender="female"),
-        "shimmer": Voice("en-us", "f4", pitch=60, gender="female"),
-        "verse": Voice("en-gb-scotland", "m6", range=65),
+        "alloy": EspeakVoice("en-us", "f5", gender="female"),
+        "ash": EspeakVoice("en-us", "m1"),
+        "ballad": EspeakVoice("en-gb", "m2", pitch=45, range=70),
+        "cedar": EspeakVoice("en-us", "m7", pitch=40),
+        "coral": EspeakVoice("en-us", "f2", gender="female"),
+        "echo": EspeakVoice("en-us", "m3"),
+        "fable": EspeakVoice("en-gb-x-rp", "m4"),
+        "marin": EspeakVoice("en-gb", "f5", pitch=40, gender="female"),
+        "nova": EspeakVoice("en-us", "f1", gender="female"),
+        "onyx": EspeakVoice("en-us", "m5", pitch=20, range=35),
+        "sage": EspeakVoice("en-gb", "f3", gender="female"),
+        "shimmer": EspeakVoice("en-us", "f4", pitch=60, gender="female"),
+        "verse": EspeakVoice("en-gb-scotland", "m6", range=65),
     }
 )
 
 
-def parse(voice: str) -> Voice:
+def parse(voice: str) -> EspeakVoice:
     """The voice of an id; UnsupportedValue for what cannot be one."""
     if voice.lower() in OPENAI:
         return OPENAI[voice.lower()]
@@ -58,4 +58,4 @@ def parse(voice: str) -> Voice:
             "or a language with or without a variant, such as 'de' or 'en-gb+f2'.",
             param="voice",
         )
-    return Voice(found[1].lower(), (found[2] or "").lower())
+    return EspeakVoice(found[1].lower(), (found[2] or "").lower())

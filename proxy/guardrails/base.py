@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from proxy.records import Stage
+from proxy.domain.guardrails import Stage
 
 Action = Literal["block", "redact", "log"]
 

@@ -25,7 +25,7 @@ _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _SPACED_OUT: Final = re.compile(r"[\w\s'\u2019-]+")
 #: Characters between two words of a phrase.
-_LONGEST_GAP: Final = 4
+_MAX_GAP: Final = 4
 #: Characters that are looked at without a pause for other calls.
 PIECE: Final = 20_000
 #: Bytes that an expression may take.
@@ -127,7 +127,7 @@ def _plain(word: str) -> str:
 
 
 def _together(words: Sequence[tuple[str, int, int]]) -> bool:
-    return all(second[1] - first[2] <= _LONGEST_GAP for first, second in pairwise(words))
+    return all(second[1] - first[2] <= _MAX_GAP for first, second in pairwise(words))
 
 
 def _span(start: int, end: int) -> Span:

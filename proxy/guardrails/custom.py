@@ -13,7 +13,7 @@ from proxy.config import Guardrail
 from proxy.guardrails.base import Context, Undecided, Verdict
 
 
-class Custom:
+class CustomGuardrail:
     """Guards the call from the class: what is wrong with it is Undecided, whatever it raises."""
 
     is_local = False

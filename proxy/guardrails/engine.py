@@ -10,19 +10,21 @@ from typing import Any, Final
 
 import structlog
 
-from proxy.audio.transcript import Transcript
 from proxy.calls import Answer, Heard
 from proxy.config import Guardrail
+from proxy.domain.call import Call
+from proxy.domain.guardrails import GuardrailResult, Stage
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation, UpstreamInvalid
 from proxy.guardrails.base import ALLOW, Action, Context, Guard, Span, Undecided, Verdict
 from proxy.guardrails.held import held
-from proxy.guardrails.redaction import TEXT, Reading, changes, readings, redacted
+from proxy.guardrails.redaction import TEXT, JoinedText, changes, readings, redacted
 from proxy.guardrails.words import Request, with_words, words_of
-from proxy.records import Call, Ruling, SpeechRequest, Stage, TranscriptionRequest
 
 #: Words that wait to be looked at by guardrails of ``logging_only``; more are not looked at, and that is logged.
-MOST_WAITING: Final = 256
-MOST_NAMED: Final = 32
+MAX_WAITING: Final = 256
+MAX_NAMED: Final = 32
 _BY_WEIGHT: Final = ("allowed", "logged", "redacted", "failed", "blocked")
 
 
@@ -54,7 +56,7 @@ class Guardrails:
     def names(self) -> list[str]:
         return list(self._rules)
 
-    def due(self, call: Call, wanted: Sequence[str] = (), also_wanted: Sequence[str] = ()) -> Guarded | None:
+    def due(self, call: Call, wanted: Sequence[str] = (), also_wanted: Sequence[str] = ()) -> GuardrailRun | None:
         """Those that look at this call; None where none does. Raises BadRequest for a name that does not exist."""
         caller = call.caller
         if not (self._defaults or wanted or also_wanted or caller.guardrails or self._teams):
@@ -67,13 +69,13 @@ class Guardrails:
             for name, rule in self._rules.items()
             if name in named or name in self._defaults or caller.team_id in rule.settings.teams
         ]
-        return Guarded(self, rules, call) if rules else None
+        return GuardrailRun(self, rules, call) if rules else None
 
     def _unknown(self, names: Sequence[str]) -> str:
-        known = ", ".join(f"'{name}'" for name in list(self._rules)[:MOST_NAMED]) or "none"
+        known = ", ".join(f"'{name}'" for name in list(self._rules)[:MAX_NAMED]) or "none"
         return f"There is no guardrail '{names[0][:128]}'. Guardrails here: {known}."
 
-    async def ask(self, rule: Rule, text: str, stage: Stage, call: Call) -> tuple[Verdict, Ruling]:
+    async def ask(self, rule: Rule, text: str, stage: Stage, call: Call) -> tuple[Verdict, GuardrailResult]:
         """What one guardrail says of one text, with the configuration's action worked in."""
         caller, began = call.caller, perf_counter()
         context = Context(
@@ -93,12 +95,14 @@ class Guardrails:
         found = tuple(dict.fromkeys(label[:64] for label in verdict.found[:8]))
         return replace(verdict, action=action), self._ruling(rule, stage, _VERDICTS[action], began, found)
 
-    def _ruling(self, rule: Rule, stage: Stage, verdict: str, began: float, found: tuple[str, ...] = ()) -> Ruling:
-        return Ruling(rule.name, stage, verdict, round((perf_counter() - began) * 1000, 3), found, began)
+    def _ruling(
+        self, rule: Rule, stage: Stage, verdict: str, began: float, found: tuple[str, ...] = ()
+    ) -> GuardrailResult:
+        return GuardrailResult(rule.name, stage, verdict, round((perf_counter() - began) * 1000, 3), found, began)
 
     def later(self, look: Coroutine[Any, Any, None]) -> None:
         """Off the way of the call."""
-        if len(self._afterwards) >= MOST_WAITING:
+        if len(self._afterwards) >= MAX_WAITING:
             look.close()
             self.dropped += 1
             self._log.warning("guardrails have too much to look at", dropped=self.dropped)
@@ -110,14 +114,14 @@ class Guardrails:
     async def note(self, rules: Iterable[Rule], text: str, call: Call) -> None:
         """What guardrails of ``logging_only`` say goes to the log."""
         for rule in rules:
-            verdict, ruling = await self.ask(rule, text, Stage.LOGGING_ONLY, call)
+            verdict, result = await self.ask(rule, text, Stage.LOGGING_ONLY, call)
             if verdict.found:
                 self._log.info(
                     "guardrail found something",
                     guardrail=rule.name,
                     request_id=call.request_id,
-                    found=list(ruling.found),
-                    milliseconds=ruling.milliseconds,
+                    found=list(result.found),
+                    milliseconds=result.milliseconds,
                 )
 
     async def aclose(self) -> None:
@@ -147,7 +151,7 @@ def _action(settings: Guardrail, verdict: Verdict, stage: Stage) -> Action | Non
     return "redact" if wished == {"redact"} and has_place and stage != Stage.DURING_CALL else "block"
 
 
-class Guarded:
+class GuardrailRun:
     """The guardrails of one call, at each stage of its way. Raises GuardrailViolation or GuardrailUnavailable."""
 
     def __init__(self, guardrails: Guardrails, rules: Sequence[Rule], call: Call) -> None:
@@ -239,31 +243,31 @@ class Guarded:
         return [rule for rule in self._rules if stage in rule.settings.mode]
 
     async def _asked(self, rule: Rule, text: str, stage: Stage) -> Verdict:
-        verdict, ruling = await self._all.ask(rule, text, stage, self._call)
-        self._record(ruling)
-        if ruling.verdict == "failed" and rule.settings.on_failure == "block":
+        verdict, result = await self._all.ask(rule, text, stage, self._call)
+        self._record(result)
+        if result.verdict == "failed" and rule.settings.on_failure == "block":
             raise GuardrailUnavailable(f"The guardrail '{rule.name}' could not decide. Please try again.")
-        if ruling.verdict == "blocked":
-            kinds = f" ({', '.join(ruling.found)})" if ruling.found else ""
+        if result.verdict == "blocked":
+            kinds = f" ({', '.join(result.found)})" if result.found else ""
             raise GuardrailViolation(f"Blocked by the guardrail '{rule.name}'{kinds}.")
         return verdict
 
-    def _record(self, ruling: Ruling) -> None:
+    def _record(self, result: GuardrailResult) -> None:
         """One entry a guardrail and stage, however many texts it looked at: the worst that it said."""
         kept = []
         for other in self._call.guardrails:
-            if (other.guardrail, other.stage) == (ruling.guardrail, ruling.stage):
-                ruling = Ruling(
-                    ruling.guardrail,
-                    ruling.stage,
-                    max(ruling.verdict, other.verdict, key=_BY_WEIGHT.index),
-                    round(ruling.milliseconds + other.milliseconds, 3),
-                    tuple(dict.fromkeys((*other.found, *ruling.found))),
+            if (other.guardrail, other.stage) == (result.guardrail, result.stage):
+                result = GuardrailResult(
+                    result.guardrail,
+                    result.stage,
+                    max(result.verdict, other.verdict, key=_BY_WEIGHT.index),
+                    round(result.milliseconds + other.milliseconds, 3),
+                    tuple(dict.fromkeys((*other.found, *result.found))),
                     other.began,
                 )
             else:
                 kept.append(other)
-        self._call.guardrails = (*kept, ruling)
+        self._call.guardrails = (*kept, result)
 
     def _skip(self, request: SpeechRequest | TranscriptionRequest, words: str) -> None:
         """Name those that find nothing to look at in this call."""
@@ -280,9 +284,9 @@ class Guarded:
             self._all.later(self._all.note(rules, text, self._call))
 
 
-def _reading(request: SpeechRequest | TranscriptionRequest) -> Reading:
+def _reading(request: SpeechRequest | TranscriptionRequest) -> JoinedText:
     """All words of a request, each in lines of its own."""
-    return Reading(words_of(request), "\n")
+    return JoinedText(words_of(request), "\n")
 
 
 def _spans(verdict: Verdict, text: str) -> list[Span]:

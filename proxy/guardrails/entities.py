@@ -100,7 +100,7 @@ def _is_iban(letters: str) -> bool:
 
 _BEFORE_AT: Final = frozenset("._%+-'!#$&*/=?^`{|}~")
 _AFTER_AT: Final = re.compile(r"(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_][\w-]{1,62}")
-_LONGEST_LOCAL: Final = 64
+_MAX_LOCAL_LENGTH: Final = 64
 #: ``jane dot doe at example dot com``.
 _SPOKEN_EMAIL: Final = re.compile(
     r"(?<!\S)[\w+-]{1,64}(?:\s{1,3}(?:dot|underscore|dash|hyphen|point|punkt|punto)\s{1,3}[\w+-]{1,64}){0,4}"
@@ -113,7 +113,7 @@ def emails(text: str) -> Found:
     at = text.find("@")
     while at >= 0:
         start = at
-        while start > max(0, at - _LONGEST_LOCAL) and (text[start - 1].isalnum() or text[start - 1] in _BEFORE_AT):
+        while start > max(0, at - _MAX_LOCAL_LENGTH) and (text[start - 1].isalnum() or text[start - 1] in _BEFORE_AT):
             start -= 1
         domain = _AFTER_AT.match(text, at + 1)
         if domain is not None and start < at:

@@ -1,7 +1,7 @@
 """A transcript on its way, sentence by sentence: what has not been looked at has not left.
 
 A sentence is held back until its end has come; where it ends in a number, the next word is waited for too, since a
-number may go on. Where no sentence ends, `LONGEST` characters are held, no more.
+number may go on. Where no sentence ends, `MAX_LENGTH` characters are held, no more.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
-from proxy.audio.transcript import Segment, Transcript
+from proxy.domain.transcript import Segment, Transcript
 from proxy.errors import UpstreamInvalid
 from proxy.guardrails.spoken import DIGIT_WORDS
 from proxy.providers.wire import sse
 
-LONGEST: Final = 1_000
+MAX_LENGTH: Final = 1_000
 _SENTENCE_END: Final = re.compile(r"[.?!\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)|[\u3002\uff1f\uff01\n]+")
 _SPACE: Final = re.compile(r"\s+")
 _LAST_WORD: Final = re.compile(r"(\w+)\W*$")
@@ -90,7 +90,7 @@ class Sentences:
             self._segments.append(event)
             spoken = " ".join(_text(segment, "text").strip() for segment in self._segments)
             cut = cut_of(f"{spoken} ")
-            if cut and (cut >= len(spoken) or len(spoken) > LONGEST):
+            if cut and (cut >= len(spoken) or len(spoken) > MAX_LENGTH):
                 async for passed in self._all_segments():
                     yield passed
         elif kind == _DONE:
@@ -143,11 +143,11 @@ def cut_of(text: str) -> int:
     for end in reversed([match.end() for match in _SENTENCE_END.finditer(text)]):
         if _may_cut(text, end):
             return end
-    if len(text) <= LONGEST:
+    if len(text) <= MAX_LENGTH:
         return 0
     gaps = [match.end() for match in _SPACE.finditer(text)]
     apart = (gap for gap in reversed(gaps) if _may_cut(text, gap))
-    return next(apart, 0) or (0 if len(text) <= 2 * LONGEST else (gaps[-1] if gaps else len(text)))
+    return next(apart, 0) or (0 if len(text) <= 2 * MAX_LENGTH else (gaps[-1] if gaps else len(text)))
 
 
 def _may_cut(text: str, at: int) -> bool:

@@ -11,9 +11,9 @@ from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError
 from proxy.guardrails.base import Undecided
-from proxy.upstream.client import Waits, foreign, read_whole
+from proxy.upstream.client import Deadlines, foreign, read_whole
 
-LONGEST_ANSWER = 8 * 1024 * 1024
+MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 
 
 async def ask(
@@ -41,16 +41,16 @@ async def ask(
 async def _exchange(
     transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], content: bytes, seconds: float
 ) -> tuple[int, bytes]:
-    waits = Waits(total=seconds, first_byte=None, stall=None)
+    deadlines = Deadlines(total=seconds, first_byte=None, stall=None)
     fields = {**headers, "content-type": "application/json", "accept": "application/json"}
-    request = httpx.Request("POST", url, headers=fields, content=content, extensions={"timeout": waits})
+    request = httpx.Request("POST", url, headers=fields, content=content, extensions={"timeout": deadlines})
     request.headers["accept-encoding"] = "identity"
     try:
         response = await transport.handle_async_request(request)
     except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
         raise foreign(error) from error
     try:
-        return response.status_code, await read_whole(response, LONGEST_ANSWER)
+        return response.status_code, await read_whole(response, MAX_ANSWER_LENGTH)
     finally:
         await response.aclose()
 

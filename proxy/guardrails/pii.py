@@ -9,7 +9,7 @@ from proxy.config import Guardrail
 from proxy.guardrails.base import ALLOW, Context, Span, Verdict
 from proxy.guardrails.entities import by_name
 from proxy.guardrails.redaction import union
-from proxy.guardrails.spoken import Reading
+from proxy.guardrails.spoken import NormalizedText
 
 #: Characters that are looked at without a pause for other calls, and how far two such pieces overlap.
 PIECE = 2_000
@@ -35,13 +35,13 @@ class Pii:
         return Verdict(tuple(found), tuple(union(spans)))
 
     def find(self, text: str) -> list[Span]:
-        reading = Reading(text)
+        reading = NormalizedText(text)
         spans = self._found(reading)
         if reading.text != text:
-            spans += self._found(Reading(text, joined=False))
+            spans += self._found(NormalizedText(text, joined=False))
         return union(spans) if spans else spans
 
-    def _found(self, reading: Reading) -> list[Span]:
+    def _found(self, reading: NormalizedText) -> list[Span]:
         spans = [
             Span(start, end, f"[{name}]") for name, find in self._finders.items() for start, end in find(reading.text)
         ]

@@ -17,14 +17,14 @@ from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import accumulate, pairwise
 
-from proxy.audio.transcript import Segment, Transcript, Word
+from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.guardrails.base import Span
 
 TEXT, SEGMENTS, WORDS, INNER_WORDS = "text", "segments", "words", "inner words"
 #: Different things that are looked for in a reading that differs from the one that they were found in.
-MOST_SOUGHT = 200
+MAX_SOUGHT = 200
 #: Words of two texts that are compared one by one.
-MOST_COMPARED = 2_000
+MAX_COMPARED = 2_000
 #: The text of a transcript whose readings contradict each other.
 NOTHING_LEFT = "[REDACTED]"
 #: Letters, digits and symbols.
@@ -47,7 +47,7 @@ def union(spans: Iterable[Span]) -> list[Span]:
     return merged
 
 
-class Reading:
+class JoinedText:
     """Texts in a row that are read as one."""
 
     def __init__(self, pieces: Sequence[str], joint: str | None = None) -> None:
@@ -77,7 +77,7 @@ class Reading:
     def letters(self) -> str:
         return self._lettered[0]
 
-    def says_the_same(self, other: Reading) -> bool:
+    def says_the_same(self, other: JoinedText) -> bool:
         return self.letters == other.letters
 
     def without(self, spans: Iterable[Span]) -> list[str]:
@@ -91,7 +91,7 @@ class Reading:
                 pieces[index] = pieces[index][:begin] + (put if index == first else "") + pieces[index][finish:]
         return pieces
 
-    def carried(self, spans: Iterable[Span], other: Reading) -> list[Span] | None:
+    def carried(self, spans: Iterable[Span], other: JoinedText) -> list[Span] | None:
         """The spans as they are in ``other``; None where one of them cannot be found there."""
         letters, places = self._lettered
         sought: dict[str, str] = {}
@@ -106,7 +106,7 @@ class Reading:
                 carried.append(Span(theirs[first], theirs[last - 1] + 1, put))
             else:
                 sought[letters[first:last]] = put
-        if len(sought) > MOST_SOUGHT:
+        if len(sought) > MAX_SOUGHT:
             return None
         for value, put in sought.items():
             found = [Span(start, end, put) for start, end in other._places_of(value)]
@@ -138,16 +138,16 @@ def _index(places: Sequence[int], position: int) -> int:
 # -- transcripts -------------------------------------------------------------------------------------------------------
 
 
-def readings(transcript: Transcript) -> dict[str, Reading]:
+def readings(transcript: Transcript) -> dict[str, JoinedText]:
     """All that a transcript says; the text is always there, words of segments only where all have them."""
-    found = {TEXT: Reading([transcript.text])}
+    found = {TEXT: JoinedText([transcript.text])}
     if transcript.segments:
-        found[SEGMENTS] = Reading([segment.text for segment in transcript.segments])
+        found[SEGMENTS] = JoinedText([segment.text for segment in transcript.segments])
     if transcript.words:
-        found[WORDS] = Reading([word.word for word in transcript.words])
+        found[WORDS] = JoinedText([word.word for word in transcript.words])
     inner = [word.word for segment in transcript.segments for word in segment.words]
     if inner and all(segment.words or not segment.text.strip() for segment in transcript.segments):
-        found[INNER_WORDS] = Reading(inner)
+        found[INNER_WORDS] = JoinedText(inner)
     return found
 
 
@@ -175,7 +175,7 @@ def _rebuilt(transcript: Transcript, left: Mapping[str, list[str] | None]) -> Tr
     text = left[TEXT]
     if text is None:
         others = (left.get(name) for name in (SEGMENTS, WORDS, INNER_WORDS))
-        text = [Reading(next((pieces for pieces in others if pieces is not None), [NOTHING_LEFT])).text.strip()]
+        text = [JoinedText(next((pieces for pieces in others if pieces is not None), [NOTHING_LEFT])).text.strip()]
     return replace(transcript, text=text[0], segments=segments, words=words, logprobs=None)
 
 
@@ -221,7 +221,7 @@ def changes(before: str, after: str) -> list[Span]:
         tail += 1
     starts = list(accumulate(map(len, old), initial=0))
     middle_old, middle_new = old[head : len(old) - tail], new[head : len(new) - tail]
-    if len(middle_old) + len(middle_new) > MOST_COMPARED:
+    if len(middle_old) + len(middle_new) > MAX_COMPARED:
         return [_trimmed(before, Span(starts[head], starts[len(old) - tail], "".join(middle_new)))]
     matcher = SequenceMatcher(None, middle_old, middle_new, autojunk=False)
     return [

@@ -12,16 +12,16 @@ from proxy.config import Config, Environment, Guardrail
 from proxy.guardrails import blocked_words, custom, moderation
 from proxy.guardrails.base import Guard
 from proxy.guardrails.blocked_words import BlockedWords
-from proxy.guardrails.custom import Custom
+from proxy.guardrails.custom import CustomGuardrail
 from proxy.guardrails.engine import Guardrails, Rule
 from proxy.guardrails.max_length import MaxLength
 from proxy.guardrails.moderation import OpenAIModeration
 from proxy.guardrails.pii import Pii
-from proxy.guardrails.webhook import Webhook
+from proxy.guardrails.webhook import WebhookGuardrail
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class BuildContext:
     """What a guardrail may need beside its settings. ``folder`` is that of the configuration."""
 
     environment: Environment
@@ -29,19 +29,19 @@ class Surroundings:
     folder: Path
 
 
-GUARDS: Mapping[str, Callable[[Guardrail, Surroundings], Guard]] = {
+GUARDS: Mapping[str, Callable[[Guardrail, BuildContext], Guard]] = {
     "pii": lambda settings, _: Pii(settings),
     "blocked_words": lambda settings, _: BlockedWords(settings),
     "max_length": lambda settings, _: MaxLength(settings),
     "openai_moderation": lambda settings, around: OpenAIModeration(settings, around.environment, around.transport),
-    "webhook": lambda settings, around: Webhook(settings, around.transport),
-    "custom": lambda settings, around: Custom(settings, around.folder),
+    "webhook": lambda settings, around: WebhookGuardrail(settings, around.transport),
+    "custom": lambda settings, around: CustomGuardrail(settings, around.folder),
 }
 
 
 def guardrails(config: Config, transport: httpx.AsyncBaseTransport) -> Guardrails:
     """All that the configuration has, ready to be asked."""
-    around = Surroundings(config.environment, transport, folder_of(config))
+    around = BuildContext(config.environment, transport, folder_of(config))
     return Guardrails([Rule(settings, GUARDS[settings.kind](settings, around)) for settings in config.guardrails])
 
 

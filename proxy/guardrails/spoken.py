@@ -36,7 +36,7 @@ _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _ODD: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]|[^\x00-\x7f]")
 
 
-class Reading:
+class NormalizedText:
     """``text`` as a checker should see it; ``original`` finds what it found in the text that was given.
 
     ``joined``: spoken digits in a row are one number, as in an address; else they are numbers of one digit each, of

@@ -11,7 +11,7 @@ from proxy.guardrails.outside import ask
 LABEL = "WEBHOOK"
 
 
-class Webhook:
+class WebhookGuardrail:
     is_local = False
 
     def __init__(self, settings: Guardrail, transport: httpx.AsyncBaseTransport) -> None:

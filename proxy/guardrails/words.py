@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from proxy.records import SpeechRequest, TranscriptionRequest
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 
 Request = TypeVar("Request", SpeechRequest, TranscriptionRequest)
 T = TypeVar("T")

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple, Protocol
 
 import httpx
 
-from proxy.audio.transcript import Transcript
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Transcript
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError
 from proxy.providers.voices import Voice, Voices
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 
-class Whole(NamedTuple):
+class BufferedRequest(NamedTuple):
     """A request whose response the flow wants with its body read; a bare request gets it unread, as a stream."""
 
     request: httpx.Request
@@ -34,10 +35,10 @@ class Whole(NamedTuple):
     creates: bool = False
 
 
-Step = httpx.Request | Whole
+Step = httpx.Request | BufferedRequest
 
 
-class Remarks(Protocol):
+class ResponseMetadata(Protocol):
     """What a vendor says beside its answer; complete when the answer's last byte has come."""
 
     @property
@@ -48,14 +49,14 @@ class Remarks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class StaticMetadata:
     """Remarks that are known from the beginning, such as a header's."""
 
     usage: Usage | None = None
     warnings: Sequence[str] = ()
 
 
-class SpeechDecoder(Remarks, Protocol):
+class SpeechDecoder(ResponseMetadata, Protocol):
     """A vendor's framing (base64 or hex in JSON, events), bytes in, audio out."""
 
     def feed(self, data: bytes) -> Iterable[bytes]: ...
@@ -76,7 +77,7 @@ class SpeechAnswer:
     #: What takes the audio out of the response, where that does not carry it as it is.
     decoder: SpeechDecoder | None = None
     #: Of the decoder where there is one and this is None.
-    remarks: Remarks | None = None
+    metadata: ResponseMetadata | None = None
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class OpenAITranscript:
 
     #: It is a stream of OpenAI's events rather than a document.
     events: bool = False
-    remarks: Remarks | None = None
+    metadata: ResponseMetadata | None = None
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class WholeTranscript:
     """The flow has read a vendor's transcript; whoever runs it renders what the caller asked for."""
 
     transcript: Transcript
-    remarks: Remarks | None = None
+    metadata: ResponseMetadata | None = None
 
 
 class TranscriptDecoder(Protocol):
@@ -110,7 +111,7 @@ class StreamedTranscript:
     """The last response of the flow carries a transcript bit by bit, in the vendor's own framing."""
 
     decoder: TranscriptDecoder
-    remarks: Remarks | None = None
+    metadata: ResponseMetadata | None = None
 
 
 TranscriptionAnswer = OpenAITranscript | WholeTranscript | StreamedTranscript

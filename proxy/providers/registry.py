@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from proxy.config import Config, Deployment
+from proxy.domain.requests import Mode
 from proxy.providers.base import Adapter
 from proxy.providers.vendor import Vendor
 from proxy.providers.vendors.assemblyai import ASSEMBLYAI
@@ -17,7 +18,6 @@ from proxy.providers.vendors.gemini import GEMINI
 from proxy.providers.vendors.local import LOCAL
 from proxy.providers.vendors.openai import OPENAI
 from proxy.providers.vendors.rows import ROWS
-from proxy.records import Mode
 
 VENDORS: Mapping[str, Vendor] = {
     vendor.name: vendor

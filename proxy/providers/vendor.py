@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode
 from proxy.providers.base import Adapter, Capabilities
-from proxy.records import Mode
 
 
 class Binder(Protocol):

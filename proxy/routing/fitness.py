@@ -8,10 +8,10 @@ from decimal import Decimal
 
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import FORMATS
-from proxy.calls import MOST_VOICES_NAMED, Line, voice_of
+from proxy.calls import MAX_VOICES_NAMED, BoundDeployment, voice_of
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import FORMATS
 from proxy.errors import BadRequest, FileTooLarge, ProxyError, UnsupportedValue
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 MEGABYTE = 1_048_576
 GRANULARITIES = ("word", "segment")
@@ -19,38 +19,38 @@ GRANULARITIES = ("word", "segment")
 SPEEDS = (0.25, 4.0)
 #: Of an input that is spoken in pieces, at the usual speed: an hour of English, up to three of Chinese. Beyond that an
 #: encoder would use up the processor time that one stream may have.
-MOST_CHARACTERS = 50_000
+MAX_CHARACTERS = 50_000
 #: What OpenAI writes translations in, and which transcripts know times.
 PLAIN_TRANSLATIONS = ("json", "text")
 TIMED_TRANSLATIONS = ("srt", "verbose_json", "vtt")
 TIMED = ("verbose_json", "diarized_json")
 
 
-def serves(line: Line, mode: Mode) -> bool:
+def serves(line: BoundDeployment, mode: Mode) -> bool:
     """A transcription model serves translations where the vendor can."""
     if line.deployment.mode == mode:
         return True
     return mode == Mode.TRANSLATION and line.deployment.mode == Mode.TRANSCRIPTION and translates(line)
 
 
-def translates(line: Line) -> bool:
+def translates(line: BoundDeployment) -> bool:
     """Whether the vendor itself translates, as far as it is known."""
     return Mode.TRANSLATION in line.adapter.capabilities.modes
 
 
-def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
+def speech(line: BoundDeployment, request: SpeechRequest) -> ProxyError | None:
     can = line.adapter.capabilities
     try:
         voice = voice_of(line, request)
     except UnsupportedValue as error:
         return error
     if voice is None:
-        voices = f" The voices are: {', '.join(can.voices.names[:MOST_VOICES_NAMED])}." if can.voices else ""
+        voices = f" The voices are: {', '.join(can.voices.names[:MAX_VOICES_NAMED])}." if can.voices else ""
         return BadRequest(
             f"Missing required parameter: 'voice'.{voices}", param="voice", code="missing_required_parameter"
         )
     is_long = can.max_characters is not None and len(request.input) > can.max_characters
-    most = int(MOST_CHARACTERS * min(1.0, request.speed or 1.0)) if can.splits else 0
+    most = int(MAX_CHARACTERS * min(1.0, request.speed or 1.0)) if can.splits else 0
     most = max(most, can.max_characters or 0)
     if is_long and len(request.input) > most:
         return BadRequest(
@@ -80,7 +80,7 @@ def speech(line: Line, request: SpeechRequest) -> ProxyError | None:
     return _one_of("response_format", request.response_format, (*SPEECH_FORMATS, *own), request.model)
 
 
-def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | None:
+def transcription(line: BoundDeployment, request: TranscriptionRequest) -> ProxyError | None:
     can = line.adapter.capabilities
     limit = file_limit(line)
     if limit is not None and request.file.size > limit * MEGABYTE:
@@ -103,7 +103,7 @@ def transcription(line: Line, request: TranscriptionRequest) -> ProxyError | Non
     return _one_of("response_format", request.response_format, can.response_formats, request.model)
 
 
-def translated(line: Line, request: TranscriptionRequest) -> ProxyError | None:
+def translated(line: BoundDeployment, request: TranscriptionRequest) -> ProxyError | None:
     """As `transcription`, of a translation that a chat model makes of the deployment's transcript."""
     asked = heard(line, request)
     if request.response_format in TIMED_TRANSLATIONS and asked.response_format not in TIMED:
@@ -112,7 +112,7 @@ def translated(line: Line, request: TranscriptionRequest) -> ProxyError | None:
     return _one_of("response_format", request.response_format, allowed, request.model) or transcription(line, asked)
 
 
-def heard(line: Line, request: TranscriptionRequest) -> TranscriptionRequest:
+def heard(line: BoundDeployment, request: TranscriptionRequest) -> TranscriptionRequest:
     """What the deployment is asked for where a chat model translates: all that its vendor knows, and in its language.
 
     The prompt of a translation is in English, and goes to the model that writes English.
@@ -141,7 +141,7 @@ def streams_readably(request: TranscriptionRequest) -> bool:
     return request.stream and request.response_format in ("json", "diarized_json")
 
 
-def to_read(line: Line, request: TranscriptionRequest) -> TranscriptionRequest:
+def to_read(line: BoundDeployment, request: TranscriptionRequest) -> TranscriptionRequest:
     """What the deployment is asked for where a guardrail reads the transcript: one that knows what the caller wants."""
     able, wanted = line.adapter.capabilities.response_formats, request.response_format
     better = {"text": ("json",), "srt": (*TIMED, "json"), "vtt": (*TIMED, "json")}.get(wanted, (wanted,))
@@ -149,14 +149,14 @@ def to_read(line: Line, request: TranscriptionRequest) -> TranscriptionRequest:
     return replace(request, stream=False, response_format=best)
 
 
-def length_matters(chain: Mapping[str, Sequence[Line]], request: TranscriptionRequest) -> bool:
+def length_matters(chain: Mapping[str, Sequence[BoundDeployment]], request: TranscriptionRequest) -> bool:
     """Whether the length of the audio may decide who serves it; a small upload is not worth the measuring."""
     lines = [line for lines in chain.values() for line in lines]
     bounded = any(line.adapter.capabilities.max_seconds is not None for line in lines)
     return bounded and len(lines) > 1 and request.file.size > MEGABYTE
 
 
-def file_limit(line: Line) -> float | None:
+def file_limit(line: BoundDeployment) -> float | None:
     """MB; the deployment's own limit, else the vendor's."""
     own = line.deployment.max_file_size_mb
     return own if own is not None else line.adapter.capabilities.max_file_mb

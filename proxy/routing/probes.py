@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 from time import perf_counter
 
-from proxy.calls import Answer, Calls, Line
+from proxy.calls import Answer, AttemptRunner, BoundDeployment
+from proxy.domain.call import Attempt
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import ProxyError, UpstreamTimeout
-from proxy.records import Attempt, Mode, SpeechRequest, TranscriptionRequest
-from proxy.routing.fleet import Fleet
+from proxy.routing.health import HealthTracker
 
 AT_A_TIME = 8
 SECONDS = 30.0
@@ -52,10 +53,12 @@ class Clip:
 class Probes:
     """Asks every deployment of ``groups``, some at a time."""
 
-    def __init__(self, groups: Mapping[str, Sequence[Line]], calls: Calls, fleet: Fleet) -> None:
+    def __init__(
+        self, groups: Mapping[str, Sequence[BoundDeployment]], calls: AttemptRunner, health: HealthTracker
+    ) -> None:
         self._lines = [(group, line) for group, lines in groups.items() for line in lines]
         self._calls = calls
-        self._fleet = fleet
+        self._fleet = health
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self, *, rest: float | None = None) -> list[Outcome]:
@@ -67,7 +70,7 @@ class Probes:
         turns = asyncio.Semaphore(AT_A_TIME)
         return await asyncio.gather(*(self._probe(group, line, turns, rest) for group, line in self._lines))
 
-    async def _probe(self, group: str, line: Line, turns: asyncio.Semaphore, rest: float | None) -> Outcome:
+    async def _probe(self, group: str, line: BoundDeployment, turns: asyncio.Semaphore, rest: float | None) -> Outcome:
         async with turns:
             began = perf_counter()
             error = await self._ask(line)
@@ -78,7 +81,7 @@ class Probes:
             self._fleet.rest(deployment, rest, error.kind)
         return Outcome(deployment, group, perf_counter() - began, error)
 
-    async def _ask(self, line: Line) -> ProxyError | None:
+    async def _ask(self, line: BoundDeployment) -> ProxyError | None:
         attempt = Attempt(line.deployment.id, line.deployment.vendor, asked=perf_counter())
         try:
             async with asyncio.timeout(SECONDS):
@@ -93,7 +96,7 @@ class Probes:
             return UpstreamTimeout("The upstream vendor took too long to answer.")
         return None
 
-    async def _call(self, line: Line, attempt: Attempt) -> Answer:
+    async def _call(self, line: BoundDeployment, attempt: Attempt) -> Answer:
         deployment = line.deployment
         if deployment.mode == Mode.SPEECH:
             voice = deployment.voice or "alloy"

@@ -18,7 +18,7 @@ from proxy.errors import (
 
 CONTENT_POLICY = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
 #: Seconds: the first pause, doubled at each attempt, and the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0
 
 
 def allowed(settings: RouterSettings, error: ProxyError, wished: int | None) -> int:
@@ -47,7 +47,7 @@ def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, again: b
         return 0.0
     if isinstance(error, UpstreamRateLimited) and not again:
         return settings.retry_after
-    backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
+    backoff = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
     return max(settings.retry_after, backoff * random.uniform(0.5, 1.0))  # noqa: S311
 
 

@@ -6,23 +6,23 @@ import random
 from collections.abc import Mapping
 from typing import Protocol
 
-from proxy.calls import Line
-from proxy.records import Mode
-from proxy.routing.fleet import Fleet
+from proxy.calls import BoundDeployment
+from proxy.domain.requests import Mode
+from proxy.routing.health import HealthTracker
 
 
 class Strategy(Protocol):
-    def rank(self, line: Line) -> float:
+    def rank(self, line: BoundDeployment) -> float:
         """Lower is asked first; asked anew at each pick."""
 
 
 class SimpleShuffle:
     """By chance, in proportion to ``weight`` (1 where it is missing; 0 is asked last)."""
 
-    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
+    def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
         pass
 
-    def rank(self, line: Line) -> float:
+    def rank(self, line: BoundDeployment) -> float:
         weight = 1.0 if line.deployment.weight is None else line.deployment.weight
         # Exponential variates with these rates: the least of them falls on each in proportion to its weight.
         return random.expovariate(weight) if weight > 0 else float("inf")
@@ -31,10 +31,10 @@ class SimpleShuffle:
 class LeastBusy:
     """The fewest calls under way."""
 
-    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
-        self._fleet = fleet
+    def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
+        self._fleet = health
 
-    def rank(self, line: Line) -> float:
+    def rank(self, line: BoundDeployment) -> float:
         return self._fleet[line.deployment.id].in_flight
 
 
@@ -46,25 +46,25 @@ class LatencyBased:
 
     EXPLORED = 0.03
 
-    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
-        self._fleet = fleet
+    def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
+        self._fleet = health
 
-    def rank(self, line: Line) -> float:
-        standing = self._fleet[line.deployment.id]
+    def rank(self, line: BoundDeployment) -> float:
+        state = self._fleet[line.deployment.id]
         if random.random() < self.EXPLORED:  # noqa: S311
             return -0.5
-        if line.deployment.mode == Mode.SPEECH or standing.speed is None:
-            return -1.0 if standing.first_byte is None else standing.first_byte
-        return 1.0 / standing.speed
+        if line.deployment.mode == Mode.SPEECH or state.speed is None:
+            return -1.0 if state.first_byte is None else state.first_byte
+        return 1.0 / state.speed
 
 
 class UsageBased:
     """The largest part of ``rpm`` unused; without ``rpm`` there is nothing to use up."""
 
-    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
-        self._fleet = fleet
+    def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
+        self._fleet = health
 
-    def rank(self, line: Line) -> float:
+    def rank(self, line: BoundDeployment) -> float:
         rpm = line.deployment.rpm
         return 0.0 if rpm is None else self._fleet.asked_last_minute(line.deployment.id) / rpm
 
@@ -72,10 +72,10 @@ class UsageBased:
 class CostBased:
     """The cheapest, by what a minute of audio costs; those whose price is not known go last."""
 
-    def __init__(self, fleet: Fleet, costs: Mapping[str, float]) -> None:
+    def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
         self._costs = costs
 
-    def rank(self, line: Line) -> float:
+    def rank(self, line: BoundDeployment) -> float:
         return self._costs.get(line.deployment.id, float("inf"))
 
 

@@ -18,9 +18,9 @@ import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from proxy.calls import Answer
+from proxy.domain.call import Attempt
 from proxy.errors import BadRequest
-from proxy.records import Attempt
-from proxy.sdk.costs import Tab
+from proxy.sdk.costs import CostTracker
 from proxy.sdk.documents import Document
 
 StrPath = str | os.PathLike[str]
@@ -34,10 +34,10 @@ class Speech:
     """
 
     def __init__(
-        self, content_type: str, headers: httpx.Headers, content: bytes | None = None, tab: Tab | None = None
+        self, content_type: str, headers: httpx.Headers, content: bytes | None = None, costs: CostTracker | None = None
     ) -> None:
         self.content_type = content_type
-        self._tab = tab
+        self._tab = costs
         #: What the vendor says of the call: its request id, its rate limits.
         self.headers = headers
         self._content = content
@@ -139,8 +139,8 @@ class Speech:
 class AsyncStream(Speech):
     """Speech as it arrives, in the event loop that asked for it."""
 
-    def __init__(self, answer: Answer, attempt: Attempt, tab: Tab, stack: AsyncExitStack) -> None:
-        super().__init__(answer.content_type, headers_of(answer, attempt), tab=tab)
+    def __init__(self, answer: Answer, attempt: Attempt, costs: CostTracker, stack: AsyncExitStack) -> None:
+        super().__init__(answer.content_type, headers_of(answer, attempt), costs=costs)
         self._answer = answer
         self._stack = stack
 
@@ -233,11 +233,11 @@ class BlockingStream(Speech):
         self._warn_if_open()
 
 
-async def read_whole(answer: Answer, attempt: Attempt, tab: Tab) -> Speech:
+async def read_whole(answer: Answer, attempt: Attempt, costs: CostTracker) -> Speech:
     """The answer is closed, however it ended."""
     try:
         content = b"".join([chunk async for chunk in chunks_of(answer)])
-        return Speech(answer.content_type, headers_of(answer, attempt), content, tab)
+        return Speech(answer.content_type, headers_of(answer, attempt), content, costs)
     finally:
         await answer.aclose()
 

@@ -9,14 +9,15 @@ from time import perf_counter
 
 from proxy.accounting.billing import Billing, mode_of
 from proxy.accounting.cost import Prices
-from proxy.calls import Answer, Line
-from proxy.records import Attempt, Call, Mode
+from proxy.calls import Answer, BoundDeployment
+from proxy.domain.call import Attempt, Call
+from proxy.domain.requests import Mode
 
 
-class Tab:
+class CostTracker:
     """The attempts of one call on one line."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: BoundDeployment) -> None:
         deployment = line.deployment
         self._billing = Billing([deployment], prices=_prices())
         self._call = Call("", "", perf_counter())

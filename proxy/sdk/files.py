@@ -26,7 +26,7 @@ File: TypeAlias = Content | tuple[str | None, Content] | tuple[str | None, Conte
 
 BLOCK: Final = 1 << 20
 HEAD: Final = 1 << 16
-LONGEST_NAME: Final = 255
+MAX_NAME_LENGTH: Final = 255
 
 #: Content types by the ending of the name.
 _TYPES: Final = {
@@ -41,7 +41,7 @@ _CONTENT_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASC
 
 
 class Upload:
-    """The `proxy.records.Upload` of the Python functions; ``descriptor`` is None where ``content`` is all of it."""
+    """`proxy.domain.requests.Upload` of the Python functions; ``descriptor`` is None if ``content`` is all of it."""
 
     def __init__(
         self, content: bytes, name: str | None, content_type: str | None, *, descriptor: int | None = None
@@ -179,7 +179,7 @@ def _name_of(file: Any) -> str | None:
 
 def _clean(name: str) -> str:
     """Without folders, and without what UTF-8 cannot carry."""
-    return name.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode()[-LONGEST_NAME:] or "upload"
+    return name.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode()[-MAX_NAME_LENGTH:] or "upload"
 
 
 def _no_file(why: str) -> BadRequest:

@@ -25,14 +25,15 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 
 from proxy import parse
-from proxy.calls import Answer, Calls, Line
+from proxy.calls import Answer, AttemptRunner, BoundDeployment
+from proxy.domain.call import Attempt
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import BadRequest, ProxyError, UpstreamInvalid
-from proxy.records import Attempt, Mode, SpeechRequest, TranscriptionRequest
 from proxy.routing import fitness
 from proxy.sdk import target
 from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, read_whole
 from proxy.sdk.clients import Client
-from proxy.sdk.costs import Tab, settled_by
+from proxy.sdk.costs import CostTracker, settled_by
 from proxy.sdk.documents import Text, Transcription
 from proxy.sdk.files import File, opened
 from proxy.sdk.session import open_calls, repeated
@@ -106,12 +107,12 @@ async def aspeech(
     line = target.line(model, Mode.SPEECH, settings)
     _raise(fitness.speech(line, request))
     async with AsyncExitStack() as stack:
-        calls, tab = await open_calls(stack, line, settings.client), Tab(line)
+        calls, costs = await open_calls(stack, line, settings.client), CostTracker(line)
         if not stream:
-            return await repeated(partial(_spoken, calls, tab, request), _retries(line))
-        answer, attempt = await repeated(partial(_speaking, calls, tab, request), _retries(line))
+            return await repeated(partial(_spoken, calls, costs, request), _retries(line))
+        answer, attempt = await repeated(partial(_speaking, calls, costs, request), _retries(line))
         stack.push_async_callback(answer.aclose)
-        return AsyncStream(answer, attempt, tab, stack.pop_all())
+        return AsyncStream(answer, attempt, costs, stack.pop_all())
 
 
 def speech(
@@ -128,13 +129,13 @@ def speech(
     return BlockingStream.open(ask) if stream else _blocking(ask)
 
 
-async def _speaking(calls: Calls, tab: Tab, request: SpeechRequest) -> tuple[Answer, Attempt]:
-    attempt = tab.attempt()
-    return settled_by(await calls.speech(tab.line, request, attempt), attempt), attempt
+async def _speaking(calls: AttemptRunner, costs: CostTracker, request: SpeechRequest) -> tuple[Answer, Attempt]:
+    attempt = costs.attempt()
+    return settled_by(await calls.speech(costs.line, request, attempt), attempt), attempt
 
 
-async def _spoken(calls: Calls, tab: Tab, request: SpeechRequest) -> Speech:
-    return await read_whole(*await _speaking(calls, tab, request), tab)
+async def _spoken(calls: AttemptRunner, costs: CostTracker, request: SpeechRequest) -> Speech:
+    return await read_whole(*await _speaking(calls, costs, request), costs)
 
 
 def _speech_request(document: Mapping[str, Any]) -> SpeechRequest:
@@ -241,20 +242,20 @@ async def _transcript(model: str, file: File, task: Task, options: Mapping[str, 
         line = target.line(model, _MODES[task], settings)
         _raise(fitness.transcription(line, request))
         calls = await open_calls(stack, line, settings.client)
-        return await repeated(partial(_written, calls, Tab(line), request), _retries(line))
+        return await repeated(partial(_written, calls, CostTracker(line), request), _retries(line))
 
 
-async def _written(calls: Calls, tab: Tab, request: TranscriptionRequest) -> Transcription | str:
-    attempt = tab.attempt()
-    answer = settled_by(await calls.transcription(tab.line, request, attempt), attempt)
+async def _written(calls: AttemptRunner, costs: CostTracker, request: TranscriptionRequest) -> Transcription | str:
+    attempt = costs.attempt()
+    answer = settled_by(await calls.transcription(costs.line, request, attempt), attempt)
     try:
         if answer.rest is not None:
             raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
     finally:
         await answer.aclose()
     if answer.content_type.startswith("application/json"):
-        return Transcription(json.loads(answer.first), tab.cost)
-    return Text(answer.first.decode("utf-8", "replace"), tab.cost)
+        return Transcription(json.loads(answer.first), costs.cost)
+    return Text(answer.first.decode("utf-8", "replace"), costs.cost)
 
 
 def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -308,7 +309,7 @@ def _blocking(ask: Callable[[], Awaitable[R]]) -> R:
         return portal.call(ask)
 
 
-def _retries(line: Line) -> int:
+def _retries(line: BoundDeployment) -> int:
     return line.deployment.max_retries or 0
 
 

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 
 import httpx
 
-from proxy.audio.pool import Pool
-from proxy.calls import Calls, Line
+from proxy.audio.pool import WorkerPool
+from proxy.calls import AttemptRunner, BoundDeployment
 from proxy.errors import ProxyError, UpstreamCredentials, UpstreamNotFound
 from proxy.sdk.clients import Client, transport_of
 from proxy.upstream.client import Upstream
@@ -21,31 +21,33 @@ from proxy.upstream.transport import HTTPTransport
 T = TypeVar("T")
 
 #: Seconds. A vendor that asks for a longer rest gets it from the caller: the error is raised at once.
-LONGEST_PAUSE: Final = 60.0
+MAX_PAUSE: Final = 60.0
 _FIRST_PAUSE: Final = 0.5
-_LONGEST_OWN_PAUSE: Final = 8.0
+_MAX_OWN_PAUSE: Final = 8.0
 
 
-async def open_calls(stack: AsyncExitStack, line: Line, client: Client | None) -> Calls:
+async def open_calls(stack: AsyncExitStack, line: BoundDeployment, client: Client | None) -> AttemptRunner:
     """What makes calls on this line; ``stack`` closes it, but not the caller's client."""
-    encoders = Pool(size=1)
+    encoders = WorkerPool(size=1)
     stack.push_async_callback(encoders.aclose)
     upstream = Upstream(_transports(stack, line, client))
     stack.push_async_callback(upstream.aclose)
-    return Calls(upstream, encoders, readers=encoders)
+    return AttemptRunner(upstream, encoders, readers=encoders)
 
 
-def _transports(stack: AsyncExitStack, line: Line, client: Client | None) -> Mapping[str, httpx.AsyncBaseTransport]:
+def _transports(
+    stack: AsyncExitStack, line: BoundDeployment, client: Client | None
+) -> Mapping[str, httpx.AsyncBaseTransport]:
     if line.deployment.vendor == "local":
         from proxy.engines.transport import LocalTransport  # the engines are loaded for those who use them
 
-        readers = Pool(size=1)
+        readers = WorkerPool(size=1)
         stack.push_async_callback(readers.aclose)
         return {"local": LocalTransport(readers)}
     if getattr(line.adapter, "over_socket", False):
         from proxy.upstream.websocket import WebSocketTransport  # as above
 
-        readers = Pool(size=1)
+        readers = WorkerPool(size=1)
         stack.push_async_callback(readers.aclose)
         sockets = WebSocketTransport(readers)
         return {"ws": sockets, "wss": sockets}
@@ -72,7 +74,7 @@ def pause(error: ProxyError, retries: int) -> float | None:
     if not error.retryable or hopeless:
         return None
     if error.retry_after is None:
-        return min(_FIRST_PAUSE * 2.0**retries, _LONGEST_OWN_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
-    if error.retry_after > LONGEST_PAUSE:
+        return min(_FIRST_PAUSE * 2.0**retries, _MAX_OWN_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311
+    if error.retry_after > MAX_PAUSE:
         return None
     return error.retry_after + random.uniform(0.0, 0.1 * error.retry_after)  # noqa: S311

@@ -9,20 +9,20 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
 from proxy.config import Deployment, Environment
 from proxy.config.litellm import OPENAI_COMPATIBLE, PROVIDERS
+from proxy.domain.requests import Mode
 from proxy.errors import BadRequest, ModelNotFound, Unauthorized
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendor import Vendor
-from proxy.records import Mode
 from proxy.sdk.clients import Client
 
 MAX_RETRIES: Final = 2
 TIMEOUT: Final = 600.0
 #: Where a vendor's own SDK reads the address of its server from.
 BASE_VARIABLES: Final[Mapping[str, str]] = {"openai": "OPENAI_BASE_URL"}
-_LONGEST_TIMEOUT: Final = 86_400.0
+_MAX_TIMEOUT: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Settings:
     client: Client | None = None
 
 
-def line(model: str, mode: Mode, settings: Settings) -> Line:
+def line(model: str, mode: Mode, settings: Settings) -> BoundDeployment:
     """Raises BadRequest or ModelNotFound for what cannot be called, Unauthorized where the vendor's key is missing."""
     vendor_name, name = _vendor_and_model(model, settings.api_base)
     vendor = VENDORS[vendor_name]
@@ -63,11 +63,11 @@ def line(model: str, mode: Mode, settings: Settings) -> Line:
         # Who calls is who holds the vendor's key.
         allow_any_voice=True,
         max_retries=MAX_RETRIES if settings.max_retries is None else settings.max_retries,
-        timeout=_LONGEST_TIMEOUT if settings.timeout is None else settings.timeout,
+        timeout=_MAX_TIMEOUT if settings.timeout is None else settings.timeout,
     )
     if vendor.base(deployment, environment) is None and not vendor.closed:
         raise BadRequest(f"{vendor_name} needs an address: pass api_base.", param="api_base")
-    bound = Line(deployment, vendor.bind(deployment, environment))
+    bound = BoundDeployment(deployment, vendor.bind(deployment, environment))
     if mode not in bound.adapter.capabilities.modes:
         can = ", ".join(sorted(bound.adapter.capabilities.modes))
         raise BadRequest(f"The model '{model}' cannot serve {mode}; it can: {can}.", param="model")

@@ -10,7 +10,7 @@ import structlog
 
 from proxy.config import Config
 from proxy.serving.certificate import check_certificate
-from proxy.serving.options import Options
+from proxy.serving.options import ServerOptions
 from proxy.serving.reload import ConfigFile
 from proxy.serving.sockets import listen, raise_file_limit
 from proxy.serving.supervisor import Supervisor
@@ -22,10 +22,10 @@ from proxy.telemetry import configure_logging
 #: Open files of a process besides two for each stream: listeners, logs, helpers.
 OTHER_FILES = 100
 
-__all__ = ["ConfigFile", "Options", "listen", "run_worker", "serve"]
+__all__ = ["ConfigFile", "ServerOptions", "listen", "run_worker", "serve"]
 
 
-def serve(file: ConfigFile, options: Options) -> int:
+def serve(file: ConfigFile, options: ServerOptions) -> int:
     """Serve until told to stop; the exit status. Prints ``RUNNING on http://…`` once calls are answered.
 
     Raises OSError where it cannot listen, ConfigError for a certificate, a folder or a database that cannot be used.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ssl
 
 from proxy.errors import ConfigError
-from proxy.serving.options import Options
+from proxy.serving.options import ServerOptions
 
 
-def check_certificate(options: Options) -> None:
+def check_certificate(options: ServerOptions) -> None:
     """Raises ConfigError, which names the file, for a certificate or a private key that cannot be used."""
     certificate, key = options.ssl_certfile, options.ssl_keyfile
     if certificate is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ServerOptions:
     host: str = "0.0.0.0"  # noqa: S104
     port: int = 4000
     workers: int = 1

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import structlog
 
-from proxy.serving.options import Options
+from proxy.serving.options import ServerOptions
 from proxy.serving.reload import INTERVAL, ConfigFile
 from proxy.serving.worker import Stop, run_worker
-from proxy.telemetry import Place
+from proxy.telemetry import WorkerSlot
 
 #: Seconds to wait before a worker that died is replaced.
 RESTART_DELAY = 1.0
@@ -31,7 +31,7 @@ class Supervisor:
     """Starts the workers, replaces dead ones, tells them to load a changed configuration, and to stop."""
 
     def __init__(
-        self, file: ConfigFile, options: Options, sockets: list[socket.socket], announce: Callable[[], None]
+        self, file: ConfigFile, options: ServerOptions, sockets: list[socket.socket], announce: Callable[[], None]
     ) -> None:
         self._file = file
         self._options = options
@@ -84,7 +84,7 @@ class Supervisor:
             ready.send(True)
             self._stop_when_alone(stop)
 
-        place = Place(self._folder, number)
+        place = WorkerSlot(self._folder, number)
         supervisor = os.getppid()
         run_worker(self._file, self._options, self._sockets, serving, watch=False, place=place)
         if os.getppid() != supervisor:

@@ -18,11 +18,11 @@ import structlog
 import uvicorn
 
 from proxy.api.site import Site
-from proxy.serving.options import Options
+from proxy.serving.options import ServerOptions
 from proxy.serving.protocol import BoundedProtocol
 from proxy.serving.reload import INTERVAL, ConfigFile
 from proxy.serving.sockets import BACKLOG
-from proxy.telemetry import Place, configure_logging
+from proxy.telemetry import WorkerSlot, configure_logging
 
 #: Longer than the idle time of common load balancers (60 s), so that they close first.
 KEEP_ALIVE_SECONDS = 75
@@ -41,12 +41,12 @@ Stop = Callable[[], object]
 
 def run_worker(
     file: ConfigFile,
-    options: Options,
+    options: ServerOptions,
     sockets: list[socket.socket],
     ready: Callable[[Stop], None],
     *,
     watch: bool,
-    place: Place | None = None,
+    place: WorkerSlot | None = None,
 ) -> None:
     """Serve in this process until told to stop. ``ready`` is called once calls are answered, with a way to stop.
 
@@ -63,7 +63,7 @@ def run_worker(
         runner.run(server.serve(sockets))
 
 
-def _uvicorn_config(site: Site, options: Options, shutdown_timeout: int) -> uvicorn.Config:
+def _uvicorn_config(site: Site, options: ServerOptions, shutdown_timeout: int) -> uvicorn.Config:
     return uvicorn.Config(
         site,
         interface="asgi3",

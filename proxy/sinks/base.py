@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from proxy.records import Call
+from proxy.domain.call import Call
 
 
 class Record(NamedTuple):

@@ -20,7 +20,7 @@ from proxy.sinks.base import Record, Undelivered
 SECONDS = 30.0
 
 
-class Custom:
+class CustomSink:
     def __init__(self, settings: Settings, folder: Path) -> None:
         self._own = loaded(settings, folder)(**settings.params)
 

@@ -14,7 +14,7 @@ from proxy.sinks.base import Record, Sink, Undelivered
 
 #: How often a batch is tried, and the seconds before the second attempt, which double up to the longest.
 ATTEMPTS = 8
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+FIRST_PAUSE, MAX_PAUSE = 1.0, 60.0
 #: What the end of the server waits for its sinks.
 DRAIN_SECONDS = 5.0
 
@@ -137,7 +137,7 @@ class Feed:
             if last:
                 return False
             await self._pause(pause * random.uniform(0.5, 1.5), self._closing)  # noqa: S311
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(pause * 2, MAX_PAUSE)
         return False
 
     def _drop(self, count: int) -> None:

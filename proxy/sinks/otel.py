@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import httpx
 
 from proxy.config import Environment
-from proxy.records import Call
+from proxy.domain.call import Call
 from proxy.sinks import post
 from proxy.sinks.base import Record
 

@@ -8,12 +8,12 @@ import httpx
 
 from proxy.errors import ProxyError
 from proxy.sinks.base import Undelivered
-from proxy.upstream.client import Waits, foreign, read_whole
+from proxy.upstream.client import Deadlines, foreign, read_whole
 
 #: For a whole exchange.
 SECONDS = 15.0
 #: Of an answer, which nobody reads.
-LONGEST_ANSWER = 1024 * 1024
+MAX_ANSWER_LENGTH = 1024 * 1024
 #: Statuses below 500 after which the same request may be taken.
 AGAIN = frozenset({408, 425, 429})
 
@@ -22,8 +22,8 @@ async def send(
     transport: httpx.AsyncBaseTransport, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> None:
     """Raises Undelivered where the answer is no 2xx."""
-    waits = Waits(total=SECONDS, first_byte=None, stall=None)
-    request = httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": waits})
+    deadlines = Deadlines(total=SECONDS, first_byte=None, stall=None)
+    request = httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": deadlines})
     request.headers["accept-encoding"] = "identity"
     try:
         status = await _exchange(transport, request)
@@ -39,7 +39,7 @@ async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request)
     except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
         raise foreign(error) from error
     try:
-        await read_whole(response, LONGEST_ANSWER)
+        await read_whole(response, MAX_ANSWER_LENGTH)
         return response.status_code
     finally:
         await response.aclose()

@@ -15,7 +15,7 @@ from proxy.sinks.base import Sink
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class BuildContext:
     """What a sink may need besides its settings."""
 
     config: Config
@@ -32,16 +32,16 @@ class Surroundings:
         return folder_of(self.config)
 
 
-SINKS: Mapping[str, Callable[[Settings, Surroundings], Sink]] = {
-    "webhook": lambda settings, around: webhook.Webhook(settings, around.environment, around.transport),
+SINKS: Mapping[str, Callable[[Settings, BuildContext], Sink]] = {
+    "webhook": lambda settings, around: webhook.WebhookSink(settings, around.environment, around.transport),
     "otel": lambda settings, around: otel.Otel(around.environment, around.models, around.transport),
     "langfuse": lambda settings, around: langfuse.made(around.environment, around.models, around.transport),
     "s3": lambda settings, around: s3.S3(settings, around.environment, around.transport),
-    "custom": lambda settings, around: custom.Custom(settings, around.folder),
+    "custom": lambda settings, around: custom.CustomSink(settings, around.folder),
 }
 
 
-def made(settings: Settings, around: Surroundings) -> Sink:
+def made(settings: Settings, around: BuildContext) -> Sink:
     return SINKS[settings.kind](settings, around)
 
 

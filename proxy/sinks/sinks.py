@@ -8,22 +8,22 @@ from collections.abc import Iterator, Mapping
 from time import perf_counter
 
 from proxy.config import Config
+from proxy.domain.call import Call
 from proxy.metrics import Family, Gauge, Labels
-from proxy.records import Call
 from proxy.sinks.base import Record
 from proxy.sinks.feed import Counters, Feed
-from proxy.sinks.registry import Surroundings, made
+from proxy.sinks.registry import BuildContext, made
 from proxy.upstream.transport import HTTPTransport
 
 #: Connections to sinks at a time; they have a pool of their own, so that no call waits for one of them.
-MOST_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 
 class Sinks:
     """`use` a configuration, `put` calls; `aclose` in the end."""
 
     def __init__(self) -> None:
-        self._transport = HTTPTransport(max_connections=MOST_CONNECTIONS)
+        self._transport = HTTPTransport(max_connections=MAX_CONNECTIONS)
         self._counters = Counters()
         self._feeds: tuple[Feed, ...] = ()
         #: Those of calls that went well, and of calls that failed.
@@ -47,7 +47,7 @@ class Sinks:
         self._models.update({deployment.id: deployment.model for deployment in config.deployments})
         if self._config is not None and _same(self._config, config):
             return
-        around = Surroundings(config, self._transport, self._models)
+        around = BuildContext(config, self._transport, self._models)
         feeds = tuple(Feed(settings, made(settings, around), self._counters) for settings in config.sinks)
         old, self._feeds, self._config = self._feeds, feeds, config
         self._successes = tuple(feed for feed in self._feeds if feed.settings.successes)

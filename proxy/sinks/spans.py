@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from proxy.records import Attempt, Call, Usage
+from proxy.domain.call import Attempt, Call
+from proxy.domain.usage import Usage
 from proxy.sinks.base import Record
 
 Value = str | bool | int | float | Sequence[str] | None
@@ -64,11 +65,11 @@ class _Trace:
         yield self._span("receive", root, call.started, received)
         if call.received is None:
             return
-        for ruling in call.guardrails:
-            began = ruling.began if ruling.began is not None else received
+        for result in call.guardrails:
+            began = result.began if result.began is not None else received
             yield self._span(
-                f"guardrail {ruling.guardrail}", root, began, began + ruling.milliseconds / 1000,
-                {"audio_proxy.guardrail.stage": str(ruling.stage), "audio_proxy.guardrail.verdict": ruling.verdict},
+                f"guardrail {result.guardrail}", root, began, began + result.milliseconds / 1000,
+                {"audio_proxy.guardrail.stage": str(result.stage), "audio_proxy.guardrail.verdict": result.verdict},
             )  # fmt: skip
         if call.attempts:
             routing = self._span("route", root, call.attempts[0].asked, call.sent or ended)

@@ -24,7 +24,7 @@ ENDPOINT_VARIABLE, HEADERS_VARIABLE = "GENERIC_LOGGER_ENDPOINT", "GENERIC_LOGGER
 SECRET_PREFIX = "whsec_"  # noqa: S105
 
 
-class Webhook:
+class WebhookSink:
     def __init__(self, settings: Settings, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
         self._url = settings.endpoint or environment[ENDPOINT_VARIABLE]
         self._headers = {

@@ -27,7 +27,7 @@ BLOCK = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class JournalSegment:
     """A file that nobody appends to any more."""
 
     path: Path
@@ -135,26 +135,26 @@ class Journal:
         self._closed[self._segment()] = self._open_bytes
         self._open_bytes = 0
 
-    def closed(self) -> list[Segment]:
+    def closed(self) -> list[JournalSegment]:
         """This process's, oldest first."""
-        return [Segment(path) for path in self._closed]
+        return [JournalSegment(path) for path in self._closed]
 
-    def done(self, segment: Segment) -> None:
+    def done(self, segment: JournalSegment) -> None:
         """Its records are safe elsewhere."""
         segment.delete()
         self.size -= self._closed.pop(segment.path, 0)
 
     @contextmanager
-    def orphans(self) -> Iterator[list[Segment]]:
+    def orphans(self) -> Iterator[list[JournalSegment]]:
         """The segments of dead processes, which are this process's until the end of the block."""
-        found: list[Segment] = []
+        found: list[JournalSegment] = []
         locks: list[tuple[Path, int]] = []
         try:
             for path in sorted(self._directory.glob(f"*{LOCK}")):
                 if path.stem == self.owner or (lock := _taken(path)) is None:
                     continue
                 locks.append((path, lock))
-                found += map(Segment, sorted(self._directory.glob(f"{path.stem}-*{SEGMENT}")))
+                found += map(JournalSegment, sorted(self._directory.glob(f"{path.stem}-*{SEGMENT}")))
             yield found
         finally:
             for path, lock in locks:

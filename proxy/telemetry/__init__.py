@@ -2,6 +2,6 @@
 
 from proxy.telemetry.log import configure_logging
 from proxy.telemetry.telemetry import Telemetry
-from proxy.telemetry.workers import Place
+from proxy.telemetry.workers import WorkerSlot
 
-__all__ = ["Place", "Telemetry", "configure_logging"]
+__all__ = ["Telemetry", "WorkerSlot", "configure_logging"]

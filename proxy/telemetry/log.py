@@ -13,7 +13,8 @@ from typing import Any, TextIO
 import structlog
 from pydantic_core import to_json
 
-from proxy.records import Call, Ruling, milliseconds
+from proxy.domain.call import Call, milliseconds
+from proxy.domain.guardrails import GuardrailResult
 
 #: Characters of a key's hash that tell one key from another.
 KEY_CHARACTERS = 8
@@ -39,7 +40,7 @@ def configure_logging(style: str, level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
     ]
-    lines = Lines(sys.stderr)
+    lines = LineWriter(sys.stderr)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -75,7 +76,7 @@ def _stamper() -> structlog.types.Processor:
     return stamp
 
 
-class Lines:
+class LineWriter:
     """Where structlog's lines go: those of one turn of the event loop travel in one write."""
 
     def __init__(self, file: TextIO) -> None:
@@ -168,7 +169,7 @@ def event_of(call: Call, ended: float) -> dict[str, Any]:
     return event
 
 
-def _shown(ruling: Ruling) -> dict[str, Any]:
+def _shown(ruling: GuardrailResult) -> dict[str, Any]:
     return {
         "guardrail": ruling.guardrail,
         "stage": ruling.stage,

@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
+from proxy.domain.call import Call
 from proxy.metrics import Counter, Family, Gauge, Histogram, Labels, Metrics, Observations, exposition
-from proxy.records import Call
 from proxy.telemetry.log import CallLog
-from proxy.telemetry.workers import Board, Place
+from proxy.telemetry.workers import WorkerMetrics, WorkerSlot
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 OVERHEAD_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
@@ -36,7 +36,7 @@ class Telemetry:
     All labels are names of the configuration, or of a fixed set: what a request says never becomes one.
     """
 
-    def __init__(self, place: Place | None = None) -> None:
+    def __init__(self, place: WorkerSlot | None = None) -> None:
         self.log = structlog.get_logger()
         self._calls = CallLog()
         self._under_way = 0
@@ -75,7 +75,7 @@ class Telemetry:
             Gauge("in_flight", "Calls under way.", lambda: self._under_way),
             Gauge("workers", "Processes that serve.", lambda: 1),
         )  # fmt: skip
-        self._board = Board(place) if place is not None else None
+        self._board = WorkerMetrics(place) if place is not None else None
         self._listeners: list[Callable[[Call, float], None]] = []
 
     def register(self, *families: Family) -> None:
@@ -166,7 +166,7 @@ class Telemetry:
             self._tell(self._board)
             await asyncio.sleep(INTERVAL)
 
-    def _tell(self, board: Board) -> None:
+    def _tell(self, board: WorkerMetrics) -> None:
         try:
             board.put_up(self._metrics.read())
         except OSError as error:

@@ -22,17 +22,17 @@ _TIME = struct.Struct("d")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerSlot:
     """Of one worker among those that share the folder."""
 
     folder: Path
     number: int
 
 
-class Board:
+class WorkerMetrics:
     """The files, as one worker sees them. ``clock`` is one that all processes of the machine share."""
 
-    def __init__(self, place: Place, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, place: WorkerSlot, clock: Callable[[], float] = time.monotonic) -> None:
         self._own = place.folder / str(place.number)
         self._folder = place.folder
         self._clock = clock

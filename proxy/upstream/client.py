@@ -21,7 +21,7 @@ from proxy.errors import (
     UpstreamUnfinished,
     UpstreamUnreachable,
 )
-from proxy.providers.base import Adapter, Step, Whole
+from proxy.providers.base import Adapter, BufferedRequest, Step
 from proxy.providers.wire.requests import header
 
 CONNECT_TIMEOUT = 10.0
@@ -29,7 +29,7 @@ ERROR_BYTES = 64 * 1024
 WHOLE_BYTES = 64 * 1024 * 1024
 #: For each deletion of what a flow had uploaded, and how many may be under way.
 CLEANUP_SECONDS = 20.0
-MOST_CLEANINGS = 256
+MAX_CLEANINGS = 256
 #: In a row, of looks at a job, before one that fails is the end of it.
 FAILED_LOOKS = 2
 #: For the answer to a step that makes something, once the caller has left.
@@ -69,7 +69,7 @@ def _out_of_files(error: BaseException | None) -> bool:
     return False
 
 
-class Waits(Mapping[str, float | None]):
+class Deadlines(Mapping[str, float | None]):
     """The time limits of one attempt, in seconds, under httpx's names; the transport looks them up at each wait.
 
     ``first_byte`` holds until the first byte came, ``stall`` from then on; none reaches past ``total`` from the start.
@@ -118,21 +118,21 @@ class Upstream:
         self._cleaning: set[asyncio.Task[None]] = set()
 
     async def run(
-        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], waits: Waits
+        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], deadlines: Deadlines
     ) -> tuple[A, httpx.Response]:
         """The flow's answer and its last response, unread. The caller closes that response, on every path."""
         cleanups: list[httpx.Request] = []
         step = next(flow)
         try:
             while True:
-                if isinstance(step, Whole) and step.cleanup is not None:
+                if isinstance(step, BufferedRequest) and step.cleanup is not None:
                     cleanups.append(step.cleanup)
-                if isinstance(step, Whole) and step.wait:
-                    response = await self._look(adapter, step, waits)
-                elif isinstance(step, Whole) and step.creates:
-                    response = await self._create(adapter, flow, step, waits)
+                if isinstance(step, BufferedRequest) and step.wait:
+                    response = await self._look(adapter, step, deadlines)
+                elif isinstance(step, BufferedRequest) and step.creates:
+                    response = await self._create(adapter, flow, step, deadlines)
                 else:
-                    response = await self._send(adapter, step, waits)
+                    response = await self._send(adapter, step, deadlines)
                 try:
                     step = flow.send(response)
                 except StopIteration as stop:
@@ -151,25 +151,25 @@ class Upstream:
         if isinstance(transport, Warmable):
             transport.warm(request)
 
-    async def _look(self, adapter: Adapter, step: Whole, waits: Waits) -> httpx.Response:
+    async def _look(self, adapter: Adapter, step: BufferedRequest, deadlines: Deadlines) -> httpx.Response:
         """One look of those that are repeated: what has been uploaded and billed is not lost by one that fails."""
         wait = step.wait
         for failed in range(FAILED_LOOKS + 1):
-            if wait > waits.left:
+            if wait > deadlines.left:
                 raise UpstreamUnfinished("The upstream vendor took too long to answer.")
             await asyncio.sleep(wait)
             try:
-                return await self._send(adapter, step, waits)
+                return await self._send(adapter, step, deadlines)
             except PASSING as error:
                 wait = max(step.wait, error.retry_after or 0.0)
-                if failed == FAILED_LOOKS or wait > waits.left:
+                if failed == FAILED_LOOKS or wait > deadlines.left:
                     raise
         raise AssertionError("a loop that is left by its last round")
 
     async def _create(
-        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], step: Whole, waits: Waits
+        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], step: BufferedRequest, deadlines: Deadlines
     ) -> httpx.Response:
-        sending = asyncio.ensure_future(self._send(adapter, step, waits))
+        sending = asyncio.ensure_future(self._send(adapter, step, deadlines))
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
@@ -182,18 +182,18 @@ class Upstream:
         """Nobody waits for what is being made: it is deleted as soon as it is known."""
         with contextlib.suppress(ProxyError, StopIteration, TimeoutError):
             step = flow.send(await asyncio.wait_for(sending, MAKING_SECONDS))
-            if isinstance(step, Whole) and step.cleanup is not None:
+            if isinstance(step, BufferedRequest) and step.cleanup is not None:
                 await self._cleaned(adapter, step.cleanup)
 
-    async def _send(self, adapter: Adapter, step: Step, waits: Waits) -> httpx.Response:
-        request = step.request if isinstance(step, Whole) else step
-        request.extensions["timeout"] = waits
+    async def _send(self, adapter: Adapter, step: Step, deadlines: Deadlines) -> httpx.Response:
+        request = step.request if isinstance(step, BufferedRequest) else step
+        request.extensions["timeout"] = deadlines
         try:
             response = await self._transports[request.url.scheme].handle_async_request(request)
         except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
             raise foreign(error) from error
         response.request = request
-        if isinstance(step, Whole) or not 200 <= response.status_code < 300:
+        if isinstance(step, BufferedRequest) or not 200 <= response.status_code < 300:
             return await _read(adapter, response)
         try:
             _check_plain(response)
@@ -207,7 +207,7 @@ class Upstream:
 
     def _behind(self, cleaning: Coroutine[Any, Any, None]) -> None:
         """Do it while the caller goes on, unless too much is under way."""
-        if len(self._cleaning) >= MOST_CLEANINGS:
+        if len(self._cleaning) >= MAX_CLEANINGS:
             cleaning.close()
             return
         task = asyncio.ensure_future(cleaning)
@@ -216,9 +216,9 @@ class Upstream:
 
     async def _cleaned(self, adapter: Adapter, request: httpx.Request) -> None:
         """What cannot be deleted ages out at the vendor; it is no failure of the call, which is over."""
-        waits = Waits(total=CLEANUP_SECONDS, first_byte=None, stall=None)
+        deadlines = Deadlines(total=CLEANUP_SECONDS, first_byte=None, stall=None)
         with contextlib.suppress(ProxyError):
-            await self._send(adapter, Whole(request), waits)
+            await self._send(adapter, BufferedRequest(request), deadlines)
 
     async def aclose(self) -> None:
         if self._cleaning:

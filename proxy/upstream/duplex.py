@@ -28,7 +28,7 @@ from proxy.upstream.dial import dial
 from proxy.upstream.route import Route
 
 #: Bytes of one message.
-LONGEST_MESSAGE = 4 * 1024 * 1024
+MAX_MESSAGE_LENGTH = 4 * 1024 * 1024
 #: Unread bytes at which the socket is no longer read: more than two minutes of speech in base64, so that a client who
 #: listens while it comes does not make the vendor believe that nobody is there.
 READ_HIGH = 8 * 1024 * 1024
@@ -38,7 +38,7 @@ CLOSE_SECONDS = 5.0
 _OWN_HEADERS = frozenset({b"host", b"content-length", b"connection", b"upgrade"})
 
 
-class Refused(Exception):
+class HandshakeRefused(Exception):
     """The server answered the handshake with something else than a WebSocket."""
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -52,7 +52,7 @@ class Duplex(asyncio.Protocol):
     def __init__(self, url: httpx.URL, on_lost: Callable[[Duplex], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
-        self._protocol = ClientProtocol(parse_uri(str(url)), max_size=LONGEST_MESSAGE)
+        self._protocol = ClientProtocol(parse_uri(str(url)), max_size=MAX_MESSAGE_LENGTH)
         self._transport: asyncio.Transport | None = None
         self._answer: Response | None = None
         self._parts: list[bytes] = []
@@ -70,7 +70,7 @@ class Duplex(asyncio.Protocol):
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    async def shake_hands(self, headers: httpx.Headers, route: Route, timeouts: Timeouts) -> None:
+    async def handshake(self, headers: httpx.Headers, route: Route, timeouts: Timeouts) -> None:
         """Raises Refused, httpx.ReadTimeout and httpx.RemoteProtocolError."""
         request = self._protocol.connect()
         for name, value in headers.raw:
@@ -87,7 +87,7 @@ class Duplex(asyncio.Protocol):
         failure = self._protocol.handshake_exc
         if isinstance(failure, InvalidStatus):
             answer = failure.response
-            raise Refused(answer.status_code, list(answer.headers.raw_items()), bytes(answer.body))
+            raise HandshakeRefused(answer.status_code, list(answer.headers.raw_items()), bytes(answer.body))
         if failure is not None or self._answer is None:
             raise httpx.RemoteProtocolError(f"the handshake failed: {failure or 'the connection was closed'}")
 
@@ -256,7 +256,7 @@ async def open_duplex(
     duplex = Duplex(url, on_lost)
     try:
         opening.hand_over(duplex)
-        await duplex.shake_hands(headers, route, timeouts)
+        await duplex.handshake(headers, route, timeouts)
     except BaseException:
         opening.abort()
         raise

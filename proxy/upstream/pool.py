@@ -14,7 +14,7 @@ from proxy.upstream.dial import dial
 from proxy.upstream.route import Route
 
 
-class Pool:
+class ConnectionPool:
     """Hands out connections; whoever takes one gives it back with `release`, or aborts it."""
 
     def __init__(self, tls: Callable[[], ssl.SSLContext], *, limit: int, idle_seconds: float) -> None:

@@ -11,7 +11,7 @@ import httpx
 from proxy.messages import Headers, Origin, Reply, origin
 from proxy.upstream.connection import Connection, Timeouts
 from proxy.upstream.message import Message
-from proxy.upstream.pool import Pool
+from proxy.upstream.pool import ConnectionPool
 from proxy.upstream.route import Route, route_to
 
 #: Of every response; nobody changes them.
@@ -45,7 +45,7 @@ class HTTPTransport(httpx.AsyncBaseTransport):
         self._ssl_ready = False
         self._trust_env = trust_env
         self._routes: dict[Origin, Route] = {}
-        self._pool = Pool(self._tls, limit=max_connections, idle_seconds=idle_seconds)
+        self._pool = ConnectionPool(self._tls, limit=max_connections, idle_seconds=idle_seconds)
         #: Requests whose answer is awaited or being read.
         self.in_flight = 0
 

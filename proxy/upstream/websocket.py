@@ -19,13 +19,13 @@ from collections.abc import AsyncGenerator, Sequence
 import httpx
 
 from proxy.audio import codec
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
+from proxy.domain.requests import Upload
 from proxy.errors import UpstreamUnavailable
 from proxy.providers.sockets.conversation import Conversation, Turn
 from proxy.providers.wire.requests import ID_HEADERS
-from proxy.records import Upload
 from proxy.upstream.connection import Timeouts
-from proxy.upstream.duplex import Duplex, Refused, open_duplex
+from proxy.upstream.duplex import Duplex, HandshakeRefused, open_duplex
 from proxy.upstream.route import Route, route_to
 
 #: Seconds without a message after which a kept socket counts as dead.
@@ -33,9 +33,9 @@ KEPT_SECONDS = 5.0
 #: For a socket that is opened ahead, in seconds; nobody waits for it yet.
 WARMING: Timeouts = {"connect": 10.0, "read": 10.0}
 #: Sockets of one place that are opened ahead at the same time.
-MOST_WARMING = 8
+MAX_WARMING = 8
 #: Unread bytes at which a kept socket, which should be silent, is closed.
-MOST_UNASKED = 64 * 1024
+MAX_UNASKED = 64 * 1024
 _SCHEMES = {"ws": "http", "wss": "https"}
 
 #: Sockets are alike that lead to the same URL with the same headers: to one vendor's model, opened with one key.
@@ -51,7 +51,7 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        readers: Pool,
+        readers: WorkerPool,
         *,
         ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 2000,
@@ -65,7 +65,7 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         Without ``ssl_context``: certifi's roots, or those of SSL_CERT_FILE or SSL_CERT_DIR, loaded at first use.
         """
         self.readers = readers
-        self.kept = Kept(idle_seconds=idle_seconds, max_idle=max_idle, max_age=max_age)
+        self.kept = IdleSockets(idle_seconds=idle_seconds, max_idle=max_idle, max_age=max_age)
         self._ssl_context = ssl_context
         self._ssl_ready = False
         self._trust_env = trust_env
@@ -82,10 +82,10 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         return len(self._live)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        talk = Talk(self, request)
+        talk = SessionStream(self, request)
         try:
             await talk.begin()
-        except Refused as refusal:
+        except HandshakeRefused as refusal:
             await talk.aclose()
             if refusal.status < 300:
                 raise httpx.RemoteProtocolError(f"status {refusal.status} to a handshake", request=request) from refusal
@@ -101,7 +101,7 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         """Begin to open a socket for a request like this one, if none is kept for its ``setting``; nobody is told."""
         place, setting = place_of(request), request.extensions.get("setting")
         warming = self._warming.setdefault(place, deque())
-        if self._closed or len(warming) >= MOST_WARMING or self.kept.has(place, setting):
+        if self._closed or len(warming) >= MAX_WARMING or self.kept.has(place, setting):
             return
         task = asyncio.ensure_future(self.dial(request, WARMING))
         warming.append(task)
@@ -178,7 +178,7 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         return self._ssl_context
 
 
-class Kept:
+class IdleSockets:
     """Sockets between two conversations, the one that ended last first; ``setting`` None: no conversation has begun."""
 
     def __init__(self, *, idle_seconds: float, max_idle: int, max_age: float) -> None:
@@ -218,7 +218,7 @@ class Kept:
         for duplex, (where, settled, _) in reversed(list(self._idle.items())):
             if where != place or settled not in (None, setting):
                 continue
-            if duplex.lost or duplex.unread > MOST_UNASKED or self._is_old(duplex):
+            if duplex.lost or duplex.unread > MAX_UNASKED or self._is_old(duplex):
                 self._end(duplex)
             elif settled is not None:
                 return duplex
@@ -234,7 +234,7 @@ class Kept:
         duplex.close()
 
 
-class Talk(httpx.AsyncByteStream):
+class SessionStream(httpx.AsyncByteStream):
     """One conversation over one socket, and the body of its answer. Closing it, read or not, ends both."""
 
     def __init__(self, transport: WebSocketTransport, request: httpx.Request) -> None:
@@ -283,7 +283,7 @@ class Talk(httpx.AsyncByteStream):
         while not self._conversation.begun:
             await self._hear(most)
 
-    def __aiter__(self) -> Talk:
+    def __aiter__(self) -> SessionStream:
         return self
 
     async def __anext__(self) -> bytes:
@@ -356,9 +356,9 @@ class Talk(httpx.AsyncByteStream):
 
     def _take(self, turn: Turn) -> None:
         self._say(turn.send)
-        if turn.give:
+        if turn.output:
             self._asked = None
-            self._gives.append(turn.give)
+            self._gives.append(turn.output)
 
     def _patience(self, most: float | None) -> float | None:
         """Seconds. Until the first byte, chatter does not prolong the wait for it."""

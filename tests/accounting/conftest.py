@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from proxy.accounting.administration import Administration
+from proxy.accounting.key_store import KeyStore
 from proxy.storage.database import Database
 
 _NUMBERS = itertools.count()
@@ -80,8 +80,8 @@ def with_database(database_url: str) -> Callable[[Callable[[Database], Awaitable
 @pytest.fixture
 def with_administration(
     with_database: Callable[..., Any],
-) -> Callable[[Callable[[Database, Administration], Awaitable[Any]]], Any]:
-    def run(body: Callable[[Database, Administration], Awaitable[Any]]) -> Any:
-        return with_database(lambda database: body(database, Administration(database)))
+) -> Callable[[Callable[[Database, KeyStore], Awaitable[Any]]], Any]:
+    def run(body: Callable[[Database, KeyStore], Awaitable[Any]]) -> Any:
+        return with_database(lambda database: body(database, KeyStore(database)))
 
     return run

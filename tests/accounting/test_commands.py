@@ -20,7 +20,7 @@ from proxy.errors import BadRequest
 from tests.conftest import MASTER_KEY, Server, command, standard_config
 from tests.fakes.upstream import Upstream
 
-Keys = Callable[..., "subprocess.CompletedProcess[str]"]
+Authenticator = Callable[..., "subprocess.CompletedProcess[str]"]
 LITELLM_KEY = "sk-2Hq7_oldLiteLLMkeyThatClientsHave"
 #: A row of LiteLLM_VerificationToken, as PostgreSQL's ``COPY … TO … CSV HEADER`` writes it.
 ROW = {
@@ -47,7 +47,7 @@ def token(number: int) -> str:
 
 
 @pytest.fixture
-def keys(tmp_path: Path, database_url: str) -> Keys:
+def keys(tmp_path: Path, database_url: str) -> Authenticator:
     """``keys("list")``: the command on a fresh database."""
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(standard_config("http://127.0.0.1:1/v1", database_url=database_url)))
@@ -58,7 +58,7 @@ def keys(tmp_path: Path, database_url: str) -> Keys:
     return run
 
 
-def listed(keys: Keys) -> list[dict[str, Any]]:
+def listed(keys: Authenticator) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(keys("list", "--json").stdout)
     return found
 
@@ -66,7 +66,7 @@ def listed(keys: Keys) -> list[dict[str, Any]]:
 # -- create, list, revoke ----------------------------------------------------------------------------------------------
 
 
-def test_create_list_and_revoke(keys: Keys) -> None:
+def test_create_list_and_revoke(keys: Authenticator) -> None:
     options = "--alias one --models tts,whisper --duration 30d --user u --team t --tags eu,batch"
     created = keys("create", *options.split(), "--metadata", '{"a": 1}')
     assert created.returncode == 0, created.stderr
@@ -110,7 +110,7 @@ def test_what_cannot_be_created(tmp_path: Path, options: list[str], named: str) 
 
 
 def test_a_client_of_litellm_keeps_its_key(
-    keys: Keys, upstream: Upstream, serve: Callable[..., Server], tmp_path: Path, database_url: str
+    keys: Authenticator, upstream: Upstream, serve: Callable[..., Server], tmp_path: Path, database_url: str
 ) -> None:
     server = serve(standard_config(upstream.url, database_url=database_url))
     asks = {"authorization": f"Bearer {LITELLM_KEY}"}
@@ -127,7 +127,7 @@ def test_a_client_of_litellm_keeps_its_key(
     assert again.stdout.strip() == "imported 0, there already 1, left out 0"
 
 
-def test_what_a_row_says(keys: Keys, tmp_path: Path) -> None:
+def test_what_a_row_says(keys: Authenticator, tmp_path: Path) -> None:
     rows = [
         ROW | {"expires": "2099-01-01 00:00:00", "blocked": "t"},
         ROW | {"token": token(1), "key_alias": "", "models": "{}", "metadata": "{}", "team_id": "red"},
@@ -177,14 +177,14 @@ def test_rows_that_are_left_out(change: dict[str, str], why: str, without_limits
     assert why in refused[0].why
 
 
-def test_the_configurations_own_keys_are_no_virtual_keys(keys: Keys, tmp_path: Path) -> None:
+def test_the_configurations_own_keys_are_no_virtual_keys(keys: Authenticator, tmp_path: Path) -> None:
     master = ROW | {"token": hashlib.sha256(MASTER_KEY.encode()).hexdigest()}
     (tmp_path / "export.csv").write_text(as_csv(master))
     assert keys("import", str(tmp_path / "export.csv")).stdout.strip() == "imported 0, there already 0, left out 1"
     assert listed(keys) == []
 
 
-def test_a_taken_alias_leaves_the_key_out(keys: Keys, tmp_path: Path) -> None:
+def test_a_taken_alias_leaves_the_key_out(keys: Authenticator, tmp_path: Path) -> None:
     keys("create", "--alias", "prod")
     (tmp_path / "export.csv").write_text(as_csv(ROW, ROW | {"token": token(1), "key_alias": "other"}))
     imported = keys("import", "--dry-run", str(tmp_path / "export.csv"))
@@ -232,7 +232,7 @@ def test_what_is_no_export(text: str) -> None:
         read(text, own=(), without_limits=False)
 
 
-def test_a_file_that_cannot_be_read(keys: Keys, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(keys: Authenticator, tmp_path: Path) -> None:
     for name, content in (("none", None), ("bytes", b"\xff\xfe\x00")):
         if content is not None:
             (tmp_path / name).write_bytes(content)

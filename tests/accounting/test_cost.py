@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from proxy.accounting.cost import FREE, UNITS, UNKNOWN, Cost, Counting, Price, Prices, bill
 from proxy.config import Deployment
-from proxy.records import Mode, Usage
+from proxy.domain.requests import Mode
+from proxy.domain.usage import Usage
 from tests.conftest import command
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,18 +12,18 @@ import pytest
 from sqlalchemy import event, func, insert, select, update
 
 from proxy.accounting import key_fields
-from proxy.accounting.administration import Administration
-from proxy.accounting.keyring import LEAST_PAUSE, Keyring
-from proxy.accounting.keys import Keys, hashed
+from proxy.accounting.key_cache import MIN_PAUSE, KeyCache
+from proxy.accounting.key_store import KeyStore
+from proxy.accounting.keys import Authenticator, hashed
+from proxy.domain.caller import MASTER
 from proxy.errors import BadRequest, ConfigError, Forbidden, NotFound, Unauthorized
-from proxy.records import MASTER
 from proxy.storage import tables
 from proxy.storage.database import Database, Unavailable
 from proxy.storage.tables import AUDIT, KEYS, REVISIONS
 from tests.accounting.conftest import Postgres
 
 MASTER_SECRET = "sk-test-7f3a9c21d4e8b605c0ffee"
-Run = Callable[[Callable[[Database, Administration], Awaitable[Any]]], Any]
+Run = Callable[[Callable[[Database, KeyStore], Awaitable[Any]]], Any]
 #: What would break a statement that was put together of texts, or the database's encoding.
 NASTY = ["'; DROP TABLE keys; --", '" OR 1=1 --', "%_\\", "${jndi:ldap://x}", "naïve ☃ 名前", "a'b''c\"d", "$1 :x ?"]
 
@@ -45,7 +45,7 @@ async def everything(database: Database) -> str:
 
 
 def test_of_a_key_only_its_hash_is_stored(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         secret, key = await administration.generate({"key_alias": "one"}, "master")
         assert len(secret) >= len("sk-") + 22
         assert key.id == hashlib.sha256(secret.encode()).hexdigest()
@@ -70,7 +70,7 @@ def test_what_was_said_of_a_key_comes_back(with_administration: Run) -> None:
         "expires": 2_000_000_000_123,
     }
 
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         _, key = await administration.generate(said, "master")
         found = await administration.find(key.id)
         assert {name: getattr(found, name) for name in said} == said
@@ -81,7 +81,7 @@ def test_what_was_said_of_a_key_comes_back(with_administration: Run) -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_texts_are_values_and_nothing_else(with_administration: Run, text: str) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         await administration.generate({"key_alias": "other"}, "master")
         said = {"key_alias": text, "user_id": text, "team_id": text, "models": [text], "metadata": {text: text}}
         _, key = await administration.generate(said, "master")
@@ -89,9 +89,9 @@ def test_texts_are_values_and_nothing_else(with_administration: Run, text: str) 
         found, total = await administration.keys({"user_id": text})
         assert ([one.id for one in found], total) == ([key.id], 1)
         await administration.block_end_users([text], blocked=True, actor=text)
-        keyring = Keyring(database)
-        await keyring.refresh()
-        assert keyring.blocks(text)
+        key_cache = KeyCache(database)
+        await key_cache.refresh()
+        assert key_cache.blocks(text)
         assert await administration.delete([text], "master") == [key.id]
         assert len((await administration.keys())[0]) == 1
 
@@ -99,7 +99,7 @@ def test_texts_are_values_and_nothing_else(with_administration: Run, text: str) 
 
 
 def test_aliases_are_unique_until_their_key_is_deleted(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         _, first = await administration.generate({"key_alias": "one"}, "master")
         _, other = await administration.generate({}, "master")
         with pytest.raises(BadRequest, match="alias"):
@@ -114,7 +114,7 @@ def test_aliases_are_unique_until_their_key_is_deleted(with_administration: Run)
 
 
 def test_a_key_is_not_used_twice(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         secret, key = await administration.generate({}, "master")
         with pytest.raises(BadRequest, match="used before"):
             await administration.generate({}, "master", secret)
@@ -126,7 +126,7 @@ def test_a_key_is_not_used_twice(with_administration: Run) -> None:
 
 
 def test_deleting_is_all_or_nothing(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         _, key = await administration.generate({"key_alias": "one"}, "master")
         before = await everything(database)
         with pytest.raises(NotFound):
@@ -141,7 +141,7 @@ def test_deleting_is_all_or_nothing(with_administration: Run) -> None:
 
 
 def test_every_change_leaves_one_audit_row_without_a_key(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         secret, key = await administration.generate({"key_alias": "one", "models": ["tts"]}, "master")
         await administration.update(key.id, {"user_id": "u"}, "master")
         await administration.block(key.id, blocked=True, actor="master")
@@ -175,7 +175,7 @@ def test_every_change_leaves_one_audit_row_without_a_key(with_administration: Ru
 
 
 def test_a_change_that_fails_leaves_nothing(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         await administration.generate({"key_alias": "one"}, "master")
         before = await everything(database)
         with pytest.raises(BadRequest):
@@ -190,7 +190,7 @@ def test_a_change_that_fails_leaves_nothing(with_administration: Run) -> None:
 
 
 def test_changes_at_the_same_time_each_get_a_revision_of_their_own(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         await database.open()
         await asyncio.gather(*(administration.generate({}, "master") for _ in range(12)))
         revisions = [row.revision for row in await rows(database, KEYS)]
@@ -208,20 +208,20 @@ class Scene:
 
     def __init__(self, database: Database, now: float = 1_800_000_000.0) -> None:
         self.now = now
-        self.here, self.there = (Keyring(database, clock=lambda: self.now) for _ in range(2))
-        self.keys = Keys(master=MASTER_SECRET, keyring=self.here)
+        self.here, self.there = (KeyCache(database, clock=lambda: self.now) for _ in range(2))
+        self.keys = Authenticator(master=MASTER_SECRET, key_cache=self.here)
 
 
 def test_changes_reach_the_other_worker_with_its_next_look(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         scene = Scene(database)
         _, key = await administration.generate(
             {"models": ["tts"], "user_id": "u", "tags": ["eu"], "guardrails": ["g"]}, "master"
         )
-        for keyring in (scene.here, scene.there):
-            assert keyring.find(key.id) is None
-            await keyring.refresh()
-            caller = keyring.find(key.id)
+        for key_cache in (scene.here, scene.there):
+            assert key_cache.find(key.id) is None
+            await key_cache.refresh()
+            caller = key_cache.find(key.id)
             assert caller is not None
             assert (caller.models, caller.user_id, caller.tags) == (frozenset({"tts"}), "u", ("eu",))
             assert caller.guardrails == ("g",)
@@ -245,7 +245,7 @@ def test_changes_reach_the_other_worker_with_its_next_look(with_administration: 
 
 
 def test_end_users_are_blocked_and_free_again(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         scene = Scene(database)
         await administration.block_end_users(["eve", "eve", "mallory"], blocked=True, actor="master")
         await scene.here.refresh()
@@ -258,7 +258,7 @@ def test_end_users_are_blocked_and_free_again(with_administration: Run) -> None:
 
 
 def test_an_expired_key_ends_without_a_look(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         scene = Scene(database)
         columns = key_fields.read({"duration": "30s"}, clock=lambda: scene.now).columns
         secret, _ = await administration.generate(columns, "master")
@@ -274,7 +274,7 @@ def test_an_expired_key_ends_without_a_look(with_administration: Run) -> None:
 
 
 def test_a_database_that_was_put_back_takes_keys_with_it(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         scene = Scene(database)
         _, old = await administration.generate({}, "master")
         _, new = await administration.generate({}, "master")
@@ -291,7 +291,7 @@ def test_a_database_that_was_put_back_takes_keys_with_it(with_administration: Ru
 
 
 def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         scene, loop = Scene(database), asyncio.get_running_loop()
         secret, _ = await administration.generate({}, "master")
         await scene.keys.look_up(bearer(secret))
@@ -310,7 +310,7 @@ def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_administra
         began = loop.time()
         for start in range(0, 1000, 250):
             await asyncio.gather(*(guess(number) for number in range(start, start + 250)))
-        looks = (loop.time() - began) / LEAST_PAUSE + 1
+        looks = (loop.time() - began) / MIN_PAUSE + 1
         assert 0 < len(statements) <= min(looks, 10)
         assert all("revisions" in statement for statement in statements)
 
@@ -318,8 +318,8 @@ def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_administra
 
 
 def test_what_cannot_be_a_virtual_key_costs_nothing(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
-        keys = Keys(master=MASTER_SECRET, keyring=Keyring(database))
+    async def body(database: Database, administration: KeyStore) -> None:
+        keys = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         for header in (None, b"", b"Bearer", b"Bearer any", b"Basic sk-abc", b"Bearer \xff\xfe"):
             with pytest.raises(Unauthorized):
                 keys.known(header)
@@ -329,8 +329,8 @@ def test_what_cannot_be_a_virtual_key_costs_nothing(with_administration: Run) ->
 
 
 def test_a_look_that_began_before_a_key_was_made_does_not_refuse_it(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
-        keys = Keys(master=MASTER_SECRET, keyring=Keyring(database))
+    async def body(database: Database, administration: KeyStore) -> None:
+        keys = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         for _ in range(5):
             guessing = asyncio.gather(
                 *(keys.caller(bearer(f"sk-{number:043}")) for number in range(20)), return_exceptions=True
@@ -349,13 +349,13 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
 
     async def body() -> None:
         database = Database(url)
-        administration, keyring = Administration(database), Keyring(database)
-        keys = Keys(master=MASTER_SECRET, keyring=keyring)
+        administration, key_cache = KeyStore(database), KeyCache(database)
+        keys = Authenticator(master=MASTER_SECRET, key_cache=key_cache)
         secret, _ = await administration.generate({}, "master")
         late, _ = await administration.generate({}, "master")
         unknown, _ = await administration.generate({}, "master")
         await keys.look_up(bearer(secret))
-        newer = Keys(master=MASTER_SECRET, keyring=Keyring(database))
+        newer = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         postgres.stop()
         try:
             assert keys.known(bearer(secret)) is not None
@@ -383,20 +383,20 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
 def test_a_database_that_hangs_is_waited_for_only_so_long(
     with_administration: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def body(database: Database, administration: Administration) -> None:
-        keyring = Keyring(database)
-        keys = Keys(master=MASTER_SECRET, keyring=keyring)
+    async def body(database: Database, administration: KeyStore) -> None:
+        key_cache = KeyCache(database)
+        keys = Authenticator(master=MASTER_SECRET, key_cache=key_cache)
         secret, _ = await administration.generate({}, "master")
         await keys.look_up(bearer(secret))
         monkeypatch.setattr(database, "transaction", lambda: _Hanging())
-        monkeypatch.setattr("proxy.accounting.keyring.MOST_PATIENCE", 0.05)
+        monkeypatch.setattr("proxy.accounting.key_cache.MAX_PATIENCE", 0.05)
         guesses = [keys.caller(bearer(f"sk-{number:043}")) for number in range(50)]
         outcomes = await asyncio.gather(*guesses, return_exceptions=True)
         assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
         assert keys.known(bearer(secret)) is not None
         with pytest.raises(Unavailable):
             await keys.caller(bearer("sk-another-0123456789abcdefghijkl"))
-        await keyring.aclose()
+        await key_cache.aclose()
 
     with_administration(body)
 
@@ -424,22 +424,22 @@ def test_a_database_of_a_newer_program_is_refused(with_database: Callable[..., A
         with pytest.raises(ConfigError, match="newer"):
             await database.open()
         with pytest.raises(Unavailable):
-            await Keyring(database).refresh()
+            await KeyCache(database).refresh()
 
     with_database(body)
 
 
 def test_ten_thousand_keys_are_known_within_one_look(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         row = {"key_name": "sk-...", "models": "[]", "tags": "[]", "metadata": "{}", "blocked": False, "created": 1}
         many = [{"id": f"{number:064x}", **row, "deleted": False, "revision": 1} for number in range(10_000)]
         async with database.transaction() as connection:
             await connection.execute(insert(KEYS), many)
             await connection.execute(update(REVISIONS).values(value=1))
             assert (await connection.execute(select(func.count()).select_from(KEYS))).scalar() == 10_000
-        keyring = Keyring(database)
-        await keyring.refresh()
-        assert len(keyring) == 10_000
-        assert keyring.find(f"{9_999:064x}") is not None
+        key_cache = KeyCache(database)
+        await key_cache.refresh()
+        assert len(key_cache) == 10_000
+        assert key_cache.find(f"{9_999:064x}") is not None
 
     with_administration(body)

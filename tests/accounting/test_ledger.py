@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from proxy.accounting import ledger as ledger_module
-from proxy.accounting.ledger import Bounds, Ledger, LedgerFull
+from proxy.accounting.ledger import Ledger, LedgerFull, LedgerLimits
 from proxy.storage.database import Database, Unavailable
 from proxy.storage.journal import Journal
 from proxy.storage.tables import CALL_TAGS, CALLS
@@ -55,7 +55,7 @@ def made(database: Database, folder: Path, *, power: bool = False, clock: Any = 
     made = Ledger(
         database,
         Journal(folder, power=power),
-        Bounds(**({"spool": 10_000_000} | bounds)),
+        LedgerLimits(**({"spool": 10_000_000} | bounds)),
         folder,
         *([clock] if clock else []),
     )

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from proxy.accounting.administration import Administration
-from proxy.accounting.usage import GROUPS, Usage, groups, money, selection
+from proxy.accounting.key_store import KeyStore
+from proxy.accounting.usage import GROUPS, UsageReports, groups, money, selection
 from proxy.errors import BadRequest
 from proxy.storage import tables
 from proxy.storage.database import Database
 from proxy.storage.tables import CALL_TAGS, CALLS
 
-Run = Callable[[Callable[[Database, Administration], Awaitable[Any]]], Any]
+Run = Callable[[Callable[[Database, KeyStore], Awaitable[Any]]], Any]
 Call = dict[str, Any]
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 DAY = 86_400_000
@@ -123,9 +123,9 @@ def test_sums_by_group_are_those_of_the_rows(with_administration: Run, group_by:
         for key in keys:
             expected.setdefault(key, []).append(one)
 
-    async def body(database: Database, _: Administration) -> None:
+    async def body(database: Database, _: KeyStore) -> None:
         await store(database, calls)
-        report = await Usage(database).report(selection(None, None, {}), group_by)
+        report = await UsageReports(database).report(selection(None, None, {}), group_by)
         found = {tuple(row[name] for name in group_by): comparable(row) for row in report.rows}
         assert found.keys() == expected.keys()
         for key, those in expected.items():
@@ -158,11 +158,13 @@ def test_sums_by_group_are_those_of_the_rows(with_administration: Run, group_by:
 def test_filters(with_administration: Run, equal: dict[str, str], chosen: Callable[[Call], bool]) -> None:
     calls = many(seed=7)
 
-    async def body(database: Database, _: Administration) -> None:
+    async def body(database: Database, _: KeyStore) -> None:
         await store(database, calls)
         wanted = selection(None, None, equal)
-        assert comparable((await Usage(database).report(wanted)).total) == sums([one for one in calls if chosen(one)])
-        listed, more = await Usage(database).calls(wanted, 1000)
+        assert comparable((await UsageReports(database).report(wanted)).total) == sums(
+            [one for one in calls if chosen(one)]
+        )
+        listed, more = await UsageReports(database).calls(wanted, 1000)
         assert more is None
         assert {row["id"] for row in listed} == {one["id"] for one in calls if chosen(one)}
         async with database.transaction() as connection:
@@ -201,9 +203,9 @@ def test_a_period_that_is_none(text: str) -> None:
 
 
 def test_bounds_of_the_period_decide_to_the_millisecond(with_administration: Run) -> None:
-    async def body(database: Database, _: Administration) -> None:
+    async def body(database: Database, _: KeyStore) -> None:
         await store(database, [call(number, time=NOON + number) for number in range(-2, 3)])
-        listed, _more = await Usage(database).calls(
+        listed, _more = await UsageReports(database).calls(
             selection("2026-11-23T11:59:59.999Z", "2026-11-23T12:00:00.001Z", {}), 10
         )
         assert [row["time"] for row in listed] == ["2026-11-23T12:00:00.000Z", "2026-11-23T11:59:59.999Z"]
@@ -214,9 +216,9 @@ def test_bounds_of_the_period_decide_to_the_millisecond(with_administration: Run
 def test_pages_show_every_call_once_also_where_times_are_the_same(with_administration: Run) -> None:
     calls = [call(number, time=NOON + number // 7) for number in range(60)]
 
-    async def body(database: Database, _: Administration) -> None:
+    async def body(database: Database, _: KeyStore) -> None:
         await store(database, calls)
-        usage, cursor, seen = Usage(database), None, []
+        usage, cursor, seen = UsageReports(database), None, []
         for page in range(20):
             rows, cursor = await usage.calls(selection(None, None, {}), 9, cursor)
             seen += [row["id"] for row in rows]
@@ -230,9 +232,9 @@ def test_pages_show_every_call_once_also_where_times_are_the_same(with_administr
 
 @pytest.mark.parametrize("cursor", ["", "x", "1.", "1.a b", "1; DROP", "9" * 30 + ".a", "-1.a"])
 def test_a_cursor_of_ones_own_making(with_administration: Run, cursor: str) -> None:
-    async def body(database: Database, _: Administration) -> None:
+    async def body(database: Database, _: KeyStore) -> None:
         with pytest.raises(BadRequest):
-            await Usage(database).calls(selection(None, None, {}), 10, cursor)
+            await UsageReports(database).calls(selection(None, None, {}), 10, cursor)
 
     with_administration(body)
 
@@ -240,9 +242,9 @@ def test_a_cursor_of_ones_own_making(with_administration: Run, cursor: str) -> N
 def test_a_call_is_told_with_all_that_is_known_of_it(with_administration: Run) -> None:
     one = call(1, guardrails='["pii: 2 names"]', tags=["eu", "batch"], cost=1, end_user="alice", audio_seconds_out=1.25)
 
-    async def body(database: Database, _: Administration) -> None:
+    async def body(database: Database, _: KeyStore) -> None:
         await store(database, [one, call(2, cost=None, time=NOON + 5)])
-        (unpriced, row), _more = await Usage(database).calls(selection(None, None, {}), 10)
+        (unpriced, row), _more = await UsageReports(database).calls(selection(None, None, {}), 10)
         assert unpriced["cost"] is None
         assert row["cost"] == "0.0000000001"
         assert (row["tags"], row["guardrails"]) == (["batch", "eu"], ["pii: 2 names"])
@@ -253,23 +255,23 @@ def test_a_call_is_told_with_all_that_is_known_of_it(with_administration: Run) -
 
 
 def test_a_key_may_be_named_by_its_alias(with_administration: Run) -> None:
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         secret, key = await administration.generate({"key_alias": "batch job"}, "master")
         await store(database, [call(1, key_id=key.id), call(2)])
         for reference in ("batch job", key.id, secret):
-            report = await Usage(database).report(selection(None, None, {"key": reference}), ("key",))
+            report = await UsageReports(database).report(selection(None, None, {"key": reference}), ("key",))
             assert [(row["key"], row["key_alias"], row["calls"]) for row in report.rows] == [(key.id, "batch job", 1)]
         with pytest.raises(BadRequest, match="alias"):
-            await Usage(database).report(selection(None, None, {"key": "nobody"}))
+            await UsageReports(database).report(selection(None, None, {"key": "nobody"}))
 
     with_administration(body)
 
 
 def test_large_sums_are_exact(with_administration: Run) -> None:
-    async def body(database: Database, _: Administration) -> None:
+    async def body(database: Database, _: KeyStore) -> None:
         cost = 10**17 + 1  # ten million dollars and a little
         await store(database, [call(number, cost=cost) for number in range(50)])
-        assert (await Usage(database).report(selection(None, None, {}))).total["cost"] == "500000000.000000005"
+        assert (await UsageReports(database).report(selection(None, None, {}))).total["cost"] == "500000000.000000005"
 
     with_administration(body)
 
@@ -284,14 +286,14 @@ def test_money_is_plain_digits(units: int, shown: str) -> None:
 def test_end_users_by_name_with_what_they_used_and_those_that_are_only_blocked(with_administration: Run) -> None:
     names = ["Zoe", "alice", "bob", "eve", "äh", "名前"]
 
-    async def body(database: Database, administration: Administration) -> None:
+    async def body(database: Database, administration: KeyStore) -> None:
         await store(database, [call(number, end_user=names[number % 3 + 1]) for number in range(9)])
         await store(database, [call(100, end_user="äh"), call(101, end_user="Zoe"), call(102)])
         await administration.block_end_users(["eve", "bob", "名前"], blocked=True, actor="master")
         seen: list[dict[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
-            rows, cursor = await Usage(database).end_users(selection(None, None, {}), 2, cursor)
+            rows, cursor = await UsageReports(database).end_users(selection(None, None, {}), 2, cursor)
             seen += rows
         assert [row["id"] for row in seen] == names
         found = {row["id"]: (row["calls"], row["blocked"]) for row in seen}
@@ -299,7 +301,7 @@ def test_end_users_by_name_with_what_they_used_and_those_that_are_only_blocked(w
             "Zoe": (1, False), "alice": (3, False), "bob": (3, True), "eve": (3, True), "äh": (1, False),
             "名前": (0, True),
         }  # fmt: skip
-        only, _more = await Usage(database).end_users(selection(None, None, {"end_user": "eve"}), 10)
+        only, _more = await UsageReports(database).end_users(selection(None, None, {"end_user": "eve"}), 10)
         assert [(row["id"], row["calls"]) for row in only] == [("eve", 3)]
 
     with_administration(body)

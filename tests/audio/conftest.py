@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 
 T = TypeVar("T")
 WithPool = Callable[..., Any]
@@ -18,9 +18,9 @@ WithPool = Callable[..., Any]
 def with_pool() -> WithPool:
     """`with_pool(test, **settings)` runs `test(pool)` in a loop of its own and ends the pool behind it."""
 
-    def run(test: Callable[[Pool], Awaitable[T]], **settings: Any) -> T:
+    def run(test: Callable[[WorkerPool], Awaitable[T]], **settings: Any) -> T:
         async def main() -> T:
-            async with contextlib.aclosing(Pool(**settings)) as pool:
+            async with contextlib.aclosing(WorkerPool(**settings)) as pool:
                 return await test(pool)
 
         return asyncio.run(main())
@@ -32,7 +32,7 @@ def with_pool() -> WithPool:
 def warm_pool() -> Iterator[WithPool]:
     """`warm_pool(test)` runs `test(pool)` with the one pool of all such tests, whose workers are up already."""
     with asyncio.Runner() as runner:
-        pool = Pool()
+        pool = WorkerPool()
         yield lambda test: runner.run(test(pool))
         runner.run(pool.aclose())
 

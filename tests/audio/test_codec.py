@@ -10,7 +10,7 @@ import pytest
 
 from proxy.audio import codec, formats, wav
 from proxy.audio.codec import PcmFormat
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.errors import InvalidAudio, UnsupportedValue, UpstreamInvalid
 from tests.audio import sounds
 from tests.audio.conftest import WithPool
@@ -40,7 +40,7 @@ def loudness(samples: bytes) -> float:
 def test_every_format_holds_the_whole_sound(warm_pool: WithPool, rate: int) -> None:
     samples = sounds.pcm(4, rate)
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         for target in ENCODED:
             data = await whole(codec.encode(pool, sounds.arriving(samples), source=PcmFormat(rate), target=target))
             assert formats.sniff(data) == target
@@ -59,7 +59,7 @@ def test_every_format_holds_the_whole_sound(warm_pool: WithPool, rate: int) -> N
 def test_stereo_and_samples_cut_in_two(warm_pool: WithPool) -> None:
     stereo = b"".join(SPEECH[i : i + 2] * 2 for i in range(0, len(SPEECH), 2))
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         data = await whole(
             codec.encode(pool, sounds.arriving(stereo, 1001), source=PcmFormat(24_000, 2), target="flac")
         )
@@ -69,7 +69,7 @@ def test_stereo_and_samples_cut_in_two(warm_pool: WithPool) -> None:
 
 
 def test_pcm_and_wav_at_their_own_rate_need_no_worker(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert await whole(codec.encode(pool, sounds.arriving(SPEECH), source=PcmFormat(), target="pcm")) == SPEECH
         data = await whole(codec.encode(pool, sounds.arriving(SPEECH), source=PcmFormat(), target="wav"))
         assert data == sounds.wav(SPEECH, size=0xFFFFFFFF)
@@ -82,7 +82,7 @@ def test_pcm_and_wav_at_their_own_rate_need_no_worker(with_pool: WithPool) -> No
 
 @pytest.mark.parametrize("target", [*ENCODED, "pcm"])
 def test_first_bytes_leave_before_the_input_ends(warm_pool: WithPool, target: str) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         heard_something = asyncio.Event()
 
         async def speaking() -> AsyncIterator[bytes]:
@@ -102,7 +102,7 @@ def test_first_bytes_leave_before_the_input_ends(warm_pool: WithPool, target: st
 @pytest.mark.parametrize("source", [*ENCODED, "webm without a duration", "mp4 in fragments"])
 @pytest.mark.parametrize("target", ["mp3", "wav"])
 def test_transcoding_is_a_stream_too(warm_pool: WithPool, source: str, target: str) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         if source in formats.SPEECH_FORMATS:
             given = await whole(codec.encode(pool, sounds.arriving(SPEECH), source=PcmFormat(), target=source))
         else:
@@ -128,7 +128,7 @@ def test_transcoding_is_a_stream_too(warm_pool: WithPool, source: str, target: s
 
 
 def test_wav_trailers_are_not_sound(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         given = sounds.wav(SPEECH) + b"LIST\x04\0\0\0INFO"
         output = codec.transcode(pool, sounds.arriving(given), source_format="wav", target="pcm")
         assert await whole(output) == SPEECH
@@ -143,7 +143,7 @@ def test_wav_trailers_are_not_sound(warm_pool: WithPool) -> None:
     "answer", [b"", b'{"error": {"message": "quota"}}', b"<html><body>502</body></html>", b"\x12" * 5000]
 )
 def test_an_answer_that_is_no_audio_is_the_vendors_fault(warm_pool: WithPool, answer: bytes) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         with pytest.raises(UpstreamInvalid):
             await whole(codec.transcode(pool, sounds.arriving(answer, 10), source_format="mp3", target="wav"))
 
@@ -151,7 +151,7 @@ def test_an_answer_that_is_no_audio_is_the_vendors_fault(warm_pool: WithPool, an
 
 
 def test_loud_pcm_is_not_taken_for_mp3(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         loud = b"\xff\xf3\x84\x44" + SPEECH
         assert formats.sniff(loud) == "mp3"
         assert await whole(codec.transcode(pool, sounds.arriving(loud), source_format="pcm", target="pcm")) == loud
@@ -160,7 +160,7 @@ def test_loud_pcm_is_not_taken_for_mp3(warm_pool: WithPool) -> None:
 
 
 def test_unknown_target(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         with pytest.raises(UnsupportedValue, match="mp3, opus"):
             await whole(codec.encode(pool, sounds.arriving(b""), source=PcmFormat(), target="ogg"))
 
@@ -168,7 +168,7 @@ def test_unknown_target(warm_pool: WithPool) -> None:
 
 
 def test_decode_is_bounded(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         data = sounds.wav(SPEECH)
         assert len(await whole(codec.decode(pool, data, max_seconds=4.01))) == 4 * 32_000
         with pytest.raises(InvalidAudio, match="longer than 3 seconds"):
@@ -178,7 +178,7 @@ def test_decode_is_bounded(warm_pool: WithPool) -> None:
 
 
 def test_a_slow_reader_slows_the_source_down(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         pulled = 0
 
         async def endless() -> AsyncIterator[bytes]:

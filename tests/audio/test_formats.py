@@ -66,8 +66,8 @@ def test_content_types_are_those_of_the_six_speech_formats() -> None:
         formats.content_type("ogg")
 
 
-@pytest.mark.parametrize("module", ["formats", "transcript", "codec", "pool", "probe"])
+@pytest.mark.parametrize("module", ["audio.formats", "render.transcripts", "audio.codec", "audio.pool", "audio.probe"])
 def test_the_proxy_itself_never_loads_ffmpeg(module: str) -> None:
-    code = f"import sys, proxy.audio.{module}; print('av' in sys.modules)"
+    code = f"import sys, proxy.{module}; print('av' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -15,7 +15,7 @@ import pytest
 
 from proxy.audio.codec import decode
 from proxy.audio.limits import Limits
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.audio.probe import AudioInfo, probe
 from proxy.audio.source import READABLE
 from proxy.errors import InvalidAudio
@@ -25,7 +25,7 @@ from tests.audio.conftest import WithPool, proc_file
 SPEECH = sounds.pcm(2)
 
 
-async def refused(pool: Pool, data: bytes, **options: Any) -> str:
+async def refused(pool: WorkerPool, data: bytes, **options: Any) -> str:
     """What `decode` says; the pool must be well afterwards."""
     with pytest.raises(InvalidAudio) as caught:
         async for _ in decode(pool, data, **options):
@@ -56,7 +56,7 @@ def test_playlists_are_refused_whatever_they_are_called(warm_pool: WithPool, sec
     with av.open(io.BytesIO(playlists(secret)["ffconcat"]), "r", options={"safe": "0"}) as attack:
         assert sum(frame.samples for frame in attack.decode(audio=0)) == 48_000  # it would read the secret
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         for text in playlists(secret).values():
             with tempfile.NamedTemporaryFile(suffix=".wav") as file:
                 file.write(text)
@@ -69,7 +69,7 @@ def test_playlists_are_refused_whatever_they_are_called(warm_pool: WithPool, sec
 
 
 def test_the_workers_do_not_rely_on_the_magic_bytes(warm_pool: WithPool, secret: Path) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         async def every_container(text: bytes) -> None:
             for container in (*READABLE, "concat", "hls", "sdp"):
                 job = {"op": "decode", "container": container, "rate": 16_000}
@@ -90,7 +90,7 @@ def test_a_movie_cannot_name_other_files(warm_pool: WithPool, tmp_path: Path) ->
     with av.open(io.BytesIO(movie), "r", format="mov", options=allowing) as attack:
         assert b"".join(bytes(packet) for packet in attack.demux(audio=0)) == SPEECH  # the attack is a real one
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert "no audio" in await refused(pool, movie)
         with pytest.raises(InvalidAudio):
             await probe(pool, movie)
@@ -101,7 +101,7 @@ def test_a_movie_cannot_name_other_files(warm_pool: WithPool, tmp_path: Path) ->
 def test_an_upload_may_not_be_written(with_pool: WithPool) -> None:
     """The descriptor that a worker gets may be open for writing; the worker's own limit on file sizes is zero."""
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         await probe(pool, sounds.wav(SPEECH))
         (worker,) = pool._idle
         limits = proc_file(worker.process.pid, "limits").decode()
@@ -118,7 +118,7 @@ def test_an_upload_may_not_be_written(with_pool: WithPool) -> None:
 def test_ten_hours_of_silence_in_three_megabytes(with_pool: WithPool) -> None:
     bomb = sounds.aac_silence(36_000)
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert (await probe(pool, bomb)).duration == pytest.approx(36_000, rel=0.001)
         assert "longer than 60 seconds" in await refused(pool, bomb, max_seconds=60)
         assert pool.workers == 1  # a refusal is no reason to start another one
@@ -130,7 +130,7 @@ def test_the_pools_own_bound_on_decoding(with_pool: WithPool) -> None:
     bomb = sounds.flac_silence(3600)
     assert len(bomb) < 20_000
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert "longer than 600 seconds" in await refused(pool, bomb, max_seconds=10**6)
 
     with_pool(test, limits=Limits(decoded_seconds=600))
@@ -139,14 +139,14 @@ def test_the_pools_own_bound_on_decoding(with_pool: WithPool) -> None:
 def test_cpu_time_is_bounded(with_pool: WithPool) -> None:
     bomb = sounds.aac_silence(360_000)
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert "limits" in await refused(pool, bomb)
 
     with_pool(test, limits=Limits(cpu_seconds=1, decoded_seconds=1e9))
 
 
 def test_too_many_channels_and_too_high_a_rate(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         for data in (sounds.wav(bytes(128_000), channels=64), sounds.wav(bytes(1800), channels=9)):
             assert "channels" in await refused(pool, data)
         assert "sample rate" in await refused(pool, sounds.wav(SPEECH, rate=1_000_000))
@@ -157,7 +157,7 @@ def test_too_many_channels_and_too_high_a_rate(warm_pool: WithPool) -> None:
 
 
 def test_empty_files_and_bare_headers(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert await refused(pool, b"") == "The file is empty."
         with tempfile.TemporaryFile() as file, pytest.raises(InvalidAudio, match="empty"):
             await probe(pool, file.fileno())
@@ -184,14 +184,14 @@ def test_truncated_and_damaged_files(warm_pool: WithPool) -> None:
     """Each ends in audio or in InvalidAudio, never in a stuck or a broken pool."""
     chance = random.Random(7)
 
-    async def outcome(pool: Pool, data: bytes) -> None:
+    async def outcome(pool: WorkerPool, data: bytes) -> None:
         with contextlib.suppress(InvalidAudio):
             info = await probe(pool, data)
             assert isinstance(info, AudioInfo)
             async for _ in decode(pool, data, max_seconds=30):
                 pass
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         for name in sounds.FILES:
             whole = sounds.file(name, SPEECH)
             await outcome(pool, whole[: len(whole) // 2])

@@ -15,7 +15,7 @@ import pytest
 from proxy.audio import codec
 from proxy.audio.codec import PcmFormat
 from proxy.audio.limits import Limits
-from proxy.audio.pool import AUDIO, Pool, Worker
+from proxy.audio.pool import AUDIO, Worker, WorkerPool
 from proxy.audio.probe import probe
 from proxy.errors import InvalidAudio, Overloaded
 from tests.audio import sounds
@@ -36,7 +36,7 @@ async def silent() -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-def encoding(pool: Pool, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+def encoding(pool: WorkerPool, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     return codec.encode(pool, chunks, source=PcmFormat(), target="mp3")
 
 
@@ -51,7 +51,7 @@ def none_running(pids: list[int]) -> bool:
 
 
 def test_nothing_is_started_before_it_is_needed_and_one_worker_is_used_again(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert pool.workers == 0
         pids = set()
         for _ in range(3):
@@ -63,7 +63,7 @@ def test_nothing_is_started_before_it_is_needed_and_one_worker_is_used_again(wit
 
 
 def test_fifty_jobs_over_two_workers(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         async def job(number: int) -> float:
             samples = SPEECH * (1 + number % 3)
             data = b"".join([piece async for piece in encoding(pool, sounds.arriving(samples))])
@@ -77,7 +77,7 @@ def test_fifty_jobs_over_two_workers(with_pool: WithPool) -> None:
 
 
 def test_the_queue_is_bounded(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         async with contextlib.aclosing(encoding(pool, silent())) as busy:
             await anext(busy)
             waiting = asyncio.create_task(probe(pool, UPLOAD))
@@ -92,7 +92,7 @@ def test_the_queue_is_bounded(with_pool: WithPool) -> None:
 
 
 def test_waiting_is_bounded(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         async with contextlib.aclosing(encoding(pool, silent())) as busy:
             await anext(busy)
             with pytest.raises(Overloaded):
@@ -105,7 +105,7 @@ def test_waiting_is_bounded(with_pool: WithPool) -> None:
 def test_a_worker_inherits_no_variable_of_ours(with_pool: WithPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         await probe(pool, UPLOAD)
         environment = proc_file(pool._idle[0].process.pid, "environ")
         names = {variable.partition(b"=")[0] for variable in environment.split(b"\0") if variable}
@@ -116,7 +116,7 @@ def test_a_worker_inherits_no_variable_of_ours(with_pool: WithPool, monkeypatch:
 
 
 def test_a_hung_worker_is_killed(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         await probe(pool, UPLOAD)
         pool._idle[0]._stall_seconds = 0.3
         hung = pool._idle[0].process
@@ -137,7 +137,7 @@ def test_waiting_for_the_source_is_not_hanging(with_pool: WithPool) -> None:
         await asyncio.sleep(0.9)
         yield SPEECH
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         await probe(pool, UPLOAD)
         pool._idle[0]._stall_seconds = 0.6
         data = b"".join([piece async for piece in encoding(pool, slow())])
@@ -147,7 +147,7 @@ def test_waiting_for_the_source_is_not_hanging(with_pool: WithPool) -> None:
 
 
 def test_a_worker_that_dies_idle_is_replaced(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         await probe(pool, UPLOAD)
         dead = pool._idle[0].process
         dead.kill()
@@ -159,7 +159,7 @@ def test_a_worker_that_dies_idle_is_replaced(with_pool: WithPool) -> None:
 
 
 def test_a_worker_that_dies_at_work_is_reported(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         async with contextlib.aclosing(encoding(pool, endless())) as output:
             await anext(output)
             (worker,) = pool._busy
@@ -173,16 +173,16 @@ def test_a_worker_that_dies_at_work_is_reported(with_pool: WithPool) -> None:
 
 
 def test_cancellation_ends_the_worker_and_leaks_nothing(with_pool: WithPool) -> None:
-    def at_once(pool: Pool) -> bool:
+    def at_once(pool: WorkerPool) -> bool:
         return True
 
-    def starting(pool: Pool) -> bool:
+    def starting(pool: WorkerPool) -> bool:
         return bool(pool._starting)
 
-    def at_work(pool: Pool) -> bool:
+    def at_work(pool: WorkerPool) -> bool:
         return bool(pool._busy)
 
-    async def test(pool: Pool, moments: tuple[Callable[[Pool], bool], ...]) -> None:
+    async def test(pool: WorkerPool, moments: tuple[Callable[[WorkerPool], bool], ...]) -> None:
         async def consume(chunks: AsyncIterator[bytes]) -> None:
             async with contextlib.aclosing(encoding(pool, chunks)) as output:
                 async for _ in output:
@@ -217,7 +217,7 @@ def test_a_source_that_breaks_breaks_the_answer(with_pool: WithPool) -> None:
         yield SPEECH
         raise ConnectionResetError("the vendor went away")
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         with pytest.raises(ConnectionResetError):
             async for _ in encoding(pool, breaking()):
                 pass
@@ -228,7 +228,7 @@ def test_a_source_that_breaks_breaks_the_answer(with_pool: WithPool) -> None:
 
 
 def test_idle_workers_end(with_pool: WithPool) -> None:
-    async def test(pool: Pool, left: int) -> None:
+    async def test(pool: WorkerPool, left: int) -> None:
         both = asyncio.Event()
 
         async def until_both_are_busy() -> AsyncIterator[bytes]:
@@ -253,7 +253,7 @@ def test_idle_workers_end(with_pool: WithPool) -> None:
 
 def test_closing_ends_busy_and_idle_workers() -> None:
     async def main() -> None:
-        pool = Pool(size=2)
+        pool = WorkerPool(size=2)
         busy = encoding(pool, silent())
         await anext(busy)
         await probe(pool, UPLOAD)
@@ -270,7 +270,7 @@ def test_closing_ends_busy_and_idle_workers() -> None:
 
 def test_closing_wakes_the_queue_though_the_source_of_the_job_before_is_silent() -> None:
     async def main() -> None:
-        pool = Pool(size=1)
+        pool = WorkerPool(size=1)
         async with contextlib.aclosing(encoding(pool, silent())) as busy:
             await anext(busy)
             waiting = asyncio.create_task(probe(pool, UPLOAD))
@@ -290,7 +290,7 @@ def test_closing_wakes_who_waits_for_a_worker(loop: str) -> None:
     async def main() -> None:
         complaints: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        pool = Pool(size=1)
+        pool = WorkerPool(size=1)
         await probe(pool, UPLOAD)
         process = pool._idle[0].process
         os.kill(process.pid, signal.SIGSTOP)
@@ -323,7 +323,7 @@ def test_closing_while_a_worker_starts_leaves_none(delay: float, monkeypatch: py
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
 
     async def main() -> None:
-        pool = Pool(size=2)
+        pool = WorkerPool(size=2)
         waiting = [asyncio.create_task(probe(pool, UPLOAD)) for _ in range(2)]
         await asyncio.sleep(delay)
         await pool.aclose()
@@ -342,7 +342,7 @@ def test_a_worker_that_cannot_start_says_why_in_the_log(with_pool: WithPool, mon
     monkeypatch.setattr("proxy.audio.pool._environment", dict)
     monkeypatch.setattr("sys.executable", "/bin/ls")
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         with pytest.raises(Overloaded) as caught:
             await probe(pool, UPLOAD)
         assert "ls:" in caught.value.detail
@@ -352,7 +352,7 @@ def test_a_worker_that_cannot_start_says_why_in_the_log(with_pool: WithPool, mon
 
 
 def test_a_worker_outlives_its_parent_not_for_long(with_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         worker = await Worker.start(AUDIO, Limits())
         await worker.ready()
         worker._sock.close()
@@ -366,7 +366,7 @@ def test_uvloop_does_as_well(with_pool: WithPool) -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def main() -> None:
-        async with contextlib.aclosing(Pool()) as pool:
+        async with contextlib.aclosing(WorkerPool()) as pool:
             data = b"".join([piece async for piece in encoding(pool, sounds.arriving(SPEECH))])
             assert round((await probe(pool, data)).duration or 0) == 1
             async with contextlib.aclosing(encoding(pool, silent())) as output:

@@ -7,7 +7,7 @@ import av
 import pytest
 
 from proxy.audio.codec import decode
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.audio.probe import AudioInfo, probe
 from tests.audio import sounds
 from tests.audio.conftest import WithPool
@@ -16,7 +16,7 @@ SPEECH = sounds.pcm(4)
 
 
 def test_every_upload_format_tells_its_length(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         for name, (_, encoder, rate, _, _) in sounds.FILES.items():
             info = await probe(pool, sounds.file(name, SPEECH))
             assert info.duration == pytest.approx(4, rel=0.05), name
@@ -29,7 +29,7 @@ def test_every_upload_format_tells_its_length(warm_pool: WithPool) -> None:
 
 @pytest.mark.parametrize("size", [None, 0xFFFFFFFF, 0x7FFFFFFF, 0, 10**6])
 def test_wav_whose_header_lies(warm_pool: WithPool, size: int | None) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         info = await probe(pool, sounds.wav(SPEECH, size=size))
         assert info == AudioInfo(4.0, 1, 24_000, "pcm_s16le", "wav")
 
@@ -43,7 +43,7 @@ def test_tags_in_any_encoding_are_passed_over(warm_pool: WithPool, name: str) ->
     assert len(latin) == len(file)
     assert latin != file
 
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         assert await probe(pool, latin) == await probe(pool, file)
         samples = b"".join([data async for data in decode(pool, latin)])
         assert len(samples) / 32_000 == pytest.approx(4, rel=0.05)
@@ -52,7 +52,7 @@ def test_tags_in_any_encoding_are_passed_over(warm_pool: WithPool, name: str) ->
 
 
 def test_a_file_is_read_by_its_descriptor_and_its_offset_stays(warm_pool: WithPool) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         with tempfile.TemporaryFile() as file:
             file.write(sounds.file("m4a", SPEECH))
             file.flush()
@@ -84,7 +84,7 @@ def test_video_is_read_for_its_sound_alone(warm_pool: WithPool) -> None:
             container.mux(video.encode(None))
             container.mux(audio.encode(None))
 
-        async def test(pool: Pool) -> None:
+        async def test(pool: WorkerPool) -> None:
             info = await probe(pool, file.fileno())
             assert (info.codec, info.channels) == ("aac", 1)
             assert info.duration == pytest.approx(40 * 1024 / 24_000, rel=0.05)

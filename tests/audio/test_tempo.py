@@ -11,7 +11,7 @@ import pytest
 
 from proxy.audio import codec
 from proxy.audio.codec import PcmFormat
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from tests.audio import sounds
 from tests.audio.conftest import WithPool
 from tests.audio.test_codec import SPEECH, heard, whole
@@ -34,7 +34,7 @@ def hertz(samples: bytes) -> float:
 @pytest.mark.parametrize("tempo", [0.25, 0.6, 1.3, 2.0, 4.0])
 @pytest.mark.parametrize("target", FORMATS)
 def test_the_length_changes_by_the_factor(warm_pool: WithPool, target: str, tempo: float) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         stretched = codec.encode(pool, sounds.arriving(SPEECH), source=PcmFormat(), target=target, tempo=tempo)
         assert seconds_of(await whole(stretched), target) == pytest.approx(4 / tempo, rel=0.03, abs=0.13)
 
@@ -43,7 +43,7 @@ def test_the_length_changes_by_the_factor(warm_pool: WithPool, target: str, temp
 
 @pytest.mark.parametrize("tempo", [0.25, 0.6, 1.7, 4.0])
 def test_the_pitch_stays(warm_pool: WithPool, tempo: float) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         stretched = codec.encode(pool, sounds.arriving(SPEECH), source=PcmFormat(), target="pcm", tempo=tempo)
         assert hertz(await whole(stretched)) == pytest.approx(hertz(SPEECH), rel=0.05)
 
@@ -52,7 +52,7 @@ def test_the_pitch_stays(warm_pool: WithPool, tempo: float) -> None:
 
 @pytest.mark.parametrize("source", ["mp3", "opus", "aac", "flac", "wav", "pcm"])
 def test_encoded_sources_are_stretched_as_well(warm_pool: WithPool, source: str) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         encoded = await whole(codec.encode(pool, sounds.arriving(SPEECH), source=PcmFormat(), target=source))
         stretched = codec.transcode(pool, sounds.arriving(encoded), source_format=source, target="wav", tempo=0.5)
         assert seconds_of(await whole(stretched), "wav") == pytest.approx(8, rel=0.03)
@@ -63,7 +63,7 @@ def test_encoded_sources_are_stretched_as_well(warm_pool: WithPool, source: str)
 @pytest.mark.parametrize("tempo", [0.25, 4.0])
 @pytest.mark.parametrize("target", FORMATS)
 def test_first_bytes_leave_before_the_input_ends(warm_pool: WithPool, target: str, tempo: float) -> None:
-    async def test(pool: Pool) -> None:
+    async def test(pool: WorkerPool) -> None:
         heard_something = asyncio.Event()
 
         async def speaking() -> AsyncIterator[bytes]:

@@ -6,7 +6,8 @@ import pysubs2
 import pytest
 
 from proxy.audio.languages import language_code, language_name
-from proxy.audio.transcript import Segment, Transcript, Word, render, segments_of_words, sse_events
+from proxy.domain.transcript import Segment, Transcript, Word, segments_of_words
+from proxy.render.transcripts import render, sse_events
 
 USAGE = {"type": "duration", "seconds": 2}
 HELLO = Transcript(

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
 from proxy.calls.fitting import fitted_speech, fitted_transcription
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.providers.registry import bind
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.providers.attempts import Held
 
 
-def line(mode: Mode) -> Line:
+def line(mode: Mode) -> BoundDeployment:
     deployment = Deployment(
         id="d", group="m", vendor="openai_compatible", model="any", api_base="http://127.0.0.1:9/v1", mode=mode
     )
-    return Line(deployment, bind(deployment, {}))
+    return BoundDeployment(deployment, bind(deployment, {}))
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from proxy.audio.transcript import Segment, Transcript
 from proxy.calls.transcripts import rendered, whole_document
+from proxy.domain.requests import TranscriptionRequest
+from proxy.domain.transcript import Segment, Transcript
 from proxy.errors import UpstreamInvalid
-from proxy.records import TranscriptionRequest
 from tests.providers.attempts import Held
 
 SRT = b"1\n00:00:00,000 --> 00:00:01,000\nHello.\n\n"

@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from proxy.calls import Line, Named, VoiceLists
+from proxy.calls import BoundDeployment, Named, VoiceLists
 from proxy.config import Deployment
+from proxy.domain.requests import Mode
 from proxy.errors import UpstreamTimeout
 from proxy.providers.base import Adapter, Capabilities
 from proxy.providers.voices import NAMES, Voice, Voices
-from proxy.records import Mode
 
 ANNA, BEN, CLARA = Voice("anna", "Anna", "de", "female"), Voice("ben", "Ben", "en", "male"), Voice("clara-clone")
 KNOWN = Voices(catalogue=(ANNA, BEN), openai={"alloy": "anna", "onyx": "ben"})
@@ -30,20 +30,20 @@ class Lists:
         self.answer, self.asked, self.now = answer, 0, 0.0
         self.lists = VoiceLists(self._fetch, clock=lambda: self.now)
 
-    async def _fetch(self, line: Line) -> Sequence[Voice]:
+    async def _fetch(self, line: BoundDeployment) -> Sequence[Voice]:
         self.asked += 1
         await asyncio.sleep(0)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
 
-    async def of(self, *lines: Line) -> list[str]:
+    async def of(self, *lines: BoundDeployment) -> list[str]:
         return [named.voice.id for named in await self.lists.of(lines)]
 
 
-def line(known: Voices | None = KNOWN, **settings: Any) -> Line:
+def line(known: Voices | None = KNOWN, **settings: Any) -> BoundDeployment:
     fields = {"id": "one", "group": "tts", "vendor": "acme", "model": "m"} | settings
-    return Line(Deployment(**fields), cast(Adapter, Vendor(known)))
+    return BoundDeployment(Deployment(**fields), cast(Adapter, Vendor(known)))
 
 
 def test_openais_names_come_first_then_the_operators_then_the_vendors() -> None:

@@ -7,8 +7,8 @@ import pytest
 from proxy.config import Guardrail
 from proxy.config.guardrails import KINDS
 from proxy.config.models import ENTITIES
+from proxy.domain.guardrails import Stage
 from proxy.guardrails.registry import GUARDS
-from proxy.records import Stage
 from tests.config.conftest import Load, Problems
 
 ENTRY = "model_list: [{model_name: tts, litellm_params: {model: tts-1}}]\n"

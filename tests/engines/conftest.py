@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.engines.espeak import Espeak
 from proxy.engines.sphinx import Sphinx
 from proxy.engines.transport import LocalTransport
@@ -25,7 +25,7 @@ RATE = 22050
 
 @contextlib.asynccontextmanager
 async def engines(espeak: Espeak | None = None, **sphinx: Any) -> AsyncIterator[httpx.AsyncClient]:
-    audio = Pool(size=2)
+    audio = WorkerPool(size=2)
     transport = LocalTransport(audio, espeak=espeak, sphinx=Sphinx(audio, **sphinx) if sphinx else None)
     try:
         async with httpx.AsyncClient(transport=transport, timeout=60) as client:

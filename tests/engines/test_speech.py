@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from proxy.audio.limits import Limits
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.engines import voices
 from proxy.engines.espeak import Espeak
 from proxy.engines.processes import EnginePool
@@ -365,7 +365,7 @@ def test_mounting_costs_nothing_and_needs_no_loop(tmp_path: Path, monkeypatch: p
         with pytest.raises(RuntimeError):
             asyncio.get_event_loop()
         before = cost()
-        transport = LocalTransport(Pool())
+        transport = LocalTransport(WorkerPool())
         assert cost() == before
         asyncio.run(transport.aclose())
         assert cost() == before

@@ -37,7 +37,7 @@ def test_all_of_openais_voices_are_there_and_differ() -> None:
     ],
 )
 def test_espeaks_own_ids_are_taken_apart(voice: str, language: str, variant: str) -> None:
-    assert voices.parse(voice) == voices.Voice(language, variant)
+    assert voices.parse(voice) == voices.EspeakVoice(language, variant)
 
 
 @pytest.mark.parametrize(

@@ -518,15 +518,15 @@ def test_shutdown_timeout_is_told_to_who_still_sends_or_waits(upstream: Upstream
     server = serve(standard_config(upstream.url, shutdown_timeout=0.5))
     upstream.behave("tts-1", stop_after=-1, stop="hang")
     body = json.dumps(HELLO).encode()
-    with Wire(server.port) as sends, Wire(server.port) as begins, Wire(server.port) as waits:
+    with Wire(server.port) as sends, Wire(server.port) as begins, Wire(server.port) as deadlines:
         sends.head("POST", "/v1/audio/transcriptions", {**FORM, "Content-Length": "100000"})
         sends.send(form(text_part("model", "whisper"), file_part(wav()))[:100])
         begins.head("POST", SPEAK, {**JSON, "Content-Length": "100"})
-        waits.head("POST", SPEAK, {**JSON, "Content-Length": str(len(body))})
-        waits.send(body)
+        deadlines.head("POST", SPEAK, {**JSON, "Content-Length": str(len(body))})
+        deadlines.send(body)
         upstream.wait_requests()
         server.terminate()
-        for wire in (sends, begins, waits):
+        for wire in (sends, begins, deadlines):
             reply = wire.reply()
             error = error_of(reply, 503)
             assert "shutting down" in error["message"]

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from proxy import parse
+from proxy.domain.requests import SpeechRequest
 from proxy.errors import BadRequest
-from proxy.records import SpeechRequest
 from tests.conftest import MASTER_KEY, Server, launch, standard_config
 from tests.fakes.samples import wav
 from tests.fakes.upstream import Upstream

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Guardrail
+from proxy.domain.guardrails import Stage
 from proxy.guardrails.base import Context
 from proxy.guardrails.blocked_words import BlockedWords, problems
-from proxy.guardrails.redaction import Reading
-from proxy.records import Stage
+from proxy.guardrails.redaction import JoinedText
 
 CONTEXT = Context("words", Stage.PRE_CALL, "r", "speech", "tts")
 
@@ -24,7 +24,7 @@ def settings_of(words: tuple[str, ...] = (), patterns: tuple[str, ...] = ()) -> 
 
 def masked(text: str, *words: str, patterns: tuple[str, ...] = ()) -> str:
     spans = asyncio.run(BlockedWords(settings_of(words, patterns)).check(text, CONTEXT)).spans
-    return Reading([text]).without(spans)[0].replace("[BLOCKED_WORD]", "#")
+    return JoinedText([text]).without(spans)[0].replace("[BLOCKED_WORD]", "#")
 
 
 @pytest.mark.parametrize(

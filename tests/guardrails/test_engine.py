@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from proxy.audio.transcript import Segment, Transcript
 from proxy.calls import Answer
 from proxy.config import Environment, Guardrail
+from proxy.domain.call import Call
+from proxy.domain.caller import Caller
+from proxy.domain.guardrails import Stage
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Segment, Transcript
 from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation, ProxyError, UpstreamUnavailable
 from proxy.guardrails import moderation
 from proxy.guardrails.base import ALLOW, Context, Span, Undecided, Verdict
-from proxy.guardrails.engine import MOST_WAITING, Guarded, Guardrails, Rule
-from proxy.records import Call, Caller, SpeechRequest, Stage, TranscriptionRequest
+from proxy.guardrails.engine import MAX_WAITING, GuardrailRun, Guardrails, Rule
 
 REQUEST = SpeechRequest("tts", "abc", instructions="def", extra={"ref_text": "ghi", "seed": 1, "none": ""})
 
@@ -41,7 +44,7 @@ def rule(name: str, guard: Any, *modes: str, **settings: Any) -> Rule:
     return Rule(Guardrail(name=name, kind="webhook", mode=modes or ("pre_call",), **settings), guard)
 
 
-def guarded(*rules: Rule, call: Call | None = None) -> Guarded:
+def guarded(*rules: Rule, call: Call | None = None) -> GuardrailRun:
     found = Guardrails(rules).due(call or a_call(), [one.name for one in rules])
     assert found is not None
     return found
@@ -121,9 +124,9 @@ def test_actions(action: Any, verdict: Verdict, expected: str) -> None:
         assert not error.value.retryable
     else:
         run(work)
-    (ruling,) = call.guardrails
-    assert (ruling.guardrail, ruling.stage, ruling.verdict) == ("one", Stage.PRE_CALL, expected)
-    assert ruling.milliseconds >= 0
+    (result,) = call.guardrails
+    assert (result.guardrail, result.stage, result.verdict) == ("one", Stage.PRE_CALL, expected)
+    assert result.milliseconds >= 0
 
 
 def test_all_words_of_a_request_are_one_text_and_each_is_mended() -> None:
@@ -162,7 +165,7 @@ def test_one_that_cannot_decide() -> None:
         else:
             with pytest.raises(expected, match="'one' could not decide"):
                 run(work)
-        assert [ruling.verdict for ruling in call.guardrails] == ["failed"]
+        assert [result.verdict for result in call.guardrails] == ["failed"]
 
 
 def test_one_that_takes_too_long() -> None:
@@ -256,7 +259,7 @@ def test_what_is_said_of_several_texts_is_one_record_with_the_worst() -> None:
     run(guarded(rule("one", guard, "post_call"), call=call)._checked_by_all(
         Transcript("One two", segments=(Segment(0, 0, 1, " One two"),))
     ))  # fmt: skip
-    assert [(ruling.verdict, ruling.found) for ruling in call.guardrails] == [("redacted", ("X",))]
+    assert [(result.verdict, result.found) for result in call.guardrails] == [("redacted", ("X",))]
 
 
 # -- off the way -------------------------------------------------------------------------------------------------------
@@ -273,12 +276,12 @@ def test_what_is_only_for_the_log_is_bounded() -> None:
     guardrails = Guardrails([rule("one", guard, "logging_only", timeout=60)])
 
     async def body() -> None:
-        for _ in range(MOST_WAITING + 3):
+        for _ in range(MAX_WAITING + 3):
             found = guardrails.due(a_call(), ["one"])
             assert found is not None
             assert await found.before(REQUEST) is REQUEST
         await asyncio.sleep(0)
-        assert len(guard.asked) == MOST_WAITING
+        assert len(guard.asked) == MAX_WAITING
         await guardrails.aclose()
 
     asyncio.run(body())

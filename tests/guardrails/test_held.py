@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.audio.transcript import Transcript
 from proxy.config import Guardrail
+from proxy.domain.guardrails import Stage
+from proxy.domain.transcript import Transcript
 from proxy.errors import UpstreamInvalid
 from proxy.guardrails.base import Context
-from proxy.guardrails.held import LONGEST, cut_of, held
+from proxy.guardrails.held import MAX_LENGTH, cut_of, held
 from proxy.guardrails.pii import Pii
 from proxy.guardrails.redaction import readings, redacted
 from proxy.providers.wire import sse
-from proxy.records import Stage
 
 CARD = "4111 1111 1111 1111"
 CONTEXT = Context("pii", Stage.POST_CALL, "r", "transcriptions", "whisper")
@@ -158,8 +158,8 @@ def test_what_is_no_event_is_the_vendors_fault(data: bytes) -> None:
         ("word " * 250, 1250),
         ("1 " * 600, 0),
         ("1 " * 1001, 2002),
-        ("x" * LONGEST, 0),
-        ("x" * (2 * LONGEST + 1), 2 * LONGEST + 1),
+        ("x" * MAX_LENGTH, 0),
+        ("x" * (2 * MAX_LENGTH + 1), 2 * MAX_LENGTH + 1),
     ],
 )
 def test_where_a_text_may_be_cut(text: str, cut: int) -> None:

@@ -11,12 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.config import Guardrail
+from proxy.domain.guardrails import Stage
 from proxy.guardrails.base import ALLOW, Context
 from proxy.guardrails.entities import passes_luhn
 from proxy.guardrails.pii import OVERLAP, PIECE, Pii
-from proxy.guardrails.redaction import Reading
-from proxy.guardrails.spoken import Reading as SpokenReading
-from proxy.records import Stage
+from proxy.guardrails.redaction import JoinedText
+from proxy.guardrails.spoken import NormalizedText
 
 CONTEXT = Context("pii", Stage.PRE_CALL, "r", "speech", "tts")
 PII = Pii(Guardrail(name="pii", kind="pii", mode=("pre_call",), regions=("US", "DE")))
@@ -24,7 +24,7 @@ PII = Pii(Guardrail(name="pii", kind="pii", mode=("pre_call",), regions=("US", "
 
 def masked(text: str, pii: Pii = PII) -> str:
     spans = asyncio.run(pii.check(text, CONTEXT)).spans
-    return Reading([text]).without(spans)[0]
+    return JoinedText([text]).without(spans)[0]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ words = st.lists(
 def test_what_is_read_as_figures_can_be_found_again_in_the_text(text: str) -> None:
     from proxy.guardrails.base import Span
 
-    reading = SpokenReading(text)
+    reading = NormalizedText(text)
     for at in range(len(reading.text)):
         (span,) = reading.original([Span(at, at + 1, "#")])
         assert 0 <= span.start < span.end <= len(text)

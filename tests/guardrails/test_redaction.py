@@ -12,12 +12,13 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.audio.transcript import FORMATS, Segment, Transcript, Word, render, sse_events
 from proxy.config import Guardrail
+from proxy.domain.guardrails import Stage
+from proxy.domain.transcript import FORMATS, Segment, Transcript, Word
 from proxy.guardrails.base import Context, Span
 from proxy.guardrails.pii import Pii
-from proxy.guardrails.redaction import MOST_COMPARED, Reading, changes, readings, redacted, union
-from proxy.records import Stage
+from proxy.guardrails.redaction import MAX_COMPARED, JoinedText, changes, readings, redacted, union
+from proxy.render.transcripts import render, sse_events
 
 CARDS = ("4111111111111111", "5555555555554444", "378282246310005", "6011111111111117", "30569309025904")
 DIGITS = frozenset(string.digits)
@@ -187,7 +188,7 @@ def covered(found: Sequence[Span]) -> set[int]:
 
 @given(st.lists(st.text("ab ", max_size=6), min_size=1, max_size=8), st.data())
 def test_pieces_lose_what_is_covered_and_nothing_else(pieces: list[str], data: st.DataObject) -> None:
-    reading = Reading(pieces)
+    reading = JoinedText(pieces)
     at = data.draw(st.integers(0, len(reading.text)))
     end = data.draw(st.integers(at, len(reading.text)))
     if at == end:
@@ -214,6 +215,6 @@ def test_changes_turn_one_text_into_the_other(before: str, after: str) -> None:
 
 
 def test_changes_of_long_texts_are_coarse() -> None:
-    before = " ".join(str(number) for number in range(MOST_COMPARED))
+    before = " ".join(str(number) for number in range(MAX_COMPARED))
     after = before.replace(" 5", " x").replace("1 ", "y ")
     assert len(changes(before, after)) == 1

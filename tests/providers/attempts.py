@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 
-from proxy.audio.pool import Pool
-from proxy.calls import Answer, Calls, Line
-from proxy.records import Attempt, SpeechRequest, TranscriptionRequest
+from proxy.audio.pool import WorkerPool
+from proxy.calls import Answer, AttemptRunner, BoundDeployment
+from proxy.domain.call import Attempt
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
 
@@ -36,23 +37,23 @@ class Held:
         return self.content
 
 
-def speech_attempt(line: Line, request: SpeechRequest) -> Attempt:
+def speech_attempt(line: BoundDeployment, request: SpeechRequest) -> Attempt:
     return _attempt(line, lambda calls, attempt: calls.speech(line, request, attempt))
 
 
-def transcription_attempt(line: Line, request: TranscriptionRequest) -> Attempt:
+def transcription_attempt(line: BoundDeployment, request: TranscriptionRequest) -> Attempt:
     return _attempt(line, lambda calls, attempt: calls.transcription(line, request, attempt))
 
 
-def _attempt(line: Line, ask: Callable[[Calls, Attempt], Awaitable[Answer]]) -> Attempt:
+def _attempt(line: BoundDeployment, ask: Callable[[AttemptRunner, Attempt], Awaitable[Answer]]) -> Attempt:
     """As it stands when the answer has been read to its end."""
 
     async def main() -> Attempt:
         upstream = Upstream({"http": HTTPTransport()})
-        pool = Pool()
+        pool = WorkerPool()
         attempt = Attempt(line.deployment.id, line.deployment.vendor, asked=perf_counter())
         try:
-            answer = await ask(Calls(upstream, pool, pool), attempt)
+            answer = await ask(AttemptRunner(upstream, pool, pool), attempt)
             answer.attempt = attempt
             async for _ in answer.rest or _nothing():
                 pass

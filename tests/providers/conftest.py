@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from proxy.api.app import lines
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
 from proxy.config import load
 from proxy.providers import registry
 from proxy.providers.base import Capabilities
@@ -37,7 +37,7 @@ class Stage:
     server: Server
     vendors: Mapping[str, VendorServer]
     #: The deployments in this process, for what no client can see.
-    lines: Mapping[str, Line]
+    lines: Mapping[str, BoundDeployment]
     http: httpx.Client
 
 
@@ -105,7 +105,7 @@ def _selected(session: pytest.Session) -> list[Case]:
     return list(asked.values())
 
 
-def bound(config: Mapping[str, Any], folder: Path) -> dict[str, Line]:
+def bound(config: Mapping[str, Any], folder: Path) -> dict[str, BoundDeployment]:
     """The deployments of a configuration, by their groups' names."""
     path = folder / "bound.yaml"
     path.write_text(yaml.safe_dump(dict(config)))

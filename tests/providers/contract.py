@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from proxy.records import Usage
+from proxy.domain.usage import Usage
 from tests.fakes.answers import Answer
 from tests.fakes.upstream import Recorded
 from tests.providers import cases

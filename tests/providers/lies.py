@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 
-from proxy.audio import transcript
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
+from proxy.domain import transcript
+from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import ProxyError
-from proxy.providers.base import OpenAITranscript, StreamedTranscript, Whole, WholeTranscript
-from proxy.records import TranscriptionRequest
+from proxy.providers.base import BufferedRequest, OpenAITranscript, StreamedTranscript, WholeTranscript
 from tests.fakes.upstream import Recorded
 from tests.providers.attempts import Held
 from tests.providers.contract import Case, Reply
@@ -39,7 +39,7 @@ _WRONG = (
     float("nan"),
 )
 #: A flow that still asks has met an endless task; the deployment's time limit ends it.
-_MOST_STEPS = 60
+_MAX_STEPS = 60
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Told:
     wrong: list[str] = field(default_factory=list)
 
 
-def told(case: Case, line: Line, audio: bytes, formats: Sequence[str]) -> Told:
+def told(case: Case, line: BoundDeployment, audio: bytes, formats: Sequence[str]) -> Told:
     """Each value of each JSON answer of the case is replaced in turn."""
     outcome = Told()
     for number, exchange in enumerate(case.exchanges):
@@ -119,7 +119,9 @@ def _with(document: Any, place: tuple[Any, ...], value: Any) -> Any:
     return changed
 
 
-def _complaint(case: Case, line: Line, request: TranscriptionRequest, lie: dict[tuple[int, int], Any]) -> str | None:
+def _complaint(
+    case: Case, line: BoundDeployment, request: TranscriptionRequest, lie: dict[tuple[int, int], Any]
+) -> str | None:
     """None where all is well: an error of the vendor's, or a transcript whose bodies make sense."""
     try:
         found = _run(case, line, request, lie)
@@ -158,14 +160,14 @@ def _oddities(node: Any, name: str = "") -> Iterator[str]:
 
 
 def _run(
-    case: Case, line: Line, request: TranscriptionRequest, lie: dict[tuple[int, int], Any]
+    case: Case, line: BoundDeployment, request: TranscriptionRequest, lie: dict[tuple[int, int], Any]
 ) -> transcript.Transcript | None:
     """The flow's transcript; None where the answer is read elsewhere, or the flow would ask on and on."""
     flow = line.adapter.transcription(request)
     step = next(flow)
     counts: dict[int, int] = {}
-    for _ in range(_MOST_STEPS):
-        asked = step.request if isinstance(step, Whole) else step
+    for _ in range(_MAX_STEPS):
+        asked = step.request if isinstance(step, BufferedRequest) else step
         recorded = Recorded(0, method=asked.method, target=asked.url.raw_path.decode())
         number = next(number for number, one in enumerate(case.exchanges) if one.fits(recorded))
         exchange = case.exchanges[number]
@@ -175,7 +177,7 @@ def _run(
         assert isinstance(reply, Reply)
         body = json.dumps(lie[number, id(reply)]).encode() if (number, id(reply)) in lie else reply.whole
         headers = {"content-type": reply.content_type, **reply.headers}
-        content: Any = body if isinstance(step, Whole) else _stream(body)
+        content: Any = body if isinstance(step, BufferedRequest) else _stream(body)
         response = httpx.Response(reply.status, headers=headers, content=content, request=asked)
         try:
             step = flow.send(response)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import (
     ProxyError,
     UnsupportedValue,
@@ -20,11 +21,10 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from proxy.providers.base import Adapter, Whole, WholeTranscript
+from proxy.providers.base import Adapter, BufferedRequest, WholeTranscript
 from proxy.providers.registry import infer_mode
 from proxy.providers.vendors.assemblyai import ASSEMBLYAI
 from proxy.providers.voices import NAMES
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.providers.attempts import Held
 from tests.providers.contract import FIXTURES
 
@@ -41,7 +41,7 @@ def adapter(model: str, **settings: Any) -> Adapter:
     return ASSEMBLYAI.bind(deployment, {"ASSEMBLYAI_API_KEY": KEY})
 
 
-def walked(maker: Adapter, *answers: Any, **fields: Any) -> tuple[list[Whole], WholeTranscript | None]:
+def walked(maker: Adapter, *answers: Any, **fields: Any) -> tuple[list[BufferedRequest], WholeTranscript | None]:
     """The steps of a flow that gets these answers, and what it returns; None where it asks for more."""
     flow = maker.transcription(TranscriptionRequest(model="g", file=Held(b"RIFF"), **fields))
     steps = [next(flow)]
@@ -53,8 +53,8 @@ def walked(maker: Adapter, *answers: Any, **fields: Any) -> tuple[list[Whole], W
     return _wholes(steps), None
 
 
-def _wholes(steps: list[Any]) -> list[Whole]:
-    assert all(isinstance(step, Whole) for step in steps)
+def _wholes(steps: list[Any]) -> list[BufferedRequest]:
+    assert all(isinstance(step, BufferedRequest) for step in steps)
     return steps
 
 
@@ -62,10 +62,10 @@ def job(model: str = "universal-3-5-pro", **fields: Any) -> tuple[dict[str, Any]
     """What is asked for, and what is said of it in the end."""
     steps, answer = walked(adapter(model), UPLOADED, QUEUED, COMPLETED, **fields)
     assert answer is not None
-    assert answer.remarks is not None
+    assert answer.metadata is not None
     asked: dict[str, Any] = json.loads(asyncio.run(steps[1].request.aread()))
     assert asked.pop("audio_url") == UPLOADED["upload_url"]
-    return asked, list(answer.remarks.warnings)
+    return asked, list(answer.metadata.warnings)
 
 
 # -- speech ------------------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_what_the_vendor_lacks_is_made_of_pcm(wanted: str, asked: str) -> None:
     with pytest.raises(StopIteration) as over:
         flow.send(httpx.Response(200, headers={"x-tts-billed-characters": "3"}))
     assert (over.value.value.format, over.value.value.rate) == (asked, 24_000)
-    assert over.value.value.remarks.usage.characters == 3
+    assert over.value.value.metadata.usage.characters == 3
 
 
 def test_openais_voices_are_mapped_by_the_vendor() -> None:
@@ -142,10 +142,10 @@ def test_upload_job_polls(base: str | None, root: str) -> None:
 
 def test_the_pauses_grow_to_a_limit() -> None:
     steps, _ = walked(adapter("universal-2"), UPLOADED, QUEUED, *[QUEUED] * 20)
-    waits = [step.wait for step in steps[2:]]
-    assert 0 < waits[0] < 0.5
-    assert all(before <= after for before, after in pairwise(waits))
-    assert waits[-1] == waits[-2] <= 3
+    deadlines = [step.wait for step in steps[2:]]
+    assert 0 < deadlines[0] < 0.5
+    assert all(before <= after for before, after in pairwise(deadlines))
+    assert deadlines[-1] == deadlines[-2] <= 3
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_another_model_than_asked_for_is_said() -> None:
     for model, said in (("universal-3-5-pro", True), ("best", False)):
         _, heard = walked(adapter(model), UPLOADED, QUEUED, answer)
         assert heard is not None
-        assert heard.remarks is not None
-        assert bool(heard.remarks.warnings) == said
+        assert heard.metadata is not None
+        assert bool(heard.metadata.warnings) == said
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import UnsupportedValue
 from proxy.providers import registry
-from proxy.providers.base import Whole
+from proxy.providers.base import BufferedRequest
 from proxy.providers.sockets.live import LIVE
 from proxy.providers.sockets.realtime import SPEECH as REALTIME
 from proxy.providers.vendors.azure import AZURE, MODELS
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.conftest import MASTER_KEY, Server
 from tests.fakes.realtime import Script, marked, running
 from tests.providers.attempts import Held
@@ -33,12 +33,12 @@ def adapter(model: str = "my-tts", **own: Any) -> Any:
 
 def said(model: str = "my-tts", **own: Any) -> httpx.Request:
     step = next(adapter(model, **own).speech(SpeechRequest("m", "Hello", "alloy")))
-    return step.request if isinstance(step, Whole) else step
+    return step.request if isinstance(step, BufferedRequest) else step
 
 
 def heard(model: str = "my-stt", task: Any = "transcribe", **own: Any) -> httpx.Request:
     step = next(adapter(model, **own).transcription(TranscriptionRequest("m", Held(b"RIFF"), task=task)))
-    return step.request if isinstance(step, Whole) else step
+    return step.request if isinstance(step, BufferedRequest) else step
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------

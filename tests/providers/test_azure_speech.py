@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from proxy.config import Deployment, load
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers import registry
-from proxy.providers.base import SpeechAnswer, Whole, WholeTranscript
+from proxy.providers.base import BufferedRequest, SpeechAnswer, WholeTranscript
 from proxy.providers.vendors.azure_speech import AZURE_SPEECH, LOCALES, MODELS, VOICES, bases, billed
 from proxy.providers.voices import NAMES
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.conftest import MASTER_KEY, launch
 from tests.fakes.vendor import VendorServer
 from tests.providers.attempts import Held
@@ -68,7 +68,7 @@ def definition(request: TranscriptionRequest) -> dict[str, Any]:
     return found
 
 
-def body_of_form(step: Whole) -> bytes:
+def body_of_form(step: BufferedRequest) -> bytes:
     return step.request.stream._head  # type: ignore[no-any-return, union-attr]
 
 
@@ -292,8 +292,8 @@ def test_hd_voices_take_no_prosody() -> None:
     )
     [lang] = voice_element(request)
     assert (lang.text, len(lang)) == ("Hello", 0)
-    assert answer.remarks is not None
-    assert [warning.split(" ")[0] for warning in answer.remarks.warnings] == ["speed", "style"]
+    assert answer.metadata is not None
+    assert [warning.split(" ")[0] for warning in answer.metadata.warnings] == ["speed", "style"]
 
 
 def test_what_is_billed() -> None:
@@ -302,9 +302,9 @@ def test_what_is_billed() -> None:
     assert billed("日本語のテスト") == 7 + 3
     assert billed("안녕") == 2
     _, answer = spoken(said("5 < 6"))
-    assert answer.remarks is not None
-    assert answer.remarks.usage is not None
-    assert answer.remarks.usage.characters == len("5 &lt; 6")
+    assert answer.metadata is not None
+    assert answer.metadata.usage is not None
+    assert answer.metadata.usage.characters == len("5 &lt; 6")
 
 
 @pytest.mark.parametrize(
@@ -383,9 +383,9 @@ def test_key_terms() -> None:
 def test_a_prompt_of_prose_is_warned_of() -> None:
     prose = "The following is a conversation between two engineers about the deployment. It is informal."
     assert "phraseList" not in definition(asked(prompt=prose))
-    remarks = heard(fixture("fast.json"), prompt=prose).remarks
-    assert remarks is not None
-    assert "prompt" in remarks.warnings[0]
+    metadata = heard(fixture("fast.json"), prompt=prose).metadata
+    assert metadata is not None
+    assert "prompt" in metadata.warnings[0]
 
 
 def test_speakers_only_where_they_are_asked_for() -> None:
@@ -416,8 +416,8 @@ def test_translation() -> None:
     assert (found.transcript.task, found.transcript.language) == ("translate", "en")
     assert [segment.text for segment in found.transcript.segments] == ["Good day.", "How are you?"]
     assert {segment.speaker for segment in found.transcript.segments} == {None}
-    assert found.remarks is not None
-    assert "keywords" in found.remarks.warnings[0]
+    assert found.metadata is not None
+    assert "keywords" in found.metadata.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
 from proxy.config import Config, Deployment, Environment
+from proxy.domain.requests import Mode, TranscriptionRequest
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
 from proxy.providers import registry
-from proxy.providers.base import Whole
+from proxy.providers.base import BufferedRequest
 from proxy.providers.vendors import chat
-from proxy.records import Mode, TranscriptionRequest, Usage
 from proxy.routing import fitness
 from proxy.routing.probes import Clip
 
@@ -28,7 +29,7 @@ def deployment(vendor: str, **settings: Any) -> Deployment:
 
 def asked(settings: Deployment) -> httpx.Request:
     step = next(chat.bind(settings, Environment({})).translation(["Hallo"]))
-    assert isinstance(step, Whole)
+    assert isinstance(step, BufferedRequest)
     return step.request
 
 
@@ -147,9 +148,9 @@ def test_every_vendor_of_the_table_that_is_here_has_an_address() -> None:
 # -- what the deployment is asked for ----------------------------------------------------------------------------------
 
 
-def line(model: str) -> Line:
+def line(model: str) -> BoundDeployment:
     settings = Deployment(id="s", group="s", vendor="openai", model=model, mode=Mode.TRANSCRIPTION)
-    return Line(settings, registry.bind(settings, Environment({"OPENAI_API_KEY": "sk-1"})))
+    return BoundDeployment(settings, registry.bind(settings, Environment({"OPENAI_API_KEY": "sk-1"})))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.audio.languages import language_code
+from proxy.domain.requests import SpeechRequest
 from proxy.providers.voices import NAMES
-from proxy.records import SpeechRequest
 from tests.conftest import MASTER_KEY
 from tests.front.shape import error_of
 from tests.front.wire import JSON, Wire

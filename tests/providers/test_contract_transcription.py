@@ -14,8 +14,8 @@ import pysubs2
 import pytest
 
 from proxy.audio.languages import language_name
-from proxy.audio.transcript import FORMATS
-from proxy.records import TranscriptionRequest
+from proxy.domain.requests import TranscriptionRequest
+from proxy.domain.transcript import FORMATS
 from proxy.routing.fitness import MEGABYTE
 from tests.conftest import MASTER_KEY, Server, launch
 from tests.fakes.vendor import VendorServer
@@ -245,10 +245,10 @@ def test_hostile_values_stay_in_their_place(transcription: TranscriptionDesk) ->
     usual = {"language": "en", "prompt": "p", "keywords": ["k"]}
     assert transcription.hear(**usual).status_code == 200
     plain = [(request.method, request.path, set(request.query)) for request in transcription.vendor.requests]
-    wishes = [usual | {"language": value} for value in HOSTILE]
-    wishes += [usual | {"prompt": value, "keywords": [value]} for value in HOSTILE]
-    with ThreadPoolExecutor(len(wishes)) as threads:
-        replies = list(threads.map(lambda fields: transcription.hear(**fields), wishes))
+    options = [usual | {"language": value} for value in HOSTILE]
+    options += [usual | {"prompt": value, "keywords": [value]} for value in HOSTILE]
+    with ThreadPoolExecutor(len(options)) as threads:
+        replies = list(threads.map(lambda fields: transcription.hear(**fields), options))
     for reply in replies:
         if reply.status_code != 200:
             error_of(reply, 400)

@@ -11,13 +11,14 @@ import httpx
 import pytest
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
-from proxy.providers.base import Adapter, SpeechAnswer, Whole, WholeTranscript
+from proxy.providers.base import Adapter, BufferedRequest, SpeechAnswer, WholeTranscript
 from proxy.providers.registry import infer_mode
 from proxy.providers.vendors.deepgram import AURA_2_VOICES, DEEPGRAM, FLUX_VOICES, DeepgramAdapter
 from proxy.providers.voices import NAMES
 from proxy.providers.wire.upload import UploadStream
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 from tests.providers.attempts import Held
 from tests.providers.contract import FIXTURES
 from tests.providers.spec import SPECS
@@ -47,7 +48,7 @@ def heard(
 ) -> tuple[httpx.Request, WholeTranscript]:
     flow = adapter(model).transcription(TranscriptionRequest(model="g", file=file or Held(b"RIFF"), **fields))
     step = next(flow)
-    assert isinstance(step, Whole)
+    assert isinstance(step, BufferedRequest)
     with pytest.raises(StopIteration) as over:
         flow.send(httpx.Response(200, content=json.dumps(answer)))
     return step.request, over.value.value
@@ -60,8 +61,8 @@ def query(request: httpx.Request) -> dict[str, Any]:
 
 
 def warnings_of(answer: SpeechAnswer | WholeTranscript) -> list[str]:
-    assert answer.remarks is not None
-    return list(answer.remarks.warnings)
+    assert answer.metadata is not None
+    return list(answer.metadata.warnings)
 
 
 # -- voices ------------------------------------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ def test_voices_of_the_vendor() -> None:
     assert isinstance(maker, DeepgramAdapter)
     flow = maker.voices()
     step = next(flow)
-    assert isinstance(step, Whole)
+    assert isinstance(step, BufferedRequest)
     assert (step.request.method, step.request.url.path) == ("GET", "/v1/models")
     with pytest.raises(StopIteration) as over:
         flow.send(httpx.Response(200, content=(FIXTURES / "deepgram" / "models.json").read_bytes()))
@@ -211,8 +212,8 @@ def test_extras_of_speech() -> None:
 )
 def test_characters_that_are_billed(header: str, usage: Usage | None) -> None:
     _, answer = said("aura-2", voice="thalia-en", headers={"dg-char-count": header})
-    assert answer.remarks is not None
-    assert answer.remarks.usage == usage
+    assert answer.metadata is not None
+    assert answer.metadata.usage == usage
 
 
 # -- transcription -----------------------------------------------------------------------------------------------------

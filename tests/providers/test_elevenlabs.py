@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid
 from proxy.providers.base import SpeechAnswer, WholeTranscript
 from proxy.providers.vendors.elevenlabs import ELEVENLABS, MODELS, VOICES
 from proxy.providers.voices import NAMES
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 from tests.providers.attempts import Held
 
 FIXTURES = Path(__file__).parent / "fixtures" / "elevenlabs"
@@ -145,7 +145,7 @@ def test_characters_are_billed_not_credits(headers: dict[str, str], characters: 
     raw = [(name.encode(), value.encode("utf-8")) for name, value in headers.items()]
     with pytest.raises(StopIteration) as stop:
         flow.send(httpx.Response(200, headers=raw))
-    assert stop.value.value.remarks.usage.characters == characters
+    assert stop.value.value.metadata.usage.characters == characters
 
 
 @pytest.mark.parametrize("voice", ["..", ".", "", "a\nb"])
@@ -219,26 +219,26 @@ def test_what_is_no_language() -> None:
 def test_several_languages_are_left_to_scribe() -> None:
     assert dict(form(asked(languages=("de",))))["language_code"] == "de"
     assert "language_code" not in dict(form(asked(languages=("de", "fr"))))
-    remarks = heard(fixture("scribe.json"), languages=("de", "fr")).remarks
-    assert remarks is not None
-    assert "languages" in remarks.warnings[0]
+    metadata = heard(fixture("scribe.json"), languages=("de", "fr")).metadata
+    assert metadata is not None
+    assert "languages" in metadata.warnings[0]
 
 
 def test_key_terms_that_scribe_takes() -> None:
     keywords = ("Contoso", "<b>bold</b>", "one two three four five six", "x" * 50)
     terms = [value for name, value in form(asked(keywords=keywords, prompt="Ada, Grace")) if name == "keyterms"]
     assert terms == ["Contoso", "b bold /b", "Ada", "Grace"]
-    remarks = heard(fixture("scribe.json"), keywords=keywords).remarks
-    assert remarks is not None
-    assert "2 of 4 key terms" in remarks.warnings[0]
+    metadata = heard(fixture("scribe.json"), keywords=keywords).metadata
+    assert metadata is not None
+    assert "2 of 4 key terms" in metadata.warnings[0]
 
 
 def test_a_prompt_of_prose_is_warned_of() -> None:
     prose = "The following is a conversation between two engineers about the deployment. It is informal."
     assert "keyterms" not in dict(form(asked(prompt=prose)))
-    remarks = heard(fixture("scribe.json"), prompt=prose).remarks
-    assert remarks is not None
-    assert "prompt" in remarks.warnings[0]
+    metadata = heard(fixture("scribe.json"), prompt=prose).metadata
+    assert metadata is not None
+    assert "prompt" in metadata.warnings[0]
 
 
 def test_the_first_scribe_has_no_key_terms() -> None:

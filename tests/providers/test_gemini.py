@@ -14,6 +14,8 @@ import pytest
 
 from proxy.audio import wav
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.usage import Usage
 from proxy.errors import (
     ProxyError,
     UnsupportedValue,
@@ -27,7 +29,6 @@ from proxy.providers.registry import infer_mode
 from proxy.providers.vendors import gemini
 from proxy.providers.vendors.gemini import GEMINI, INLINE_BYTES, GeminiAdapter
 from proxy.providers.voices import NAMES
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 from tests.providers.attempts import Held
 from tests.providers.cases.gemini import event, said
 from tests.providers.contract import FIXTURES
@@ -298,9 +299,9 @@ def test_a_large_file_is_uploaded_used_and_deleted() -> None:
     steps = [flow.send(uploaded("PROCESSING"))]
     steps += [flow.send(file("PROCESSING")) for _ in range(5)]
     assert {str(step.request.url) for step in steps} == {f"{BASE}/v1beta/files/abc-123"}
-    waits = [step.wait for step in steps]
-    assert waits == sorted(waits)
-    assert waits[0] > 0
+    deadlines = [step.wait for step in steps]
+    assert deadlines == sorted(deadlines)
+    assert deadlines[0] > 0
     ask = flow.send(file("ACTIVE"))
     audio = {"type": "audio", "uri": f"{BASE}/v1beta/files/abc-123", "mime_type": "audio/wav"}
     assert sent(ask)["input"] == [audio]

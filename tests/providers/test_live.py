@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from proxy.config import Deployment
+from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import InvalidAudio, ProxyError, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers.sockets import live
-from proxy.providers.sockets.live import LONG_TURN, LONGEST_TURN, PIECE, Dictation, Lines
+from proxy.providers.sockets.live import LONG_TURN, MAX_TURN, PIECE, Dictation, JsonLines
 from proxy.providers.vendors import openai
-from proxy.records import TranscriptionRequest
 from tests.audio import sounds
 from tests.conftest import MASTER_KEY, Server, group, launch
 from tests.fakes.realtime import REQUEST_ID, Realtime, Script, running
@@ -175,7 +175,7 @@ def test_a_long_file_is_cut_into_turns_and_put_together(vendor: Realtime, http: 
     reply = heard(http, sounds.wav(minute * 9), stream="true")
     *deltas, done = events_of(reply)
     first, second = vendor.sessions[0].turns
-    assert LONGEST_TURN <= first < LONGEST_TURN + PIECE
+    assert MAX_TURN <= first < MAX_TURN + PIECE
     assert first + second == 9 * len(minute)
     assert done["text"] == "".join(event["delta"] for event in deltas) == "This is turn 1. This is turn 2."
     assert done["usage"] == {"type": "duration", "seconds": 6}
@@ -194,7 +194,7 @@ def machine() -> Dictation:
 
 
 def tell(dictation: Dictation, *events: dict[str, Any]) -> list[dict[str, Any]]:
-    given = b"".join(dictation.receive(json.dumps(event)).give for event in events)
+    given = b"".join(dictation.receive(json.dumps(event)).output for event in events)
     return [json.loads(line) for line in given.splitlines()]
 
 
@@ -225,11 +225,11 @@ def test_text_comes_while_the_audio_goes() -> None:
 
 def test_the_end_of_the_audio_may_be_the_last_thing() -> None:
     dictation = machine()
-    for _ in range(LONGEST_TURN // 48_000):
+    for _ in range(MAX_TURN // 48_000):
         dictation.feed(array.array("h", [3000] * 24_000).tobytes())
     assert tell(dictation, completed("a", "All of it."))[-1]["delta"] == "All of it."
     turn = dictation.feed(b"")
-    assert (list(turn.send), json.loads(turn.give)["text"], dictation.done) == ([], "All of it.", True)
+    assert (list(turn.send), json.loads(turn.output)["text"], dictation.done) == ([], "All of it.", True)
 
 
 def test_a_final_text_that_differs_is_in_the_last_event() -> None:
@@ -251,7 +251,7 @@ def test_tokens_are_summed() -> None:
         "output_tokens": 7,
         "total_tokens": 30,
     }
-    dictation.feed(bytes(LONGEST_TURN))
+    dictation.feed(bytes(MAX_TURN))
     dictation.feed(bytes(48_000))
     dictation.feed(b"")
     done = tell(dictation, completed("a", "One.", usage=spent), completed("b", "Two.", usage=spent))[-1]
@@ -264,7 +264,7 @@ def test_tokens_are_summed() -> None:
 
 def test_chinese_turns_are_joined_without_spaces() -> None:
     dictation = machine()
-    dictation.feed(bytes(LONGEST_TURN + 48_000))
+    dictation.feed(bytes(MAX_TURN + 48_000))
     dictation.feed(b"")
     assert tell(dictation, completed("a", "今天很好"), completed("b", "明天下雨"))[-1]["text"] == "今天很好明天下雨"
 
@@ -320,7 +320,7 @@ def test_a_failed_turn_is_the_error_that_it_names() -> None:
 
 
 def test_a_cut_stream_is_not_complete() -> None:
-    lines = Lines()
+    lines = JsonLines()
     assert list(lines.feed(b'{"type":"transcript.text.delta","delta":"a"}\n{"type"')) != []
     with pytest.raises(UpstreamInvalid):
         lines.end()

@@ -13,6 +13,7 @@ import pytest
 
 from proxy import speech
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest
 from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
@@ -24,10 +25,9 @@ from proxy.errors import (
 )
 from proxy.providers.sockets import realtime
 from proxy.providers.sockets.conversation import Turn
-from proxy.providers.sockets.realtime import DIFFERS, MOST_HELD, VOICES
+from proxy.providers.sockets.realtime import DIFFERS, MAX_HELD, VOICES
 from proxy.providers.vendors import openai
 from proxy.providers.voices import NAMES
-from proxy.records import Mode, SpeechRequest
 from tests.conftest import MASTER_KEY, Server, group, launch
 from tests.fakes.realtime import REQUEST_ID, Realtime, Script, marked, running, usage
 from tests.front.wire import JSON, Wire
@@ -295,7 +295,7 @@ def test_a_second_of_audio_does_not_wait_for_the_transcript(vendor: Realtime, ht
     with http.stream("POST", PATH, json=body) as reply:
         chunks = reply.iter_raw()
         came = b""
-        while len(came) < MOST_HELD:
+        while len(came) < MAX_HELD:
             came += next(chunks)
         assert "response.output_audio_transcript.delta" not in vendor.sessions[0].sent
         gate.open()
@@ -304,8 +304,8 @@ def test_a_second_of_audio_does_not_wait_for_the_transcript(vendor: Realtime, ht
 
 def test_a_change_in_the_middle_is_told_in_the_end(vendor: Realtime) -> None:
     machine, id = begun(TEXT + " Owls are next.")
-    give(machine, transcript(id, TEXT + " And "), audio(id))
-    give(machine, transcript(id, "now the news from all over the world."), done(id))
+    output(machine, transcript(id, TEXT + " And "), audio(id))
+    output(machine, transcript(id, "now the news from all over the world."), done(id))
     assert machine.done
     assert machine.warnings == [DIFFERS]
 
@@ -416,7 +416,7 @@ def test_error_events(error: Any, expected: type[ProxyError]) -> None:
     machine, _ = begun(TEXT)
     said = error | {"message": f"It says {KEY}."} if isinstance(error, dict) else error
     with pytest.raises(expected) as caught:
-        give(machine, {"type": "error", "error": said})
+        output(machine, {"type": "error", "error": said})
     assert KEY not in caught.value.message + caught.value.detail
 
 
@@ -424,13 +424,13 @@ def test_a_failed_response_is_the_error_that_it_names() -> None:
     machine, id = begun(TEXT)
     details = {"type": "failed", "error": {"type": "rate_limit_error", "code": "rate_limit_exceeded"}}
     with pytest.raises(UpstreamRateLimited):
-        give(machine, done(id, status="failed", status_details=details))
+        output(machine, done(id, status="failed", status_details=details))
 
 
 def test_the_content_filter_is_a_refusal() -> None:
     machine, id = begun(TEXT)
     with pytest.raises(UpstreamRejected) as caught:
-        give(machine, done(id, status="incomplete", status_details={"reason": "content_filter"}))
+        output(machine, done(id, status="incomplete", status_details={"reason": "content_filter"}))
     assert caught.value.code == "content_filter"
 
 
@@ -482,16 +482,17 @@ def test_lies_end_in_errors_of_ours(event: dict[str, Any]) -> None:
 def test_a_response_without_audio_is_an_error() -> None:
     machine, id = begun(TEXT)
     with pytest.raises(UpstreamInvalid):
-        give(machine, transcript(id, TEXT), done(id))
+        output(machine, transcript(id, TEXT), done(id))
 
 
 def test_words_of_other_responses_are_not_heard() -> None:
     machine, id = begun(TEXT)
     assert (
-        give(machine, transcript("resp_old", "I'm sorry, I can't do that."), audio("resp_old"), done("resp_old")) == b""
+        output(machine, transcript("resp_old", "I'm sorry, I can't do that."), audio("resp_old"), done("resp_old"))
+        == b""
     )
     assert not machine.done
-    assert give(machine, transcript(id, TEXT), audio(id), done(id)) == b"\1\2" * 10
+    assert output(machine, transcript(id, TEXT), audio(id), done(id)) == b"\1\2" * 10
 
 
 # -- leaving, and keeping ----------------------------------------------------------------------------------------------
@@ -619,13 +620,13 @@ def begun(text: str) -> tuple[Any, str]:
     """A machine whose response has begun."""
     machine = next(adapter().speech(SpeechRequest("m", text, "alloy"))).extensions["conversation"]
     machine.start(resumed=False)
-    give(machine, {"type": "response.created", "response": {"id": "resp_1"}})
+    output(machine, {"type": "response.created", "response": {"id": "resp_1"}})
     return machine, "resp_1"
 
 
-def give(machine: Any, *events: dict[str, Any]) -> bytes:
+def output(machine: Any, *events: dict[str, Any]) -> bytes:
     turns: list[Turn] = [machine.receive(json.dumps(event)) for event in events]
-    return b"".join(turn.give for turn in turns)
+    return b"".join(turn.output for turn in turns)
 
 
 def transcript(id: str, delta: str) -> dict[str, Any]:

@@ -12,18 +12,19 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.calls import Line
+from proxy.calls import BoundDeployment
 from proxy.config import Config, Deployment, Environment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.usage import Usage
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers import registry
-from proxy.providers.base import OpenAITranscript, SpeechAnswer, StreamedTranscript, Whole, WholeTranscript
+from proxy.providers.base import BufferedRequest, OpenAITranscript, SpeechAnswer, StreamedTranscript, WholeTranscript
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendors.openai import OpenAIAdapter, native, rate_of
 from proxy.providers.vendors.rows import ROWS, ListingAdapter
 from proxy.providers.voices import NAMES
 from proxy.providers.wire import streams, transcripts, usage
 from proxy.providers.wire.sse import Relay
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 from proxy.sdk.target import Settings, line
 from tests.fakes.multipart import MultipartReader
 from tests.fakes.upstream import KEY as UPSTREAM_KEY
@@ -52,7 +53,7 @@ def asked_for(name: str, **fields: Any) -> tuple[httpx.Request, bool]:
     """The request of a transcription, and whether its answer is read."""
     settings = fields.pop("settings", {})
     step = next(adapter(name, **settings).transcription(TranscriptionRequest("g", Held(b"RIFF"), **fields)))
-    return (step.request, True) if isinstance(step, Whole) else (step, False)
+    return (step.request, True) if isinstance(step, BufferedRequest) else (step, False)
 
 
 def form_of(request: httpx.Request) -> dict[str, list[str]]:
@@ -75,7 +76,7 @@ def form(name: str, **fields: Any) -> dict[str, list[str]]:
 
 def heard(name: str, answer: Any, **fields: Any) -> WholeTranscript:
     flow = adapter(name).transcription(TranscriptionRequest("g", Held(b"RIFF"), **fields))
-    assert isinstance(next(flow), Whole)
+    assert isinstance(next(flow), BufferedRequest)
     with pytest.raises(StopIteration) as over:
         flow.send(httpx.Response(200, content=json.dumps(answer)))
     assert isinstance(over.value.value, WholeTranscript)
@@ -293,7 +294,7 @@ def test_voices_that_a_vendor_lists(name: str, answer: Any, ids: list[str]) -> N
     assert isinstance(bound, ListingAdapter)
     flow = bound.voices()
     step = next(flow)
-    assert isinstance(step, Whole)
+    assert isinstance(step, BufferedRequest)
     assert step.request.method == "GET"
     with pytest.raises(StopIteration) as over:
         flow.send(httpx.Response(200, content=json.dumps(answer)))
@@ -423,14 +424,14 @@ def test_mistral_takes_a_language_or_times() -> None:
     fields = {"language": "de", "response_format": "srt"}
     assert "language" not in form("mistral/voxtral-mini-2602", **fields)
     answer = heard("mistral/voxtral-mini-2602", fixture("mistral/transcript.json"), **fields)
-    assert answer.remarks is not None
-    assert list(answer.remarks.warnings) == ["language has no effect on 'g' where times are wanted"]
+    assert answer.metadata is not None
+    assert list(answer.metadata.warnings) == ["language has no effect on 'g' where times are wanted"]
     assert form("mistral/voxtral-mini-2602", language="de")["language"] == ["de"]
     assert form("mistral/voxtral-mini-transcribe-3-0", **fields)["language"] == ["de"]
     words = {"response_format": "verbose_json", "timestamp_granularities": ("word",)}
     answer = heard("mistral/voxtral-mini-transcribe-3-0", fixture("mistral/transcript.json"), **words)
-    assert answer.remarks is not None
-    assert list(answer.remarks.warnings) == ["timestamp_granularities 'word' has no effect on 'g'"]
+    assert answer.metadata is not None
+    assert list(answer.metadata.warnings) == ["timestamp_granularities 'word' has no effect on 'g'"]
 
 
 # -- transcripts -------------------------------------------------------------------------------------------------------
@@ -548,9 +549,9 @@ def test_openais_own_events_tell_what_was_used(kind: str, stated: Any, due: Usag
 
 
 def test_openais_own_answers_tell_it_too(upstream: Upstream) -> None:
-    def of(model: str, mode: Mode) -> Line:
+    def of(model: str, mode: Mode) -> BoundDeployment:
         bound = adapter(f"openai_compatible/{model}", mode=mode, api_base=upstream.url, api_key=UPSTREAM_KEY)
-        return Line(bound._deployment, bound)
+        return BoundDeployment(bound._deployment, bound)
 
     spoken = SpeechRequest("g", "Hello.", "alloy", stream_format="sse")
     used = speech_attempt(of("tts-2", Mode.SPEECH), spoken).usage

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.providers.sockets.verbatim import ENOUGH, Reading, words
+from proxy.providers.sockets.verbatim import ENOUGH, ReadAlongMatcher, words
 
 WORDS = ("the", "owl", "flies", "25", "can't", "über", "今日", "-", ".", "5%", "&", "it's")
 REFUSAL = "I'm sorry, but I can't help with that."
 
 
-def read(text: str, said: str, step: int = 5) -> tuple[Reading, str]:
+def read(text: str, said: str, step: int = 5) -> tuple[ReadAlongMatcher, str]:
     """The whole transcript, heard in bits; and what was known first: ``follows``, ``strays`` or nothing."""
-    reading, known = Reading(text), ""
+    reading, known = ReadAlongMatcher(text), ""
     for start in range(0, len(said), step):
         reading.hear(said[start : start + step])
         if not known:
@@ -72,7 +72,7 @@ def test_what_is_another_text(text: str, said: str) -> None:
 @pytest.mark.parametrize("said", [REFUSAL, "Sure! Here is the text that you asked for:", "As an AI model I do not"])
 def test_who_answers_is_known_by_the_first_words(said: str) -> None:
     text = "The quick brown fox jumps over the lazy dog and runs into the wood."
-    reading = Reading(text)
+    reading = ReadAlongMatcher(text)
     for word in said.split():
         reading.hear(word + " ")
         if reading.strays:
@@ -82,7 +82,7 @@ def test_who_answers_is_known_by_the_first_words(said: str) -> None:
 
 
 def test_who_reads_is_known_by_the_first_words() -> None:
-    reading = Reading("The quick brown fox jumps over the lazy dog.")
+    reading = ReadAlongMatcher("The quick brown fox jumps over the lazy dog.")
     reading.hear("The quick brown fox jum")
     assert (reading.heard, reading.follows, reading.strays) == (ENOUGH, True, False)
 

@@ -10,8 +10,10 @@ from typing import Any, cast
 import httpx
 
 from proxy.accounting.billing import Billing
-from proxy.calls import Answer, Line
+from proxy.calls import Answer, BoundDeployment
 from proxy.config import Deployment, RouterSettings
+from proxy.domain.call import Attempt, Call
+from proxy.domain.requests import CallOptions, Mode
 from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
@@ -24,8 +26,7 @@ from proxy.errors import (
     UpstreamUnreachable,
 )
 from proxy.providers.base import Adapter, Capabilities
-from proxy.records import Attempt, Call, Mode, Wishes
-from proxy.routing.fleet import Fleet
+from proxy.routing.health import HealthTracker
 from proxy.routing.router import Ask, Objection, Router
 
 Failure = Callable[[], ProxyError]
@@ -86,9 +87,9 @@ class _Adapter:
 
 def line(
     name: str, group: str = "tts", mode: Mode = Mode.SPEECH, *, can: Capabilities | None = None, **params: Any
-) -> Line:
+) -> BoundDeployment:
     deployment = Deployment(id=name, group=group, vendor="fake", model="m", mode=mode, **params)
-    return Line(deployment, cast(Adapter, _Adapter(can or Capabilities(modes=frozenset(Mode)))))
+    return BoundDeployment(deployment, cast(Adapter, _Adapter(can or Capabilities(modes=frozenset(Mode)))))
 
 
 class _Response:
@@ -104,8 +105,8 @@ class _Response:
 class Scene:
     """Groups of deployments by name; ``script`` what they do, ``call`` the router, and look at what happened."""
 
-    def __init__(self, *lines: Line, **settings: Any) -> None:
-        self.groups: dict[str, list[Line]] = {}
+    def __init__(self, *lines: BoundDeployment, **settings: Any) -> None:
+        self.groups: dict[str, list[BoundDeployment]] = {}
         for one in lines:
             self.groups.setdefault(one.deployment.group, []).append(one)
         self.now = 1_000.0
@@ -116,13 +117,13 @@ class Scene:
         self.given: list[float | None] = []
         self.responses: list[_Response] = []
         self._scripts: dict[str, list[Outcome]] = {}
-        self.fleet = Fleet(lambda: self.now, lambda *alarm: self.alarms.append(alarm))
+        self.health = HealthTracker(lambda: self.now, lambda *alarm: self.alarms.append(alarm))
         #: How a deployment is asked, and how the router pauses: a test may put itself in between.
         self.ask: Ask = self.scripted
         self.sleep: Callable[[float], Awaitable[None]] = self.pause
         costs = Billing([line.deployment for line in lines]).minutes()
         self.router = Router(
-            RouterSettings(**settings), self.fleet, costs=costs, sleep=lambda seconds: self.sleep(seconds)
+            RouterSettings(**settings), self.health, costs=costs, sleep=lambda seconds: self.sleep(seconds)
         )
         self.last = Call("req-1", "speech", 0.0)
 
@@ -131,29 +132,31 @@ class Scene:
         self._scripts[name] = list(outcomes)
 
     async def call(
-        self, model: str = "tts", wishes: Wishes | None = None, objection: Objection = lambda line: None
+        self, model: str = "tts", options: CallOptions | None = None, objection: Objection = lambda line: None
     ) -> Answer:
         call = self.last = Call("req-1", "speech", 0.0)
-        wishes = wishes or Wishes()
-        chain: Mapping[str, Sequence[Line]] = {name: self.groups[name] for name in self.router.chain(model, wishes)}
-        return await self.router.run(chain, objection, self.ask, call, wishes)
+        options = options or CallOptions()
+        chain: Mapping[str, Sequence[BoundDeployment]] = {
+            name: self.groups[name] for name in self.router.chain(model, options)
+        }
+        return await self.router.run(chain, objection, self.ask, call, options)
 
-    async def served(self, model: str = "tts", wishes: Wishes | None = None) -> str:
+    async def served(self, model: str = "tts", options: CallOptions | None = None) -> str:
         """The deployment that answered; its answer is read to the end."""
-        answer = await self.call(model, wishes)
+        answer = await self.call(model, options)
         await answer.aclose()
         return answer.first.decode()
 
-    async def failed(self, model: str = "tts", wishes: Wishes | None = None) -> ProxyError:
+    async def failed(self, model: str = "tts", options: CallOptions | None = None) -> ProxyError:
         try:
-            answer = await self.call(model, wishes)
+            answer = await self.call(model, options)
         except ProxyError as error:
             return error
         raise AssertionError(f"{answer.first!r} answered")
 
     def idle(self) -> bool:
         """No call is on its way, nobody tries anything, and every answer was closed."""
-        standings = [self.fleet[one.deployment.id] for lines in self.groups.values() for one in lines]
+        standings = [self.health[one.deployment.id] for lines in self.groups.values() for one in lines]
         return (
             all(standing.in_flight == 0 and standing.trial is None for standing in standings)
             and all(response.closed for response in self.responses)
@@ -163,7 +166,7 @@ class Scene:
     def counts(self) -> Counter[str]:
         return Counter(self.asked)
 
-    async def scripted(self, line: Line, attempt: Attempt, left: float | None) -> Answer:
+    async def scripted(self, line: BoundDeployment, attempt: Attempt, left: float | None) -> Answer:
         name = line.deployment.id
         self.asked.append(name)
         self.given.append(left)

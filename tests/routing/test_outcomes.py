@@ -20,19 +20,20 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from proxy.accounting import books
+from proxy.accounting import recorder
 from proxy.accounting.billing import Billing
-from proxy.accounting.keys import Keys
+from proxy.accounting.keys import Authenticator
 from proxy.api.audio import SpeechEndpoint
-from proxy.api.exchange import Bounds
-from proxy.audio.pool import Pool
-from proxy.calls import Calls, Line
+from proxy.api.exchange import RequestLimits
+from proxy.audio.pool import WorkerPool
+from proxy.calls import AttemptRunner, BoundDeployment
 from proxy.config import Deployment, RouterSettings
+from proxy.domain.call import Call
+from proxy.domain.requests import Mode
 from proxy.gateway import Gateway
 from proxy.metrics import Observations
 from proxy.providers.vendors.openai import OPENAI
-from proxy.records import Call, Mode
-from proxy.routing.fleet import Fleet
+from proxy.routing.health import HealthTracker
 from proxy.routing.router import Router
 from proxy.routing.strategies import STRATEGIES
 from proxy.telemetry import Telemetry
@@ -137,10 +138,10 @@ class Client:
 class Attempted(httpx.AsyncByteStream):
     """One attempt of a call as the vendor sees it, and the body of its answer."""
 
-    def __init__(self, client: Client, outcome: Outcome, waits: dict[str, float]) -> None:
+    def __init__(self, client: Client, outcome: Outcome, deadlines: dict[str, float]) -> None:
         self.outcome = outcome
         self.open = True
-        self._waits = waits
+        self._waits = deadlines
         name = b"%04d/%02d" % (client.number, len(client.attempts))
         self.chunks = [b"\xff\xf3D\xc4" + name + b"/%02d" % number for number in range(outcome.chunks)]
 
@@ -194,7 +195,7 @@ class Vendors(httpx.AsyncBaseTransport):
             raise
 
 
-class Books:
+class CallRecorder:
     """Stands for the telemetry."""
 
     def __init__(self) -> None:
@@ -244,9 +245,9 @@ class Machine(RuleBasedStateMachine):
             self.patches.enter_context(mock.patch(clock, self.loop.time))
         self.clients: list[Client] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.books = Books()
+        self.recorder = CallRecorder()
         self.ledger = Rows()
-        self.fleet = Fleet(self.loop.time)
+        self.health = HealthTracker(self.loop.time)
         self.deployments: list[str] = []
 
     @initialize(
@@ -268,7 +269,7 @@ class Machine(RuleBasedStateMachine):
         cooldown: float,
         parallel: int | None,
     ) -> None:
-        groups: dict[str, list[Line]] = {}
+        groups: dict[str, list[BoundDeployment]] = {}
         for group, size in enumerate(sizes):
             for number in range(size):
                 deployment = Deployment(
@@ -281,9 +282,9 @@ class Machine(RuleBasedStateMachine):
                     max_parallel_requests=parallel,
                     costs={"input_cost_per_character": Decimal("0.000015")},
                 )
-                groups.setdefault(deployment.group, []).append(Line(deployment, OPENAI.bind(deployment, {})))
+                groups.setdefault(deployment.group, []).append(BoundDeployment(deployment, OPENAI.bind(deployment, {})))
                 self.deployments.append(deployment.id)
-                self.fleet[deployment.id].samples.extend([0.3] * 20)
+                self.health[deployment.id].samples.extend([0.3] * 20)
         router_settings = RouterSettings(
             routing_strategy=cast(Any, strategy),
             num_retries=num_retries,
@@ -294,11 +295,15 @@ class Machine(RuleBasedStateMachine):
         )
         upstream = Upstream({"http": Vendors(self.clients)})
         self.endpoint = SpeechEndpoint(
-            Gateway(groups, Router(router_settings, self.fleet), Calls(upstream, Pool(), Pool()), {}),
-            Keys(master=None),
-            books.Books(Billing([line.deployment for one in groups.values() for line in one]), cast(Any, self.ledger)),
-            cast(Telemetry, self.books),
-            Bounds(body=10_000, stall=30),
+            Gateway(
+                groups, Router(router_settings, self.health), AttemptRunner(upstream, WorkerPool(), WorkerPool()), {}
+            ),
+            Authenticator(master=None),
+            recorder.CallRecorder(
+                Billing([line.deployment for one in groups.values() for line in one]), cast(Any, self.ledger)
+            ),
+            cast(Telemetry, self.recorder),
+            RequestLimits(body=10_000, stall=30),
             expose_deployment=True,
         )
 
@@ -339,16 +344,16 @@ class Machine(RuleBasedStateMachine):
             if self.tasks:
                 self.loop.run_until_complete(asyncio.wait(self.tasks))
                 self.pass_time(1.0)
-            assert self.books.unexpected == []
+            assert self.recorder.unexpected == []
             for client, task in zip(self.clients, self.tasks, strict=True):
                 assert task.cancelled() or task.exception() is None
                 check(client)
-            for call in self.books.calls:
+            for call in self.recorder.calls:
                 assert all(attempt.ended is not None for attempt in call.attempts), call
-            assert len(self.books.calls) == len(self.clients)
-            check_rows(self.clients, self.books.calls, self.ledger.rows)
+            assert len(self.recorder.calls) == len(self.clients)
+            check_rows(self.clients, self.recorder.calls, self.ledger.rows)
             for name in self.deployments:
-                assert (self.fleet[name].in_flight, self.fleet[name].trial) == (0, None), name
+                assert (self.health[name].in_flight, self.health[name].trial) == (0, None), name
         finally:
             self.patches.close()
             self.loop.close()

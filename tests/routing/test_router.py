@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from proxy.calls import Answer, Line
+from proxy.calls import Answer, BoundDeployment
+from proxy.domain.call import Call
+from proxy.domain.requests import CallOptions
 from proxy.errors import (
     BadRequest,
     Overloaded,
@@ -22,7 +24,6 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnfinished,
 )
-from proxy.records import Call, Wishes
 from proxy.routing import router as router_module
 from proxy.routing.router import Ask
 from proxy.routing.strategies import STRATEGIES
@@ -137,8 +138,8 @@ def test_a_refused_key_puts_the_deployment_out_at_once_and_nobody_waits() -> Non
 def test_a_refused_key_is_alarmed_once_however_many_calls_met_it() -> None:
     async def together(scene: Scene) -> None:
         gate = asyncio.Event()
-        books = [_books() for _ in range(20)]
-        calls = [scene.router.run(scene.groups, _none, _late(gate, key), *own) for own in books]
+        recorder = [_books() for _ in range(20)]
+        calls = [scene.router.run(scene.groups, _none, _late(gate, key), *own) for own in recorder]
         outcomes = asyncio.gather(*calls, return_exceptions=True)
         await turns()
         gate.set()
@@ -212,7 +213,7 @@ def test_a_short_rest_does_not_end_a_long_one() -> None:
     scene = Scene(line("a"), num_retries=0)
     run(story(scene))
     scene.now += 100
-    assert scene.fleet.rests("a")
+    assert scene.health.is_cooling_down("a")
 
 
 def _late(gate: asyncio.Event, failure: Failure) -> Ask:
@@ -223,12 +224,12 @@ def _late(gate: asyncio.Event, failure: Failure) -> Ask:
     return ask
 
 
-def _none(_: Line) -> None:
+def _none(_: BoundDeployment) -> None:
     return None
 
 
-def _books() -> tuple[Call, Wishes]:
-    return Call("req-2", "speech", 0.0), Wishes()
+def _books() -> tuple[Call, CallOptions]:
+    return Call("req-2", "speech", 0.0), CallOptions()
 
 
 @pytest.mark.parametrize("failure", TRANSIENT)
@@ -274,7 +275,7 @@ def test_an_error_of_our_own_goes_to_another_group_but_not_to_another_deployment
     scene.script("a", lambda: Overloaded("No process is free."))
     assert run(scene.served()) == "c"
     assert scene.asked == ["a", "c"]
-    assert scene.fleet["a"].fails == scene.fleet["b"].fails
+    assert scene.health["a"].fails == scene.health["b"].fails
 
 
 def test_a_mistake_of_ours_is_not_a_reason_to_ask_anybody_else() -> None:
@@ -305,7 +306,7 @@ def test_the_request_may_wish_for_more_or_fewer() -> None:
     for wished in (0, 1, 4):
         scene = Scene(line("a"), num_retries=2)
         scene.script("a", server)
-        run(scene.failed(wishes=Wishes(num_retries=wished)))
+        run(scene.failed(options=CallOptions(num_retries=wished)))
         assert len(scene.asked) == wished + 1
 
 
@@ -320,7 +321,7 @@ def test_every_deployment_is_tried_before_one_is_tried_again() -> None:
 def test_one_that_rests_is_tried_before_one_that_just_failed() -> None:
     """Every call that has a healthy deployment succeeds, though others have just met failures there."""
     scene = pair(num_retries=1)
-    scene.fleet.rest("b", 60, "upstream_unavailable")
+    scene.health.rest("b", 60, "upstream_unavailable")
     scene.script("a", server)
     assert run(scene.served()) == "b"
     assert scene.asked == ["a", "b"]
@@ -453,11 +454,11 @@ def test_a_call_that_was_made_in_spite_of_the_rest_is_no_trial() -> None:
         stuck = asyncio.ensure_future(scene.call())
         await turns()
         scene.now += 21
-        assert not scene.fleet.rests("a")
+        assert not scene.health.is_cooling_down("a")
         await leave(stuck)
 
     scene = Scene(line("a"))
-    scene.fleet.rest("a", 20, "test")
+    scene.health.rest("a", 20, "test")
     run(story(scene))
 
 
@@ -541,7 +542,7 @@ def test_a_group_that_rests_as_a_whole_leaves_the_call_to_its_fallback_which_may
 def test_a_probe_that_succeeds_ends_the_rest() -> None:
     scene = pair(allowed_fails=0, cooldown_time=600)
     fail(scene, 1)
-    scene.fleet.recovered("a")
+    scene.health.recovered("a")
     assert run(scene.served()) == "a"
 
 
@@ -586,7 +587,7 @@ def test_a_group_is_not_its_own_fallback() -> None:
 
 def test_no_fallback_stays_in_the_group() -> None:
     scene = groups("tts", "one", fallbacks=[{"tts": ["one"]}])
-    run(scene.failed(wishes=Wishes(no_fallback=True)))
+    run(scene.failed(options=CallOptions(no_fallback=True)))
     assert scene.asked == ["tts"]
 
 
@@ -700,8 +701,8 @@ def test_a_limit_of_ours_does_not_hide_what_a_vendor_said() -> None:
 # -- who can serve it --------------------------------------------------------------------------------------------------
 
 
-def objecting(*names: str) -> Callable[[Line], ProxyError | None]:
-    def objection(line: Line) -> ProxyError | None:
+def objecting(*names: str) -> Callable[[BoundDeployment], ProxyError | None]:
+    def objection(line: BoundDeployment) -> ProxyError | None:
         name = line.deployment.id
         return UnsupportedValue(f"{name} cannot do srt.", param="response_format") if name in names else None
 
@@ -752,7 +753,7 @@ def test_the_callers_timeout_bounds_all_attempts_together(timed: Callable[[Scene
     for name in "abc":
         scene.script(name, slow)
     began = scene.now
-    error = run(scene.failed(wishes=Wishes(timeout=10)))
+    error = run(scene.failed(options=CallOptions(timeout=10)))
     assert isinstance(error, UpstreamTimeout)
     assert len(scene.asked) == 3
     given = [left for left in scene.given if left is not None]
@@ -765,7 +766,7 @@ def test_the_callers_timeout_bounds_all_attempts_together(timed: Callable[[Scene
 def test_a_pause_never_outlasts_the_callers_timeout(timed: Callable[[Scene], Scene]) -> None:
     scene = timed(Scene(line("a"), num_retries=9, retry_after=3, allowed_fails=100))
     scene.script("a", server)
-    run(scene.failed(wishes=Wishes(timeout=5)))
+    run(scene.failed(options=CallOptions(timeout=5)))
     assert len(scene.asked) == 2
     assert sum(scene.pauses) < 5
     assert all(left is not None and left > 0 for left in scene.given)
@@ -812,7 +813,7 @@ def test_a_client_that_leaves_before_the_first_byte_leaves_nothing_behind(hedge_
     async def story(scene: Scene) -> None:
         task = asyncio.ensure_future(scene.call())
         await turns()
-        assert scene.fleet["a"].in_flight == 1
+        assert scene.health["a"].in_flight == 1
         await leave(task)
 
     scene = pair(hedge_after=hedge_after)
@@ -907,7 +908,7 @@ def test_a_client_that_leaves_while_the_loser_is_being_ended_leaves_nothing_behi
     async def story(scene: Scene) -> None:
         ending = asyncio.Event()
 
-        async def slow_to_end(line: Line, *rest: Any) -> Answer:
+        async def slow_to_end(line: BoundDeployment, *rest: Any) -> Answer:
             try:
                 return await scene.scripted(line, *rest)
             except asyncio.CancelledError:
@@ -947,7 +948,7 @@ def test_when_one_of_two_fails_the_other_is_waited_for(failing: str) -> None:
     async def story(scene: Scene) -> str:
         other, first = asyncio.Event(), asyncio.Event()
 
-        async def ask(line: Line, *rest: Any) -> Answer:
+        async def ask(line: BoundDeployment, *rest: Any) -> Answer:
             name = line.deployment.id
             scene.asked.append(name)
             await (first if name == failing else other).wait()
@@ -972,7 +973,7 @@ def test_when_one_of_two_fails_the_other_is_waited_for(failing: str) -> None:
 
 def test_when_both_fail_the_call_is_retried_elsewhere() -> None:
     async def story(scene: Scene) -> str:
-        async def ask(line: Line, *rest: Any) -> Answer:
+        async def ask(line: BoundDeployment, *rest: Any) -> Answer:
             if line.deployment.id == "c":
                 return await scene.scripted(line, *rest)
             scene.asked.append(line.deployment.id)
@@ -1002,9 +1003,9 @@ def test_nobody_is_hedged_to_a_deployment_that_rests_or_is_full_or_missing() -> 
         scene = Scene(line("a", order=1), *others, hedge_after=SOON)
         scene.script("a", gate)
         if others and others[0].deployment.rpm:
-            scene.fleet["b"].asked.append(scene.now)
+            scene.health["b"].asked.append(scene.now)
         elif others:
-            scene.fleet.rest("b", 60, "test")
+            scene.health.rest("b", 60, "test")
         run(story(scene, gate))
 
 
@@ -1021,5 +1022,5 @@ def test_p95_hedges_only_once_enough_is_known() -> None:
 
     scene = pair(hedge_after="p95")
     assert run(stuck(scene)) is False
-    scene.fleet["a"].samples.extend([SOON] * 100)
+    scene.health["a"].samples.extend([SOON] * 100)
     assert run(stuck(scene)) is True

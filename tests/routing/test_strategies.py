@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.calls import Answer, Line
-from proxy.records import Attempt, Mode
+from proxy.calls import Answer, BoundDeployment
+from proxy.domain.call import Attempt
+from proxy.domain.requests import Mode
 from proxy.routing.strategies import STRATEGIES
 from tests.routing.scene import Scene, line
 
@@ -59,7 +60,7 @@ def measured(scene: Scene, name: str, *, first_byte: float, audio: float | None 
     attempt = scene.last.attempts[-1]
     assert attempt.deployment == name
     attempt.first_byte, attempt.audio_seconds = attempt.asked + first_byte, audio
-    scene.fleet.answered(name, attempt)
+    scene.health.answered(name, attempt)
 
 
 def near(found: int, expected: float, *, sigmas: float = 6.0) -> bool:
@@ -88,7 +89,7 @@ def test_simple_shuffle_follows_the_weights(weights: tuple[float | None, ...]) -
 def test_simple_shuffle_gives_nothing_to_weight_zero_while_others_can() -> None:
     scene = Scene(line("a", weight=0), line("b"))
     assert sequential(scene, 1_000) == {"b": 1_000}
-    scene.fleet.rest("b", 60, "test")
+    scene.health.rest("b", 60, "test")
     assert sequential(scene, 10) == {"a": 10}
 
 
@@ -157,9 +158,9 @@ def test_cost_takes_the_cheapest_that_can() -> None:
         routing_strategy="cost-based-routing",
     )
     assert sequential(scene) == {"cheap": PICKS}
-    scene.fleet.rest("cheap", 600, "test")
+    scene.health.rest("cheap", 600, "test")
     assert sequential(scene, 100) == {"dear": 100}
-    scene.fleet.rest("dear", 600, "test")
+    scene.health.rest("dear", 600, "test")
     assert sequential(scene, 100) == {"unknown": 100}
 
 
@@ -175,15 +176,15 @@ def test_cost_knows_the_prices_of_transcription() -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_reaches_the_only_one_that_is_well(strategy: str) -> None:
     scene = Scene(*[line(name) for name in "abc"], routing_strategy=strategy)
-    scene.fleet.rest("a", 600, "test")
-    scene.fleet.rest("c", 600, "test")
+    scene.health.rest("a", 600, "test")
+    scene.health.rest("c", 600, "test")
     assert sequential(scene, 100) == {"b": 100}
 
 
 def _forget_natural_times(scene: Scene) -> None:
     """The scripted answers take no time; only what a test measures shall count."""
 
-    async def untimed(line: Line, attempt: Attempt, left: float | None) -> Answer:
+    async def untimed(line: BoundDeployment, attempt: Attempt, left: float | None) -> Answer:
         answer = await scene.scripted(line, attempt, left)
         attempt.first_byte = None
         return answer

@@ -23,7 +23,7 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
-from proxy.sdk.session import LONGEST_PAUSE, pause
+from proxy.sdk.session import MAX_PAUSE, pause
 from tests.conftest import NOWHERE
 from tests.fakes import answers
 from tests.fakes.samples import SPEECH
@@ -217,7 +217,7 @@ def test_pauses_grow_vary_and_honour_what_the_vendor_says() -> None:
     told = [pause(Overloaded("x", retry_after=3), retries) or 0 for retries in range(8)]
     assert min(told) >= 3
     assert max(told) <= 3.3
-    assert pause(Overloaded("x", retry_after=LONGEST_PAUSE + 1), 0) is None
+    assert pause(Overloaded("x", retry_after=MAX_PAUSE + 1), 0) is None
     assert pause(BadRequest("x"), 0) is None
 
 

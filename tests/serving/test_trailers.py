@@ -10,7 +10,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from proxy.api.exchange import Bounds, Exchange, Header
+from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.serving.protocol import BoundedProtocol
 
 WARNINGS = [(b"x-proxy-warnings", b"The speed was left out."), (b"x-proxy-cost", b"0.0015")]
@@ -20,7 +20,7 @@ def answers(request: bytes, headers: Sequence[Header] = (), trailers: Sequence[H
     """What the server sends for the bytes of one or more requests: two pieces and then the trailers."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, Bounds(body=1000, stall=10))
+        exchange = Exchange(scope, receive, send, RequestLimits(body=1000, stall=10))
         await exchange.start(200, [(b"content-type", b"audio/mpeg"), *headers])
         await exchange.write(b"one", more=True)
         await exchange.write(b"two", more=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.config import Sink as Settings
-from proxy.records import Call
+from proxy.domain.call import Call
 from proxy.sinks import feed as feeds
 from proxy.sinks.base import Record, Undelivered
 from proxy.sinks.feed import ATTEMPTS, Counters, Feed

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from proxy.config import Environment
-from proxy.records import Call
+from proxy.domain.call import Call
 from proxy.sinks.otel import Sampler, endpoint_of, headers_of, problems, resource_of
 
 pytest.importorskip("opentelemetry.proto")

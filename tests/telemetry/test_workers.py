@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.metrics import Counter, Gauge, Histogram, Metrics, Snapshot, decoded, encoded
-from proxy.telemetry.workers import SILENCE, Board, Place
+from proxy.telemetry.workers import SILENCE, WorkerMetrics, WorkerSlot
 
 
 class Clock:
@@ -30,7 +30,7 @@ class Worker:
             Gauge("open", "Open.", lambda: self.level),
             Gauge("lag", "Lag.", lambda: self.level, kind="max"),
         )
-        self.board = Board(Place(folder, number), clock)
+        self.board = WorkerMetrics(WorkerSlot(folder, number), clock)
 
     def count(self, model: str = "tts") -> None:
         self.calls[model,] += 1

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 import httpx
 import pytest
 
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
@@ -18,10 +19,9 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnfinished,
 )
-from proxy.providers.base import Capabilities, SpeechFlow, Step, TranscriptionFlow, Whole
+from proxy.providers.base import BufferedRequest, Capabilities, SpeechFlow, Step, TranscriptionFlow
 from proxy.providers.wire import failures
-from proxy.records import SpeechRequest, TranscriptionRequest
-from proxy.upstream.client import FAILED_LOOKS, Upstream, Waits
+from proxy.upstream.client import FAILED_LOOKS, Deadlines, Upstream
 
 Flow = Generator[Step, httpx.Response, str]
 SOON = 0.001
@@ -73,7 +73,7 @@ def run(vendor: Vendor, flow: Flow, total: float = 10.0) -> str:
     async def main() -> str:
         upstream = Upstream({"http": vendor})
         try:
-            found, response = await upstream.run(Plain(), flow, Waits(total=total, first_byte=None, stall=None))
+            found, response = await upstream.run(Plain(), flow, Deadlines(total=total, first_byte=None, stall=None))
             await response.aclose()
             return found
         finally:
@@ -83,15 +83,15 @@ def run(vendor: Vendor, flow: Flow, total: float = 10.0) -> str:
 
 
 def once(*, whole: bool) -> Flow:
-    response = yield Whole(request("GET", "/")) if whole else request("GET", "/")
+    response = yield BufferedRequest(request("GET", "/")) if whole else request("GET", "/")
     return response.text if whole else ""
 
 
 def polled(*, looks: int = 1, wait: float = SOON) -> Flow:
-    yield Whole(request("POST", "/jobs"))
+    yield BufferedRequest(request("POST", "/jobs"))
     for look in range(looks):
         cleanup = request("DELETE", "/jobs/1") if look == 0 else None
-        response = yield Whole(request("GET", "/jobs/1"), wait=wait, cleanup=cleanup)
+        response = yield BufferedRequest(request("GET", "/jobs/1"), wait=wait, cleanup=cleanup)
     return response.text
 
 
@@ -158,17 +158,20 @@ def test_a_wait_that_is_longer_than_the_time_is_a_timeout() -> None:
 
 def test_what_is_made_after_the_caller_has_left_is_deleted() -> None:
     """Only the answer tells what there is to delete."""
-    assert _left_while_it_is_made(Whole(request("POST", "/jobs"), creates=True)) == ["POST /jobs", "DELETE /jobs/1"]
+    assert _left_while_it_is_made(BufferedRequest(request("POST", "/jobs"), creates=True)) == [
+        "POST /jobs",
+        "DELETE /jobs/1",
+    ]
 
 
 def test_a_step_that_makes_nothing_ends_with_the_caller() -> None:
-    assert _left_while_it_is_made(Whole(request("POST", "/jobs"))) == ["POST /jobs"]
+    assert _left_while_it_is_made(BufferedRequest(request("POST", "/jobs"))) == ["POST /jobs"]
 
 
-def _left_while_it_is_made(step: Whole) -> Sequence[str]:
+def _left_while_it_is_made(step: BufferedRequest) -> Sequence[str]:
     def flow() -> Flow:
         yield step
-        yield Whole(request("GET", "/jobs/1"), wait=60, cleanup=request("DELETE", "/jobs/1"))
+        yield BufferedRequest(request("GET", "/jobs/1"), wait=60, cleanup=request("DELETE", "/jobs/1"))
         return ""
 
     async def main() -> Sequence[str]:
@@ -180,8 +183,8 @@ def _left_while_it_is_made(step: Whole) -> Sequence[str]:
 
         vendor = Vendor(make)
         upstream = Upstream({"http": vendor})
-        waits = Waits(total=10.0, first_byte=None, stall=None)
-        call = asyncio.ensure_future(upstream.run(Plain(), flow(), waits))
+        deadlines = Deadlines(total=10.0, first_byte=None, stall=None)
+        call = asyncio.ensure_future(upstream.run(Plain(), flow(), deadlines))
         await asked.wait()
         call.cancel()
         await asyncio.wait([call])

@@ -17,11 +17,11 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from proxy.audio.pool import Pool
+from proxy.audio.pool import WorkerPool
 from proxy.errors import UpstreamUnavailable
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.upstream import websocket
-from proxy.upstream.duplex import LONGEST_MESSAGE, READ_HIGH
+from proxy.upstream.duplex import MAX_MESSAGE_LENGTH, READ_HIGH
 from proxy.upstream.websocket import WebSocketTransport
 from tests.audio import sounds
 from tests.providers.attempts import Held
@@ -66,7 +66,7 @@ class Asking:
         if message == "end":
             self.done = True
             return NOTHING
-        return Turn(give=message.encode() if isinstance(message, str) else message)
+        return Turn(output=message.encode() if isinstance(message, str) else message)
 
     def feed(self, pcm: bytes) -> Turn:
         self.hungry = bool(pcm)
@@ -137,7 +137,7 @@ def answering() -> Vendor:
 
 @contextlib.asynccontextmanager
 async def opened(**settings: Any) -> AsyncIterator[WebSocketTransport]:
-    readers = Pool(size=1)
+    readers = WorkerPool(size=1)
     transport = WebSocketTransport(readers, **({"trust_env": False} | settings))
     try:
         yield transport
@@ -183,14 +183,14 @@ def test_messages_of_all_kinds(run: Run) -> None:
         await connection.send(["in ", "three ", "pieces"])
         await connection.send(b"\0binary")
         await (await connection.ping())
-        await connection.send("x" * (LONGEST_MESSAGE - 1))
+        await connection.send("x" * (MAX_MESSAGE_LENGTH - 1))
         await connection.send("end")
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
             answer = await whole(transport, ask(vendor.url, Asking()))
             assert answer.startswith(b"in three pieces\0binaryxx")
-            assert len(answer) == 22 + LONGEST_MESSAGE - 1
+            assert len(answer) == 22 + MAX_MESSAGE_LENGTH - 1
 
     run(main)
 
@@ -199,7 +199,7 @@ def test_a_message_that_is_too_long_ends_it(run: Run) -> None:
     async def script(connection: ServerConnection) -> None:
         await connection.recv()
         await connection.send("word")
-        await connection.send("x" * (LONGEST_MESSAGE + 1))
+        await connection.send("x" * (MAX_MESSAGE_LENGTH + 1))
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
@@ -627,7 +627,7 @@ def test_what_is_opened_ahead_is_bounded_and_closed_in_the_end(run: Run) -> None
                 for _ in range(50):
                     transport.warm(ahead(vendor.url))
                 await asyncio.sleep(0.1)
-                assert len(vendor.handshakes) == websocket.MOST_WARMING
+                assert len(vendor.handshakes) == websocket.MAX_WARMING
             await vendor.emptied()
 
     run(main)

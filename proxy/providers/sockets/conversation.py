@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 import httpx
 
-from proxy.records import SpeechRequest
+from proxy.domain.requests import SpeechRequest
 
 #: Text is str, a binary message bytes.
 Message = str | bytes
@@ -27,7 +27,7 @@ class Turn(NamedTuple):
     """What follows: messages to be sent, and bytes for the caller."""
 
     send: Sequence[str] = ()
-    give: bytes = b""
+    output: bytes = b""
 
 
 NOTHING = Turn()

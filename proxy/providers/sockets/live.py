@@ -22,31 +22,32 @@ import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import Transcript
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Transcript
+from proxy.domain.usage import Usage
 from proxy.errors import InvalidAudio, UpstreamInvalid
 from proxy.providers.base import (
+    BufferedRequest,
     Capabilities,
     SpeechFlow,
     StreamedTranscript,
     TranscriptionFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
 from proxy.providers.sockets.realtime import socket_base
 from proxy.providers.wire.target import Target
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 RATE = 24_000
 _BYTES_A_SECOND = RATE * 2
 #: Bytes of PCM in one append: a second.
 PIECE = _BYTES_A_SECOND
-LEAST_TURN = _BYTES_A_SECOND // 10
+MIN_TURN = _BYTES_A_SECOND // 10
 #: Bytes after which a turn ends at a silence, and in any case.
 LONG_TURN = 4 * 60 * _BYTES_A_SECOND
-LONGEST_TURN = 5 * 60 * _BYTES_A_SECOND
+MAX_TURN = 5 * 60 * _BYTES_A_SECOND
 #: Of 32,768: no sample of a silence is louder.
 SILENCE = 500
 
@@ -100,9 +101,9 @@ class LiveAdapter:
         )
         if request.stream:
             yield ask
-            return StreamedTranscript(Lines(), remarks=dictation)
-        yield Whole(ask)
-        return WholeTranscript(dictation.transcript, remarks=dictation)
+            return StreamedTranscript(JsonLines(), metadata=dictation)
+        yield BufferedRequest(ask)
+        return WholeTranscript(dictation.transcript, metadata=dictation)
 
     def _settings(self, request: TranscriptionRequest) -> dict[str, Any]:
         settings: dict[str, Any] = {"model": self._deployment.model}
@@ -175,7 +176,7 @@ class Dictation:
             messages.append(_append(piece))
             self._bytes += len(piece)
             self._turn_bytes += len(piece)
-            if self._turn_bytes >= LONGEST_TURN or (self._turn_bytes >= LONG_TURN and _ends_silent(piece)):
+            if self._turn_bytes >= MAX_TURN or (self._turn_bytes >= LONG_TURN and _ends_silent(piece)):
                 messages.append(self._commit())
         return Turn(send=messages)
 
@@ -188,7 +189,7 @@ class Dictation:
             raise InvalidAudio("The file holds no audio.")
         if not self._turn_bytes:
             return self._give()
-        lacks = LEAST_TURN - self._turn_bytes
+        lacks = MIN_TURN - self._turn_bytes
         return Turn(send=[*([_append(bytes(lacks))] if lacks > 0 else []), self._commit()])
 
     def _commit(self) -> str:
@@ -266,7 +267,7 @@ class Dictation:
         if self._ended and len(self._pieces) >= self._commits and self._is_whole:
             self.done = True
             events.append(self._done_event())
-        return Turn(give=b"".join(to_json(event) + b"\n" for event in events))
+        return Turn(output=b"".join(to_json(event) + b"\n" for event in events))
 
     @property
     def _is_whole(self) -> bool:
@@ -334,7 +335,7 @@ _HEARD = {
 _COMMIT = message_of({"type": "input_audio_buffer.commit"})
 
 
-class Lines:
+class JsonLines:
     """OpenAI's events, a JSON document a line."""
 
     def __init__(self) -> None:
@@ -360,7 +361,7 @@ def _append(pcm: bytes) -> str:
 
 def _ends_silent(pcm: bytes) -> bool:
     """Whether the last tenth of a second is silence."""
-    tail = memoryview(pcm)[-LEAST_TURN:]
+    tail = memoryview(pcm)[-MIN_TURN:]
     samples = tail[len(tail) % 2 :].cast("h")
     return len(samples) > 0 and max(samples) <= SILENCE and min(samples) >= -SILENCE
 

@@ -24,18 +24,19 @@ from typing import Any
 import httpx
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamRejected
 from proxy.providers.base import Capabilities, SpeechAnswer, SpeechFlow, TranscriptionFlow
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
-from proxy.providers.sockets.verbatim import Reading
+from proxy.providers.sockets.verbatim import ReadAlongMatcher
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire.target import Target, without_version
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 RATE = 24_000
 #: Bytes of audio that may wait for the first words of the transcript: one second.
-MOST_HELD = RATE * 2
+MAX_HELD = RATE * 2
 READINGS = 2
 DIFFERS = "the speech may not follow the input word for word"
 
@@ -118,7 +119,7 @@ class RealtimeAdapter:
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         reading = ReadAloud(request, reasons=self._reasons, secrets=self._target.secrets)
         yield httpx.Request("GET", self._url, headers=self._target.headers, extensions={"conversation": reading})
-        return SpeechAnswer("pcm", rate=RATE, remarks=reading)
+        return SpeechAnswer("pcm", rate=RATE, metadata=reading)
 
     def opening(self, request: SpeechRequest) -> httpx.Request:
         setting = message_of(_session(_voice(request), request.speed, reasons=self._reasons))
@@ -180,7 +181,7 @@ class ReadAloud:
         self._readings = readings
         #: The vendor's id of the reading under way.
         self._id: str | None = None
-        self._reading = Reading(self._text)
+        self._reading = ReadAlongMatcher(self._text)
         self._held: list[bytes] | None = []
         self._has_audio = self._has_transcript = False
         self._cancelled = False
@@ -231,7 +232,7 @@ class ReadAloud:
             raise nonsense("audio is no base64") from error
         self._has_audio = self._has_audio or bool(audio)
         if self._held is None:
-            return Turn(give=audio)
+            return Turn(output=audio)
         self._held.append(audio)
         return self._judge()
 
@@ -245,13 +246,13 @@ class ReadAloud:
                 return Turn(send=[message_of({"type": "response.cancel", "response_id": self._id})])
             self._warn()
             return self._release()
-        if self._has_audio and (self._reading.follows or sum(map(len, self._held)) >= MOST_HELD):
+        if self._has_audio and (self._reading.follows or sum(map(len, self._held)) >= MAX_HELD):
             return self._release()
         return NOTHING
 
     def _release(self) -> Turn:
         held, self._held = self._held or [], None
-        return Turn(give=b"".join(held))
+        return Turn(output=b"".join(held))
 
     def _warn(self) -> None:
         if DIFFERS not in self.warnings:

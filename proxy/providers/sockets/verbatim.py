@@ -72,7 +72,7 @@ def _expanded(token: str) -> tuple[str, ...]:
     return (token,)
 
 
-class Reading:
+class ReadAlongMatcher:
     """The reading of one text: `hear` the transcript bit by bit, `finish` at its end."""
 
     def __init__(self, text: str) -> None:

@@ -22,8 +22,10 @@ import httpx
 from pydantic_core import from_json
 
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Segment, Transcript, Word
+from proxy.domain.usage import Usage
 from proxy.errors import (
     ProxyError,
     UnsupportedValue,
@@ -34,12 +36,12 @@ from proxy.errors import (
     UpstreamUnavailable,
 )
 from proxy.providers.base import (
+    BufferedRequest,
     Capabilities,
-    Said,
     SpeechAnswer,
     SpeechFlow,
+    StaticMetadata,
     TranscriptionFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
@@ -50,14 +52,13 @@ from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
 from proxy.providers.wire.upload import ANY_BYTES, UploadStream
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 SPEECH_BASE = "https://tts.us.assemblyai.com/v1/openai"
 TRANSCRIPTION_BASE = "https://api.assemblyai.com/v2"
 #: Where uploads lie: at the host that took them, or beside it.
 _OWN_HOSTS = ".assemblyai.com"
 #: Seconds before the first look at a job, the growth of the pause, and its longest.
-FIRST_WAIT, GROWTH, LONGEST_WAIT = 0.3, 1.5, 3.0
+FIRST_WAIT, GROWTH, MAX_WAIT = 0.3, 1.5, 3.0
 
 _VOICES = "jane alba anna charles eve george jean mary michael paul vera"
 #: They speak every language of the models. OpenAI's names are mapped by AssemblyAI itself.
@@ -113,8 +114,8 @@ _SPEECH_MODELS: Mapping[str, tuple[str, ...]] = {
     "nano": ("universal-2",),
 }
 #: Terms that a model takes.
-_MOST_TERMS: Mapping[str, int] = {"universal-2": 200}
-MOST_TERMS = 1000
+_MAX_TERMS: Mapping[str, int] = {"universal-2": 200}
+MAX_TERMS = 1000
 
 
 def find(model: str) -> Capabilities | None:
@@ -146,7 +147,7 @@ class AssemblyAIAdapter:
             **request.extra,
         }
         response = yield self._target.post(self._target.url("/v1/openai/audio/speech"), body)
-        return SpeechAnswer(format, remarks=Said(_billed(response)))
+        return SpeechAnswer(format, metadata=StaticMetadata(_billed(response)))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         job, warnings = self._job(request)
@@ -157,21 +158,21 @@ class AssemblyAIAdapter:
             content_type=ANY_BYTES,
             length=request.file.size,
         )
-        uploaded = yield Whole(upload)
+        uploaded = yield BufferedRequest(upload)
         job["audio_url"] = self._upload_url(document_of(uploaded.content).get("upload_url"))
-        made = yield Whole(self._target.post(self._target.url("/v2/transcript"), job), creates=True)
+        made = yield BufferedRequest(self._target.post(self._target.url("/v2/transcript"), job), creates=True)
         place = self._target.url(f"/v2/transcript/{_id(document_of(made.content).get('id'))}")
         cleanup: httpx.Request | None = self._target.send("DELETE", place)
         wait = FIRST_WAIT
         while True:
-            looked = yield Whole(self._target.send("GET", place), wait=wait, cleanup=cleanup)
+            looked = yield BufferedRequest(self._target.send("GET", place), wait=wait, cleanup=cleanup)
             answer = document_of(looked.content)
             if self._is_over(answer, job["audio_url"]):
                 break
-            wait, cleanup = min(wait * GROWTH, LONGEST_WAIT), None
+            wait, cleanup = min(wait * GROWTH, MAX_WAIT), None
         transcript = _transcript(answer, request)
         used = Usage(seconds_in=transcript.duration) if transcript.duration is not None else None
-        return WholeTranscript(transcript, Said(used, [*warnings, *self._other_model(answer)]))
+        return WholeTranscript(transcript, StaticMetadata(used, [*warnings, *self._other_model(answer)]))
 
     def _is_over(self, answer: Mapping[str, Any], upload: str) -> bool:
         """Whether the transcript is there. Raises what ended the job instead, which may repeat where the audio lies."""
@@ -186,7 +187,7 @@ class AssemblyAIAdapter:
         if _NO_SPEECH.search(message):
             # To OpenAI that is a transcript without a word.
             return True
-        raise _job_error(message[: failures.LONGEST_MESSAGE])
+        raise _job_error(message[: failures.MAX_MESSAGE_LENGTH])
 
     def _upload_url(self, stated: Any) -> str:
         """What AssemblyAI is to fetch: from nowhere but its own hosts, whatever the answer says."""
@@ -205,7 +206,7 @@ class AssemblyAIAdapter:
         extra = _typed(request)
         models = _SPEECH_MODELS.get(self._model, (self._model,))
         prompted = models[0] != "universal-2"
-        most = _MOST_TERMS.get(models[0], MOST_TERMS)
+        most = _MAX_TERMS.get(models[0], MAX_TERMS)
         # A prompt of prose is for the newer models alone.
         asked = replace(request, prompt=None) if prompted else request
         terms, warnings = key_terms(asked, most=most, further=extra.pop("keyterms_prompt", ()))

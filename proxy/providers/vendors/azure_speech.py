@@ -32,17 +32,19 @@ import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Segment, Transcript, Word
+from proxy.domain.usage import Usage
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers.base import (
+    BufferedRequest,
     Capabilities,
-    Said,
     SpeechAnswer,
     SpeechFlow,
+    StaticMetadata,
     TranscriptionFlow,
     VoicesFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
@@ -53,7 +55,6 @@ from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 API_VERSION = "2025-10-15"
 
@@ -207,9 +208,9 @@ MANNERS: Mapping[str, re.Pattern[str]] = {
 }
 PROFANITY = ("None", "Masked", "Removed", "Tags")
 _DIARIZED_SPEAKERS = 10
-_LONGEST_PROMPT = 4096
-_MOST_PHRASES = 500
-_MOST_MILLISECONDS = 1e10
+_MAX_PROMPT_LENGTH = 4096
+_MAX_PHRASES = 500
+_MAX_MILLISECONDS = 1e10
 
 SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
@@ -276,18 +277,18 @@ class AzureSpeechAdapter:
             length=len(body),
             headers={"x-microsoft-outputformat": FORMATS[format]},
         )
-        return SpeechAnswer(format, remarks=Said(Usage(characters=billed(content)), warnings))
+        return SpeechAnswer(format, metadata=StaticMetadata(Usage(characters=billed(content)), warnings))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         definition, warnings = _definition(request)
         fields = [("definition", to_json(definition).decode())]
         form = MultipartStream(fields, request.file, file_field="audio")
-        response = yield Whole(self._texts.form(self._transcription_url, form))
+        response = yield BufferedRequest(self._texts.form(self._transcription_url, form))
         found = _transcript(response.content, request)
-        return WholeTranscript(found, remarks=Said(Usage(seconds_in=found.duration), warnings))
+        return WholeTranscript(found, metadata=StaticMetadata(Usage(seconds_in=found.duration), warnings))
 
     def voices(self) -> VoicesFlow:
-        response = yield Whole(self._voices.send("GET", self._list_url))
+        response = yield BufferedRequest(self._voices.send("GET", self._list_url))
         return _listed(response.content)
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
@@ -410,7 +411,7 @@ def _definition(request: TranscriptionRequest) -> tuple[dict[str, Any], tuple[st
         return definition | {"enhancedMode": _translation(request)}, _unheard(request, "keywords", "languages")
     if locales := _wanted(request):
         definition["locales"] = locales
-    phrases, warnings = key_terms(request, most=_MOST_PHRASES)
+    phrases, warnings = key_terms(request, most=_MAX_PHRASES)
     if phrases:
         definition["phraseList"] = {"phrases": phrases}
     if request.response_format == "diarized_json":
@@ -421,7 +422,7 @@ def _definition(request: TranscriptionRequest) -> tuple[dict[str, Any], tuple[st
 def _translation(request: TranscriptionRequest) -> dict[str, Any]:
     mode: dict[str, Any] = {"enabled": True, "task": "translate", "targetLanguage": "en"}
     if request.prompt:
-        mode["prompt"] = [request.prompt[:_LONGEST_PROMPT]]
+        mode["prompt"] = [request.prompt[:_MAX_PROMPT_LENGTH]]
     return mode
 
 
@@ -501,7 +502,7 @@ def _span(row: Mapping[str, Any]) -> tuple[float, float]:
 
 def _milliseconds(value: Any) -> float:
     """As seconds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MOST_MILLISECONDS:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MAX_MILLISECONDS:
         raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=type(value).__name__)
     return time(value / 1000, "milliseconds")
 

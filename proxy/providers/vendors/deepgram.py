@@ -19,17 +19,19 @@ import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Segment, Transcript, Word
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
 from proxy.providers.base import (
+    BufferedRequest,
     Capabilities,
-    Said,
     SpeechAnswer,
     SpeechFlow,
+    StaticMetadata,
     TranscriptionFlow,
     VoicesFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
@@ -40,7 +42,6 @@ from proxy.providers.wire.target import Target, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
 from proxy.providers.wire.upload import ANY_BYTES, UploadStream
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 # -- voices ------------------------------------------------------------------------------------------------------------
 
@@ -181,7 +182,7 @@ _WITH_BIT_RATE = ("mp3", "opus", "aac")
 #: Models that boost single words (``keywords``); later ones take phrases (``keyterm``).
 _OLDER = re.compile(r"(nova|nova-2|enhanced|base)(-[a-z]+)?")
 #: Of ``keyterm``, which takes 500 tokens, and of ``keywords``.
-MOST_TERMS = 100
+MAX_TERMS = 100
 #: What a client may call its file: under ``application/json`` Deepgram would fetch a URL from it.
 _MEDIA = re.compile(r"(audio|video)/[\w.+-]{1,60}", re.ASCII)
 _REGIONAL = re.compile(r"[a-z]{2,3}-([A-Z]{2}|[0-9]{3}|[A-Z][a-z]{3})", re.ASCII)
@@ -209,7 +210,7 @@ class DeepgramAdapter:
                 query.append((name, _plain(name, value)))
         path = "/v2/speak" if self._kind.startswith("flux") else "/v1/speak"
         response = yield self._target.post(self._target.url(path, query), {"text": request.input})
-        return SpeechAnswer(format, remarks=Said(_billed(response), warnings))
+        return SpeechAnswer(format, metadata=StaticMetadata(_billed(response), warnings))
 
     def _speaker(self, voice: str | None) -> tuple[str, list[str]]:
         """The model as Deepgram names it, which holds the voice and its language."""
@@ -235,7 +236,7 @@ class DeepgramAdapter:
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         query, warnings = self._question(request)
         content_type = request.file.content_type.partition(";")[0].strip().lower()
-        response = yield Whole(
+        response = yield BufferedRequest(
             self._target.send(
                 "POST",
                 self._target.url("/v1/listen", query),
@@ -246,7 +247,7 @@ class DeepgramAdapter:
         )
         transcript = _transcript(document_of(response.content), request)
         used = Usage(seconds_in=transcript.duration) if transcript.duration is not None else None
-        return WholeTranscript(transcript, Said(used, warnings))
+        return WholeTranscript(transcript, StaticMetadata(used, warnings))
 
     def _question(self, request: TranscriptionRequest) -> tuple[list[tuple[str, str]], list[str]]:
         extra = [(name.partition("[")[0], value) for name, value in request.extra]
@@ -271,18 +272,18 @@ class DeepgramAdapter:
 
     def _terms(self, request: TranscriptionRequest, further: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
         """``keyterm`` or ``keywords``, by the model."""
-        found = key_terms(request, most=MOST_TERMS, further=tuple(further))
+        found = key_terms(request, most=MAX_TERMS, further=tuple(further))
         if not _OLDER.fullmatch(self._kind):
             return [("keyterm", term) for term in found.terms], found.warnings
         # A colon would begin the number by which a word is boosted.
         words = dict.fromkeys(word for term in found.terms for word in re.split(r"[\s:]+", term) if word)
-        return [("keywords", word) for word in list(words)[:MOST_TERMS]], found.warnings
+        return [("keywords", word) for word in list(words)[:MAX_TERMS]], found.warnings
 
     def voices(self) -> VoicesFlow:
         """``GET /v1/models`` lists the public voices as models."""
         if Mode.SPEECH not in self.capabilities.modes:
             raise NotImplementedError
-        response = yield Whole(self._target.send("GET", self._target.url("/v1/models")))
+        response = yield BufferedRequest(self._target.send("GET", self._target.url("/v1/models")))
         voices = tuple(map(_voice, rows(document_of(response.content), "tts")))
         return tuple(voice for voice in voices if f"{voice.id}-".startswith(f"{self._model}-"))
 

@@ -27,8 +27,10 @@ import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import Transcript, Word
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Transcript, Word
+from proxy.domain.usage import Usage
 from proxy.errors import (
     ProxyError,
     UnsupportedValue,
@@ -38,13 +40,13 @@ from proxy.errors import (
     UpstreamUnavailable,
 )
 from proxy.providers.base import (
+    BufferedRequest,
     Capabilities,
-    Said,
     SpeechAnswer,
     SpeechFlow,
+    StaticMetadata,
     TranscriptionFlow,
     VoicesFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
@@ -55,7 +57,6 @@ from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 # -- voices ------------------------------------------------------------------------------------------------------------
 
@@ -142,9 +143,9 @@ _QUERY = ("optimize_streaming_latency",)
 _TRANSCRIPTION_EXTRAS = frozenset(
     {"num_speakers", "diarization_threshold", "tag_audio_events", "no_verbatim", "numbers_format", "seed"}
 )
-_MOST_TERMS = 1000
-_MOST_WORDS = 5
-_LONGEST_TERM = 49
+_MAX_TERMS = 1000
+_MAX_WORDS = 5
+_MAX_TERM_LENGTH = 49
 #: They are refused in key terms.
 _NO_TERM = str.maketrans(dict.fromkeys("<>{}[]\\", " "))
 
@@ -208,17 +209,19 @@ class ElevenLabsAdapter:
             body["voice_settings"] = {**extra.get("voice_settings", {}), "speed": request.speed}
         path = f"/v1/text-to-speech/{segment(request.voice or '')}/stream"
         response = yield self._target.post(self._target.url(path, query), body)
-        return SpeechAnswer(format, remarks=Said(Usage(characters=_characters(response, request.input))))
+        return SpeechAnswer(format, metadata=StaticMetadata(Usage(characters=_characters(response, request.input))))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         fields, warnings = self._fields(request)
-        response = yield Whole(self._target.form(self._transcription_url, MultipartStream(fields, request.file)))
+        response = yield BufferedRequest(
+            self._target.form(self._transcription_url, MultipartStream(fields, request.file))
+        )
         found = _transcript(response.content, diarized=request.response_format == "diarized_json")
         used = Usage(seconds_in=found.duration) if found.duration is not None else None
-        return WholeTranscript(found, remarks=Said(used, warnings))
+        return WholeTranscript(found, metadata=StaticMetadata(used, warnings))
 
     def voices(self) -> VoicesFlow:
-        response = yield Whole(self._target.send("GET", self._voices_url))
+        response = yield BufferedRequest(self._target.send("GET", self._voices_url))
         listed = rows(document_of(response.content), "voices")
         return tuple(voice for row in listed if (voice := _public_voice(row)) is not None)
 
@@ -308,11 +311,11 @@ def _language(request: TranscriptionRequest) -> tuple[str | None, bool]:
 
 def _keyterms(request: TranscriptionRequest) -> tuple[list[str], list[str]]:
     """The terms that ElevenLabs would not refuse, and a sentence for each thing left out."""
-    found, warnings = key_terms(request, most=_MOST_TERMS)
+    found, warnings = key_terms(request, most=_MAX_TERMS)
     terms = [" ".join(term.translate(_NO_TERM).split()) for term in found]
-    taken = [term for term in terms if term and len(term) <= _LONGEST_TERM and len(term.split()) <= _MOST_WORDS]
+    taken = [term for term in terms if term and len(term) <= _MAX_TERM_LENGTH and len(term.split()) <= _MAX_WORDS]
     if len(taken) < len(terms):
-        too_long = f"key terms have at most {_MOST_WORDS} words and {_LONGEST_TERM} characters"
+        too_long = f"key terms have at most {_MAX_WORDS} words and {_MAX_TERM_LENGTH} characters"
         warnings.append(f"{len(terms) - len(taken)} of {len(terms)} key terms have no effect: {too_long}")
     return taken, warnings
 

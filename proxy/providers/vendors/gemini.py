@@ -24,17 +24,19 @@ from pydantic_core import from_json, to_json
 
 from proxy.audio import formats, wav
 from proxy.audio.languages import language_code
-from proxy.audio.transcript import Transcript, Word
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest, Upload
+from proxy.domain.transcript import Transcript, Word
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamCredentials, UpstreamInvalid, UpstreamRejected
 from proxy.providers.base import (
+    BufferedRequest,
     Capabilities,
-    Said,
     SpeechAnswer,
     SpeechFlow,
+    StaticMetadata,
     Step,
     TranscriptionFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
@@ -45,7 +47,6 @@ from proxy.providers.wire.streams import Failure, decoded
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.transcripts import Speakers, document_of, rows
 from proxy.providers.wire.upload import UploadStream
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Upload, Usage
 
 _WOMEN = """
 Achernar Aoede Autonoe Callirrhoe Despina Erinome Gacrux Kore Laomedeia Leda Pulcherrima Sulafat Vindemiatrix Zephyr
@@ -93,7 +94,7 @@ MODELS: Mapping[str, Capabilities] = {
 INLINE_BYTES = 14_000_000
 #: Seconds before each look at a file that is being made ready: the first ones, and the last again and again.
 WAITS = (0.5, 1.0, 2.0, 4.0)
-MOST_TERMS = 1000
+MAX_TERMS = 1000
 WITH_WORDS = ("srt", "verbose_json", "vtt", "diarized_json")
 #: The vendor's policies end the speech, here or for another key alike.
 REFUSED = frozenset({
@@ -137,7 +138,7 @@ class GeminiAdapter:
         return SpeechAnswer("pcm", rate=RATE, decoder=_Speech(self.event_error))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        known = terms.key_terms(request, most=MOST_TERMS)
+        known = terms.key_terms(request, most=MAX_TERMS)
         body = {
             "model": self._model,
             "store": False,
@@ -145,34 +146,34 @@ class GeminiAdapter:
         }
         if request.file.size <= INLINE_BYTES:
             stream = _AroundFile(body, request.file, mime_type(request.file))
-            response = yield Whole(self._json(stream, stream.length))
+            response = yield BufferedRequest(self._json(stream, stream.length))
         else:
             response = yield from self._with_uploaded(body, request.file)
         found, used = _transcript(document_of(response.content))
-        return WholeTranscript(found, remarks=Said(used, known.warnings))
+        return WholeTranscript(found, metadata=StaticMetadata(used, known.warnings))
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def _with_uploaded(self, body: dict[str, Any], file: Upload) -> Generator[Step, httpx.Response, httpx.Response]:
         """Asks with the file uploaded before, which is deleted in the end."""
         kind = mime_type(file)
-        response = yield Whole(self._upload_start(file, kind))
-        response = yield Whole(self._upload(self._upload_url(response), file))
+        response = yield BufferedRequest(self._upload_start(file, kind))
+        response = yield BufferedRequest(self._upload(self._upload_url(response), file))
         uploaded = _Uploaded.of(document_of(response.content).get("file"))
         url = self._target.url(f"/v1beta/{uploaded.name}")
         delete: httpx.Request | None = self._target.send("DELETE", url)
         look = 0
         while uploaded.state not in ("ACTIVE", "FAILED"):
             wait = WAITS[min(look, len(WAITS) - 1)]
-            response = yield Whole(self._target.send("GET", url), wait=wait, cleanup=delete)
+            response = yield BufferedRequest(self._target.send("GET", url), wait=wait, cleanup=delete)
             uploaded, delete, look = _Uploaded.of(document_of(response.content)), None, look + 1
         if uploaded.state == "FAILED":
             if delete is not None:
-                yield Whole(delete)
+                yield BufferedRequest(delete)
             raise UpstreamInvalid("The upstream vendor could not take the file in.")
         audio = {"type": "audio", "uri": uploaded.uri, "mime_type": kind}
         content = to_json(body | {"input": [audio]})
-        response = yield Whole(self._json(httpx.ByteStream(content), len(content)), cleanup=delete)
+        response = yield BufferedRequest(self._json(httpx.ByteStream(content), len(content)), cleanup=delete)
         return response
 
     def _upload_start(self, file: Upload, kind: str) -> httpx.Request:

@@ -13,23 +13,24 @@ from typing import Any
 import httpx
 from pydantic_core import to_json
 
-from proxy.audio.transcript import Segment, Transcript, Word
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.transcript import Segment, Transcript, Word
+from proxy.domain.usage import Usage
 from proxy.errors import NotInstalled, ProxyError, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers.base import (
+    BufferedRequest,
     Capabilities,
-    Said,
     SpeechAnswer,
     SpeechFlow,
+    StaticMetadata,
     StreamedTranscript,
     TranscriptionFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES, Voices
 from proxy.providers.wire import failures
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest, Usage
 
 #: OpenAI's names, and espeak-ng's own: a language, and perhaps a variant of the voice.
 VOICES = Voices(
@@ -74,10 +75,10 @@ class LocalAdapter:
         )
         if request.stream:
             yield ask
-            return StreamedTranscript(_Lines())
-        response = yield Whole(ask)
+            return StreamedTranscript(_JsonLines())
+        response = yield BufferedRequest(ask)
         found = _transcript(_object(response.content))
-        return WholeTranscript(found, remarks=Said(Usage(seconds_in=found.duration)))
+        return WholeTranscript(found, metadata=StaticMetadata(Usage(seconds_in=found.duration)))
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
         """A full pool is no failure of the engine, and a missing package none of anybody."""
@@ -96,7 +97,7 @@ class LocalAdapter:
         return failures.from_event(event)
 
 
-class _Lines:
+class _JsonLines:
     """A JSON document a line: ``segment`` for each utterance, then ``done``."""
 
     def __init__(self) -> None:

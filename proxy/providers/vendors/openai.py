@@ -14,16 +14,17 @@ from typing import Any
 import httpx
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.providers.base import (
     Adapter,
+    BufferedRequest,
     Capabilities,
     OpenAITranscript,
-    Said,
     SpeechAnswer,
     SpeechFlow,
+    StaticMetadata,
     StreamedTranscript,
     TranscriptionFlow,
-    Whole,
     WholeTranscript,
 )
 from proxy.providers.sockets import live, realtime
@@ -35,7 +36,6 @@ from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.requests import header
 from proxy.providers.wire.streams import SpeechEvents
 from proxy.providers.wire.target import Target
-from proxy.records import Mode, SpeechRequest, TranscriptionRequest
 
 SPEECH_RATE = 24_000
 SPEECH = Capabilities(
@@ -142,14 +142,14 @@ class OpenAIAdapter:
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         ask = self._form(request)
         if request.response_format in self._quirks.asks and not forms.streams(request, self._quirks):
-            response = yield Whole(ask)
+            response = yield BufferedRequest(ask)
             diarized = request.response_format == "diarized_json"
             found, used = transcripts.read(response.content, task=request.task, diarized=diarized)
-            return WholeTranscript(found, remarks=Said(used, forms.excluded(request, self._quirks)))
+            return WholeTranscript(found, metadata=StaticMetadata(used, forms.excluded(request, self._quirks)))
         response = yield ask
         if self._quirks.transcript_events is not None and _is_sse(response):
             decoder = self._quirks.transcript_events(self.event_error)
-            return StreamedTranscript(decoder, remarks=decoder)
+            return StreamedTranscript(decoder, metadata=decoder)
         return OpenAITranscript(events=_is_sse(response))
 
     def _form(self, request: TranscriptionRequest) -> httpx.Request:

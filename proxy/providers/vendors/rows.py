@@ -19,15 +19,15 @@ import httpx
 from pydantic_core import from_json
 
 from proxy.config import Deployment
+from proxy.domain.requests import Mode
 from proxy.errors import UpstreamInvalid
-from proxy.providers.base import Adapter, Capabilities, VoicesFlow, Whole
+from proxy.providers.base import Adapter, BufferedRequest, Capabilities, VoicesFlow
 from proxy.providers.vendor import Binder, Vendor
 from proxy.providers.vendors import kokoro
 from proxy.providers.vendors.openai import OpenAIAdapter
 from proxy.providers.vendors.quirks import OPENAI_WAYS, Quirks
 from proxy.providers.voices import OPENAI_VOICES, Voice, Voices
 from proxy.providers.wire.streams import AudioChunks, MistralEvents, TextChunks
-from proxy.records import Mode
 
 SIX = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 WITH_TIMES = ("json", "text", "srt", "verbose_json", "vtt")
@@ -79,7 +79,7 @@ class ListingAdapter(OpenAIAdapter):
     def voices(self) -> VoicesFlow:
         field = self._quirks.voices_of
         query = {field: self._deployment.model} if field is not None else {}
-        response = yield Whole(self._target.send("GET", self._target.url(self._quirks.voices, query)))
+        response = yield BufferedRequest(self._target.send("GET", self._target.url(self._quirks.voices, query)))
         return tuple(_voices(response, self._deployment.model))
 
 

@@ -19,7 +19,7 @@ from proxy.errors import (
     UpstreamUnavailable,
 )
 
-LONGEST_MESSAGE = 2000
+MAX_MESSAGE_LENGTH = 2000
 
 
 def from_response(response: httpx.Response, body: bytes, *, secrets: Iterable[str] = ()) -> ProxyError:
@@ -100,7 +100,7 @@ class _Stated:
         code = error.get("code")
         self._secrets = tuple(secrets)
         self.message = (self._told(error.get("message")) or self._told(_detail(error.get("detail"))) or "")[
-            :LONGEST_MESSAGE
+            :MAX_MESSAGE_LENGTH
         ]
         self.type = self._told(error.get("type"))
         self.param = self._told(error.get("param"))

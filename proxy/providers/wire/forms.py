@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from proxy.audio.languages import language_code
+from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import UnsupportedValue
 from proxy.providers.vendors.quirks import Quirks
-from proxy.records import TranscriptionRequest
 
 _CODE = re.compile(r"[a-z]{2,3}")
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import httpx
 
-from proxy.records import Upload
+from proxy.domain.requests import Upload
 
 
 class MultipartStream(httpx.AsyncByteStream):

@@ -14,13 +14,13 @@ ID_HEADERS = frozenset({
     b"x-request-id", b"request-id", b"x-requestid", b"apim-request-id", b"x-ms-request-id", b"dg-request-id",
     b"x-goog-request-id", b"x-deepinfra-request-id", b"x-generation-id",
 })  # fmt: skip
-LONGEST_ID = 200
+MAX_ID_LENGTH = 200
 OF_THE_BODY = (b"content-type", b"content-length")
 #: What a request says to anybody; whatever else it carries is a key, or the operator's own business.
 NO_SECRETS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", *OF_THE_BODY})
-SHORTEST_SECRET = 8
+MIN_SECRET_LENGTH = 8
 #: Of a target that are kept in mind; the paths of some vendors hold a voice, or a query.
-MOST_OPENINGS = 64
+MAX_OPENINGS = 64
 
 
 class Prepared:
@@ -43,7 +43,7 @@ class Prepared:
         return Post(url, self._headers, opening, body, content_type, length, self._secrets)
 
     def _opening(self, path: bytes) -> bytes:
-        if len(self._openings) >= MOST_OPENINGS:
+        if len(self._openings) >= MAX_OPENINGS:
             self._openings.clear()
         opening = self._openings[path] = head(b"POST %b HTTP/1.1\r\n" % path, self._headers)[:-2]
         return opening
@@ -58,7 +58,7 @@ def upstream_id(response: httpx.Response) -> str:
     """The vendor's id of the request, by which its support finds it; empty where it tells none."""
     for name, value in _firsts(response).items():
         if name in ID_HEADERS:
-            return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:LONGEST_ID]
+            return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:MAX_ID_LENGTH]
     return ""
 
 
@@ -77,7 +77,7 @@ def secrets_of(response: httpx.Response) -> tuple[bytes, ...]:
 
 def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
     carried = (value.rpartition(b" ")[2] for name, value in headers if name.lower() not in NO_SECRETS)
-    return tuple(secret for secret in carried if len(secret) >= SHORTEST_SECRET)
+    return tuple(secret for secret in carried if len(secret) >= MIN_SECRET_LENGTH)
 
 
 def holds(value: bytes, secrets: Iterable[bytes]) -> bool:

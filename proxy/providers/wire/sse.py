@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid
 from proxy.providers.wire import usage
-from proxy.records import Usage
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
-LONGEST_EVENT = 16 * 1024 * 1024
+MAX_EVENT_LENGTH = 16 * 1024 * 1024
 
 _END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
 #: OpenAI's events begin with their type; a vendor's error may do without.
@@ -115,7 +115,7 @@ class _Blocks:
             start = match.end()
             yield block
         del self.rest[:start]
-        if len(self.rest) > LONGEST_EVENT:
+        if len(self.rest) > MAX_EVENT_LENGTH:
             raise UpstreamInvalid("The upstream vendor sent an event that does not end.")
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid
 from proxy.providers.wire import sse, usage
-from proxy.records import Usage
 
 #: What an error event means; an adapter's ``event_error``.
 Failure = Callable[[bytes], ProxyError]

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from proxy.records import TranscriptionRequest
+from proxy.domain.requests import TranscriptionRequest
 
 #: Of one term.
-MOST_WORDS = 6
-MOST_CHARACTERS = 100
+MAX_WORDS = 6
+MAX_CHARACTERS = 100
 _GAPS = re.compile(r"[,;:\n\r]+|[.?!](?:\s+|$)")
 _MARKS = " \t.?!\"'()[]"
 
@@ -24,10 +24,10 @@ class Terms(NamedTuple):
 def key_terms(request: TranscriptionRequest, *, most: int, further: Sequence[str] = ()) -> Terms:
     """The caller's terms, the ``further`` ones and those of the prompt, at most ``most``."""
     found = of_request((*request.keywords, *further), request.prompt)
-    terms = [term for term in found if len(term) <= MOST_CHARACTERS]
+    terms = [term for term in found if len(term) <= MAX_CHARACTERS]
     warnings = []
     if len(terms) < len(found):
-        warnings.append(f"key terms of more than {MOST_CHARACTERS} characters were left out")
+        warnings.append(f"key terms of more than {MAX_CHARACTERS} characters were left out")
     if request.prompt and not of_prompt(request.prompt):
         warnings.append(f"prompt has no effect on '{request.model}' unless it is a list of terms")
     if len(terms) > most:
@@ -45,4 +45,4 @@ def of_prompt(prompt: str) -> list[str]:
     """The terms of a prompt that is a list of them. None of prose, whose words are no terms."""
     pieces = [piece.strip(_MARKS) for piece in _GAPS.split(prompt)]
     terms = [piece for piece in pieces if piece]
-    return terms if all(len(term.split()) <= MOST_WORDS for term in terms) else []
+    return terms if all(len(term.split()) <= MAX_WORDS for term in terms) else []

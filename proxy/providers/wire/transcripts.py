@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from proxy.audio.transcript import Segment, Transcript, Word, segments_of_words
+from proxy.domain.transcript import Segment, Transcript, Word, segments_of_words
+from proxy.domain.usage import Usage
 from proxy.errors import UpstreamInvalid
 from proxy.providers.wire import usage
-from proxy.records import Usage
 
 
 class Speakers:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from proxy.records import Upload
+from proxy.domain.requests import Upload
 
 #: Of bytes that nobody vouches for.
 ANY_BYTES = "application/octet-stream"

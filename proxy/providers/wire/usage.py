@@ -13,11 +13,11 @@ from dataclasses import astuple
 from decimal import Decimal
 from typing import Any
 
-from proxy.records import Usage
+from proxy.domain.usage import Usage
 
-_MOST_SECONDS = 1e7
-_MOST_TOKENS = 1 << 53
-_MOST_USD = 1e6
+_MAX_SECONDS = 1e7
+_MAX_TOKENS = 1 << 53
+_MAX_USD = 1e6
 
 
 def of_transcript(document: Mapping[str, Any]) -> Usage | None:
@@ -73,7 +73,7 @@ def shown(usage: Usage | None) -> Mapping[str, Any] | None:
 
 def seconds_of(value: Any) -> float | None:
     """Seconds of a number, or of one in quotes, as vLLM writes a duration; None for anything else."""
-    return _within(value, _MOST_SECONDS, texts=True)
+    return _within(value, _MAX_SECONDS, texts=True)
 
 
 def _known(usage: Usage) -> Usage | None:
@@ -89,12 +89,12 @@ def _first(stated: Mapping[str, Any], *names: str) -> int | None:
 
 
 def _count(value: Any) -> int | None:
-    found = _within(value, _MOST_TOKENS)
+    found = _within(value, _MAX_TOKENS)
     return None if found is None else int(found)
 
 
 def _usd(value: Any) -> Decimal | None:
-    return None if _within(value, _MOST_USD) is None else Decimal(str(value))
+    return None if _within(value, _MAX_USD) is None else Decimal(str(value))
 
 
 def _within(value: Any, most: float, *, texts: bool = False) -> float | None:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Begun(Generic[T]):
+class StartedStream(Generic[T]):
     """A stream whose first item is at hand. Close it on every path, read or not."""
 
     def __init__(self, first: T, rest: AsyncGenerator[T]) -> None:
@@ -16,7 +16,7 @@ class Begun(Generic[T]):
         self._rest = rest
 
     @classmethod
-    async def of(cls, stream: AsyncGenerator[T]) -> Begun[T]:
+    async def of(cls, stream: AsyncGenerator[T]) -> StartedStream[T]:
         """Wait for the first item; whatever is raised instead has closed the stream."""
         try:
             return cls(await anext(stream), stream)

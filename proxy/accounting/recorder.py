@@ -11,11 +11,13 @@ from typing import Any
 
 from proxy.accounting.billing import UNIT, Billing
 from proxy.accounting.ledger import Ledger
-from proxy.records import Call, Ruling, Usage, milliseconds
+from proxy.domain.call import Call, milliseconds
+from proxy.domain.guardrails import GuardrailResult
+from proxy.domain.usage import Usage
 
 _LARGEST = (1 << 63) - 1
 #: As long as the database's columns are.
-_LONGEST_NAME = 256
+_MAX_NAME_LENGTH = 256
 #: The column of each field of a usage.
 _COLUMNS = (
     ("characters", "characters"),
@@ -31,7 +33,7 @@ _COLUMNS = (
 _PLACES = Decimal(1) / UNIT
 
 
-class Books:
+class CallRecorder:
     """Without a ledger, calls are billed only."""
 
     def __init__(self, billing: Billing, ledger: Ledger | None, clock: Callable[[], float] = time.time) -> None:
@@ -80,7 +82,7 @@ class Books:
             "request_id": call.request_id,
             "endpoint": call.endpoint,
             "key_id": caller.key_id,
-            "model": call.group[:_LONGEST_NAME],
+            "model": call.group[:_MAX_NAME_LENGTH],
             "status": call.status,
             "total_ms": milliseconds(total),
             "bytes_in": call.bytes_in,
@@ -101,14 +103,14 @@ class Books:
             row["first_byte_ms"] = milliseconds(call.sent - call.started)
         if asked is not None:
             row["deployment"], row["vendor"] = asked.deployment, asked.vendor
-            row["vendor_model"] = self._billing.deployment(asked.deployment).model[:_LONGEST_NAME]
+            row["vendor_model"] = self._billing.deployment(asked.deployment).model[:_MAX_NAME_LENGTH]
         if used is not None:
             row["cost_basis"] = call.cost_basis
             _take_usage(row, used)
         if call.fallback:
-            row["fallback"] = call.asked[:_LONGEST_NAME]
+            row["fallback"] = call.asked[:_MAX_NAME_LENGTH]
         if call.guardrails:
-            row["guardrails"] = json.dumps([_shown(ruling) for ruling in call.guardrails])
+            row["guardrails"] = json.dumps([_shown(result) for result in call.guardrails])
         if call.tags:
             row["tags"] = list(dict.fromkeys(call.tags))
         return row
@@ -125,11 +127,11 @@ def _take_usage(row: dict[str, Any], used: Usage) -> None:
             row[column] = count
 
 
-def _shown(ruling: Ruling) -> dict[str, Any]:
+def _shown(result: GuardrailResult) -> dict[str, Any]:
     return {
-        "guardrail": ruling.guardrail,
-        "stage": ruling.stage,
-        "verdict": ruling.verdict,
-        "ms": round(ruling.milliseconds, 2),
-        "found": list(ruling.found),
+        "guardrail": result.guardrail,
+        "stage": result.stage,
+        "verdict": result.verdict,
+        "ms": round(result.milliseconds, 2),
+        "found": list(result.found),
     }

@@ -66,7 +66,7 @@ class _Change:
         await self.connection.execute(insert(AUDIT), {**row, "details": json.dumps(details or {}, ensure_ascii=False)})
 
 
-class Administration:
+class KeyStore:
     """``actor`` is the id of the key that asks, or `COMMAND_LINE`."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:

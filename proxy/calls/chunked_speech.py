@@ -11,36 +11,36 @@ from typing import Any, Protocol
 import httpx
 
 from proxy.audio.codec import SPEECH_RATE
-from proxy.calls.speech import Begun
+from proxy.calls.speech import OpenedStream
+from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid
-from proxy.providers.base import Remarks
-from proxy.records import Usage
+from proxy.providers.base import ResponseMetadata
 
 #: How often a later piece is asked for. The first one is the router's to ask again, of another deployment perhaps.
 TRIES = 2
 #: Seconds before the second time, where the vendor names none, and the most that it may name: what comes before still
 #: plays, and a vendor's limit on requests is soon reached by a long text.
-PAUSE, LONGEST_PAUSE = 0.2, 10.0
+PAUSE, MAX_PAUSE = 0.2, 10.0
 
 
-class Begin(Protocol):
-    def __call__(self, text: str, *, first: bool) -> Coroutine[Any, Any, Begun]: ...
+class OpenPiece(Protocol):
+    def __call__(self, text: str, *, first: bool) -> Coroutine[Any, Any, OpenedStream]: ...
 
 
-class Recital:
+class ChunkedSpeech:
     """While a piece streams, the next one is begun: no more than one, and no more of it is read than its first bytes.
 
-    ``begin`` asks for one text; ``decoded`` turns what is no pcm into s16le mono at a rate. As `Remarks`, the sum of
-    what was said about each piece. ``start`` comes first, then ``samples``, which is to be closed.
+    ``begin`` asks for one text; ``decoded`` turns what is no pcm into s16le mono at a rate. As `ResponseMetadata`,
+    the sum of what was said about each piece. ``start`` comes first, then ``samples``, which is to be closed.
     """
 
     def __init__(
-        self, begin: Begin, decoded: Callable[[Begun, int], AsyncGenerator[bytes]], texts: Sequence[str]
+        self, begin: OpenPiece, decoded: Callable[[OpenedStream, int], AsyncGenerator[bytes]], texts: Sequence[str]
     ) -> None:
         self._begin = begin
         self._decoded = decoded
         self._texts = texts
-        self._remarks: list[Remarks] = []
+        self._remarks: list[ResponseMetadata] = []
         #: Samples a second.
         self.rate = SPEECH_RATE
 
@@ -70,19 +70,19 @@ class Recital:
             if ahead is not None:
                 await _let_go(ahead)
 
-    async def _begin_later(self, text: str) -> Begun:
+    async def _begin_later(self, text: str) -> OpenedStream:
         tries = 1
         while True:
             try:
                 return await self._begin(text, first=False)
             except UpstreamError as error:
                 pause = error.retry_after or PAUSE
-                if tries == TRIES or not error.retryable or pause > LONGEST_PAUSE:
+                if tries == TRIES or not error.retryable or pause > MAX_PAUSE:
                     raise
             await asyncio.sleep(pause)
             tries += 1
 
-    def _sound(self, piece: Begun) -> AsyncGenerator[bytes]:
+    def _sound(self, piece: OpenedStream) -> AsyncGenerator[bytes]:
         if not piece.format:
             raise UpstreamInvalid("The upstream vendor sent events where audio was due.")
         if piece.format != "pcm":
@@ -95,17 +95,17 @@ class Recital:
 
     # -- remarks -------------------------------------------------------------------------------------------------------
 
-    def _note(self, piece: Begun) -> None:
-        if piece.remarks is not None:
-            self._remarks.append(piece.remarks)
+    def _note(self, piece: OpenedStream) -> None:
+        if piece.metadata is not None:
+            self._remarks.append(piece.metadata)
 
     @property
     def usage(self) -> Usage | None:
-        return summed(remarks.usage for remarks in self._remarks)
+        return summed(metadata.usage for metadata in self._remarks)
 
     @property
     def warnings(self) -> Sequence[str]:
-        return list(dict.fromkeys(warning for remarks in self._remarks for warning in remarks.warnings))
+        return list(dict.fromkeys(warning for metadata in self._remarks for warning in metadata.warnings))
 
 
 async def _whole_samples(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -121,10 +121,10 @@ async def _whole_samples(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGen
         data = data[whole:] + chunk
 
 
-async def _let_go(ahead: asyncio.Future[Begun]) -> None:
+async def _let_go(ahead: asyncio.Future[OpenedStream]) -> None:
     ahead.cancel()
     (outcome,) = await asyncio.gather(ahead, return_exceptions=True)
-    if isinstance(outcome, Begun):
+    if isinstance(outcome, OpenedStream):
         await outcome.response.aclose()
 
 

@@ -14,22 +14,22 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from proxy.domain.caller import Caller
 from proxy.errors import Forbidden, ProxyError, Unauthorized
-from proxy.records import Caller
 from proxy.storage.database import Database, Unavailable
 
 #: Seconds between two looks at the revision.
 INTERVAL = 1.0
 #: Least seconds between two looks that unknown keys cause.
-LEAST_PAUSE = 0.1
+MIN_PAUSE = 0.1
 #: Seconds for which a database that was away counts as away for unknown keys.
 AWAY_SECONDS = 1.0
 #: Seconds that an unknown key waits for a look.
-MOST_PATIENCE = 5.0
+MAX_PATIENCE = 5.0
 ROWS_AT_ONCE = 1000
 
 
-class Standing(NamedTuple):
+class KeyRecord(NamedTuple):
     """A virtual key as the calls need it; ``expires`` in milliseconds since 1970."""
 
     caller: Caller
@@ -37,14 +37,14 @@ class Standing(NamedTuple):
     expires: int | None
 
 
-class Keyring:
+class KeyCache:
     """Holds standings, never keys: they are found by SHA-256."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
         self._log = structlog.get_logger()
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, KeyRecord] = {}
         self._blocked_end_users: set[str] = set()
         self._revision = 0
         #: The next look, which has not begun yet and which those who wait share; and the one that runs.
@@ -87,7 +87,7 @@ class Keyring:
         if self._failed is not None and loop.time() - self._failed < AWAY_SECONDS:
             raise _away("it did not answer a moment ago")
         try:
-            await asyncio.wait_for(self._soon(), MOST_PATIENCE)
+            await asyncio.wait_for(self._soon(), MAX_PATIENCE)
         except TimeoutError:
             self._failed = loop.time()
             raise _away("it takes too long") from None
@@ -106,7 +106,7 @@ class Keyring:
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._looked + LEAST_PAUSE - loop.time())
+        await asyncio.sleep(self._looked + MIN_PAUSE - loop.time())
         async with self._turn:
             self._running, self._next = self._next, None
             self._looked = loop.time()
@@ -152,7 +152,7 @@ class Keyring:
         self._standings, self._blocked_end_users, self._revision = standings, blocked, newest
 
 
-def _take_key(standings: dict[str, Standing], row: Any) -> None:
+def _take_key(standings: dict[str, KeyRecord], row: Any) -> None:
     if row.deleted:
         standings.pop(row.id, None)
         return
@@ -165,7 +165,7 @@ def _take_key(standings: dict[str, Standing], row: Any) -> None:
         tags=tuple(json.loads(row.tags)),
         guardrails=tuple(json.loads(row.guardrails)),
     )
-    standings[row.id] = Standing(caller, row.blocked, row.expires)
+    standings[row.id] = KeyRecord(caller, row.blocked, row.expires)
 
 
 def _outcome_seen(look: asyncio.Task[None]) -> None:

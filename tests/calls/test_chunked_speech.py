@@ -10,11 +10,11 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from proxy.calls.recital import LONGEST_PAUSE, PAUSE, Recital, summed
-from proxy.calls.speech import Begun
+from proxy.calls.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech, summed
+from proxy.calls.speech import OpenedStream
+from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
-from proxy.providers.base import Said
-from proxy.records import Usage
+from proxy.providers.base import StaticMetadata
 
 Piece = tuple[bytes, ...] | UpstreamError
 
@@ -27,23 +27,23 @@ class Stage:
         self.asked: list[str] = []
         self.responses: list[httpx.Response] = []
 
-    async def begin(self, text: str, *, first: bool) -> Begun:
+    async def begin(self, text: str, *, first: bool) -> OpenedStream:
         self.asked.append(text)
         piece = self.pieces.pop(0)
         if isinstance(piece, UpstreamError):
             raise piece
         self.responses.append(httpx.Response(200, stream=httpx.ByteStream(b"")))
         rate = self.rates.pop(0) if self.rates else 24_000
-        remarks = Said(Usage(characters=len(text)), ["loud"])
-        return Begun(self.responses[-1], self.format, rate, piece[0], _rest(piece[1:]), remarks)
+        metadata = StaticMetadata(Usage(characters=len(text)), ["loud"])
+        return OpenedStream(self.responses[-1], self.format, rate, piece[0], _rest(piece[1:]), metadata)
 
-    async def decoded(self, piece: Begun, rate: int) -> AsyncGenerator[bytes]:
+    async def decoded(self, piece: OpenedStream, rate: int) -> AsyncGenerator[bytes]:
         yield f"{piece.format}@{rate}:".encode() + piece.first
 
     async def recited(self, texts: Sequence[str]) -> bytes:
-        self.recital = Recital(self.begin, self.decoded, texts)
-        await self.recital.start()
-        async with aclosing(self.recital.samples()) as samples:
+        self.chunked_speech = ChunkedSpeech(self.begin, self.decoded, texts)
+        await self.chunked_speech.start()
+        async with aclosing(self.chunked_speech.samples()) as samples:
             return b"".join([data async for data in samples])
 
 
@@ -61,8 +61,8 @@ def test_half_a_sample_at_the_end_of_a_piece_is_left_out() -> None:
 def test_what_is_said_of_the_pieces_is_said_of_all() -> None:
     stage = Stage([(b"ab",), (b"cd",)])
     asyncio.run(stage.recited(["1", "22"]))
-    assert stage.recital.usage == Usage(characters=3)
-    assert stage.recital.warnings == ["loud"]
+    assert stage.chunked_speech.usage == Usage(characters=3)
+    assert stage.chunked_speech.warnings == ["loud"]
 
 
 def test_encoded_pieces_are_decoded_each_by_itself() -> None:
@@ -73,7 +73,7 @@ def test_encoded_pieces_are_decoded_each_by_itself() -> None:
 def test_the_first_piece_tells_the_rate() -> None:
     stage = Stage([(b"ab",), (b"cd",)], rates=[22_050, 22_050])
     asyncio.run(stage.recited(["1", "2"]))
-    assert stage.recital.rate == 22_050
+    assert stage.chunked_speech.rate == 22_050
 
 
 @pytest.mark.parametrize("rates", [(24_000, 16_000), (22_050, 24_000)])
@@ -106,9 +106,9 @@ def test_leaving_early_closes_what_was_begun_ahead() -> None:
     stage = Stage([(b"ab", b"cd"), (b"ef",), (b"gh",)])
 
     async def test() -> None:
-        recital = Recital(stage.begin, stage.decoded, ["1", "2", "3"])
-        await recital.start()
-        samples = recital.samples()
+        chunked_speech = ChunkedSpeech(stage.begin, stage.decoded, ["1", "2", "3"])
+        await chunked_speech.start()
+        samples = chunked_speech.samples()
         assert await anext(samples) == b"ab"
         await asyncio.sleep(0)
         await samples.aclose()
@@ -130,7 +130,7 @@ def test_usages_add_up() -> None:
     assert summed(parts) == Usage(characters=3, seconds_out=0.5, output_audio_tokens=7, cost=Decimal("0.3"))
 
 
-@pytest.mark.parametrize(("named", "paused"), [(None, PAUSE), (0.05, 0.05), (LONGEST_PAUSE, LONGEST_PAUSE)])
+@pytest.mark.parametrize(("named", "paused"), [(None, PAUSE), (0.05, 0.05), (MAX_PAUSE, MAX_PAUSE)])
 def test_a_vendor_has_time_before_it_is_asked_again(
     named: float | None, paused: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,13 +139,13 @@ def test_a_vendor_has_time_before_it_is_asked_again(
     async def noted(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr("proxy.calls.recital.asyncio.sleep", noted)
+    monkeypatch.setattr("proxy.calls.chunked_speech.asyncio.sleep", noted)
     stage = Stage([(b"ab",), UpstreamRateLimited("slow down", retry_after=named), (b"cd",)])
     assert asyncio.run(stage.recited(["1", "2"])) == b"abcd"
     assert pauses == [paused]
 
 
 def test_nobody_waits_for_minutes_in_the_middle_of_a_text() -> None:
-    stage = Stage([(b"ab",), UpstreamRateLimited("slow down", retry_after=LONGEST_PAUSE + 1), (b"cd",)])
+    stage = Stage([(b"ab",), UpstreamRateLimited("slow down", retry_after=MAX_PAUSE + 1), (b"cd",)])
     with pytest.raises(UpstreamRateLimited):
         asyncio.run(stage.recited(["1", "2"]))

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from proxy.domain.call import Attempt
 from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
@@ -15,7 +16,6 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamRejected,
 )
-from proxy.records import Attempt
 
 MINUTE = 60.0
 #: Weight of the newest measurement in the smoothed ones.
@@ -23,14 +23,14 @@ NEWEST = 0.2
 #: First-byte times that are kept for percentiles, and how many of them make one.
 SAMPLES, ENOUGH_SAMPLES = 200, 20
 #: Seconds that a deployment rests which is out.
-LONG_REST = 600.0
-LONGEST_REST = 3600.0
+DISABLED_SECONDS = 600.0
+MAX_COOLDOWN = 3600.0
 #: Why a deployment is out, by the vendor's code: no call can go well before somebody mends something.
-OUT = frozenset({UpstreamCredentials.code, "insufficient_quota", "model_not_found"})
+DISABLING_CODES = frozenset({UpstreamCredentials.code, "insufficient_quota", "model_not_found"})
 
 
 @dataclass(slots=True)
-class Standing:
+class DeploymentHealth:
     """One deployment. Times are seconds of the fleet's clock."""
 
     in_flight: int = 0
@@ -41,9 +41,9 @@ class Standing:
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     asked: deque[float] = field(default_factory=deque)
     fails: deque[float] = field(default_factory=deque)
-    rests_until: float = 0.0
+    cooldown_until: float = 0.0
     #: It has rested and not answered since: one call, ``trial``, may try it.
-    on_trial: bool = False
+    half_open: bool = False
     trial: Attempt | None = None
     why: str = ""
 
@@ -54,7 +54,7 @@ class Standing:
         return sorted(self.samples)[int(len(self.samples) * 0.95)]
 
 
-class Fleet:
+class HealthTracker:
     """The standings by the deployments' ids."""
 
     def __init__(
@@ -63,22 +63,22 @@ class Fleet:
         """``alarm`` is told a deployment's id, why it rests and for how many seconds."""
         self.clock = clock
         self._alarm = alarm
-        self._standings: dict[str, Standing] = {}
+        self._states: dict[str, DeploymentHealth] = {}
 
-    def __getitem__(self, deployment: str) -> Standing:
-        standing = self._standings.get(deployment)
-        if standing is None:
-            standing = self._standings[deployment] = Standing()
-        return standing
+    def __getitem__(self, deployment: str) -> DeploymentHealth:
+        state = self._states.get(deployment)
+        if state is None:
+            state = self._states[deployment] = DeploymentHealth()
+        return state
 
-    def rests(self, deployment: str) -> bool:
+    def is_cooling_down(self, deployment: str) -> bool:
         """Whether it should be left alone: it rests, or another call is trying it just now."""
-        standing = self[deployment]
-        return self.clock() < standing.rests_until or standing.trial is not None
+        state = self[deployment]
+        return self.clock() < state.cooldown_until or state.trial is not None
 
     def out(self, deployment: str) -> bool:
         """Whether it rests because its key is refused, its quota used up or its model gone."""
-        return self[deployment].why in OUT and self.rests(deployment)
+        return self[deployment].why in DISABLING_CODES and self.is_cooling_down(deployment)
 
     def asked_last_minute(self, deployment: str) -> int:
         asked, since = self[deployment].asked, self.clock() - MINUTE
@@ -88,32 +88,32 @@ class Fleet:
 
     def began(self, deployment: str, attempt: Attempt, *, counted: bool) -> None:
         """A call is on its way to it. ``counted``: keep the time, for a limit on requests a minute."""
-        standing = self[deployment]
-        standing.in_flight += 1
-        if standing.on_trial and not self.rests(deployment):
-            standing.trial = attempt
+        state = self[deployment]
+        state.in_flight += 1
+        if state.half_open and not self.is_cooling_down(deployment):
+            state.trial = attempt
         if counted:
-            standing.asked.append(self.clock())
+            state.asked.append(self.clock())
 
     def ended(self, deployment: str, attempt: Attempt) -> None:
         """The answer is over, however it ended."""
-        standing = self[deployment]
-        standing.in_flight -= 1
-        if standing.trial is attempt:
-            standing.trial = None
+        state = self[deployment]
+        state.in_flight -= 1
+        if state.trial is attempt:
+            state.trial = None
 
     def answered(self, deployment: str, attempt: Attempt) -> None:
         """The first byte came."""
-        standing = self[deployment]
-        if standing.trial is attempt:
-            standing.on_trial, standing.trial = False, None
+        state = self[deployment]
+        if state.trial is attempt:
+            state.half_open, state.trial = False, None
         seconds = attempt.seconds
         if seconds is None:
             return
-        standing.samples.append(seconds)
-        standing.first_byte = _smoothed(standing.first_byte, seconds)
+        state.samples.append(seconds)
+        state.first_byte = _smoothed(state.first_byte, seconds)
         if attempt.audio_seconds and seconds > 0:
-            standing.speed = _smoothed(standing.speed, attempt.audio_seconds / seconds)
+            state.speed = _smoothed(state.speed, attempt.audio_seconds / seconds)
 
     def failed(
         self, deployment: str, attempt: Attempt, error: ProxyError, *, allowed_fails: int, cooldown: float
@@ -121,41 +121,41 @@ class Fleet:
         """The call failed; the deployment rests where the failure, or one more of its kind, asks for it."""
         if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
             return
-        standing = self[deployment]
-        if error.code in OUT:
-            self.rest(deployment, max(LONG_REST, cooldown), str(error.code))
+        state = self[deployment]
+        if error.code in DISABLING_CODES:
+            self.rest(deployment, max(DISABLED_SECONDS, cooldown), str(error.code))
         elif isinstance(error, UpstreamNotFound):
             return
         elif isinstance(error, UpstreamRateLimited):
             self.rest(deployment, cooldown if error.retry_after is None else error.retry_after, error.kind)
-        elif standing.trial is attempt:
+        elif state.trial is attempt:
             self.rest(deployment, cooldown, error.kind)
         else:
             now = self.clock()
-            standing.fails.append(now)
-            while standing.fails[0] <= now - MINUTE:
-                standing.fails.popleft()
-            if len(standing.fails) > allowed_fails:
+            state.fails.append(now)
+            while state.fails[0] <= now - MINUTE:
+                state.fails.popleft()
+            if len(state.fails) > allowed_fails:
                 self.rest(deployment, cooldown, error.kind)
 
     def rest(self, deployment: str, seconds: float, why: str) -> None:
         """A longer rest goes on; the alarm is raised once for each reason."""
-        standing, now = self[deployment], self.clock()
-        seconds = min(seconds, LONGEST_REST)
-        standing.on_trial, standing.trial = True, None
-        standing.fails.clear()
-        if now + seconds <= standing.rests_until:
+        state, now = self[deployment], self.clock()
+        seconds = min(seconds, MAX_COOLDOWN)
+        state.half_open, state.trial = True, None
+        state.fails.clear()
+        if now + seconds <= state.cooldown_until:
             return
-        known = now < standing.rests_until and standing.why == why
-        standing.rests_until, standing.why = now + seconds, why
+        known = now < state.cooldown_until and state.why == why
+        state.cooldown_until, state.why = now + seconds, why
         if not known:
             self._alarm(deployment, why, seconds)
 
     def recovered(self, deployment: str) -> None:
         """A probe succeeded: the deployment is fully back."""
-        standing = self[deployment]
-        standing.rests_until, standing.on_trial, standing.trial, standing.why = 0.0, False, None, ""
-        standing.fails.clear()
+        state = self[deployment]
+        state.cooldown_until, state.half_open, state.trial, state.why = 0.0, False, None, ""
+        state.fails.clear()
 
 
 def _smoothed(known: float | None, measured: float) -> float:

@@ -1,0 +1,34 @@
+"""Who calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: ``Caller.key_id`` of the master key.
+MASTER_KEY_ID = "master"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the master key, a virtual key, or, where everybody may call, nobody in particular."""
+
+    #: SHA-256 of a virtual key in hexadecimal; None where everybody may call.
+    key_id: str | None = None
+    alias: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    #: Names of model groups, or aliases of theirs; empty: all.
+    models: frozenset[str] = frozenset()
+    tags: tuple[str, ...] = ()
+    #: Names of guardrails that look at all of its calls.
+    guardrails: tuple[str, ...] = ()
+
+    @property
+    def is_master(self) -> bool:
+        return self.key_id == MASTER_KEY_ID
+
+
+EVERYBODY = Caller()
+
+
+MASTER = Caller(key_id=MASTER_KEY_ID)
