@@ -16,13 +16,12 @@ from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
 
-import httpx
-
 from proxy.config import Config, Deployment, Environment, Sink
 from proxy.domain.call import Attempt, Call
 from proxy.domain.caller import Caller
 from proxy.domain.requests import Mode
 from proxy.domain.usage import Usage
+from proxy.http.transport import HTTPTransport
 from proxy.metrics import exposition
 from proxy.sinks.base import Record
 from proxy.sinks.otel import Otel
@@ -155,7 +154,7 @@ async def beside(folder: Path) -> None:
     )
     told("an answer to a scrape (40 models; in a thread)", best(lambda: exposition(watched._metrics.read()), 20))
     records = [Record(call(), call().row or {}, perf_counter(), time.time() - perf_counter()) for _ in range(200)]
-    otel = Otel(Environment({}), {}, httpx.AsyncBaseTransport())
+    otel = Otel(Environment({}), {}, HTTPTransport())
     began = perf_counter()
     for _ in range(ROUNDS):
         await otel._encoded(records)

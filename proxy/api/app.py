@@ -38,6 +38,7 @@ from proxy.errors import ProxyError
 from proxy.gateway import Gateway
 from proxy.guardrails import registry as guardrail_registry
 from proxy.guardrails.engine import Guardrails
+from proxy.http.transport import HTTPTransport, Transport
 from proxy.metrics import Counter
 from proxy.providers import registry
 from proxy.providers.vendors import chat
@@ -51,7 +52,6 @@ from proxy.storage.journal import Journal
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry, WorkerSlot
 from proxy.upstream.client import Upstream
-from proxy.upstream.transport import HTTPTransport
 from proxy.upstream.websocket import WebSocketTransport
 
 #: Streams whose format is changed at the same time; each takes a process of some 40 MB while it lasts.
@@ -76,7 +76,7 @@ class Resources:
         self._transport = HTTPTransport(max_connections=general.max_concurrent_streams)
         self._readers, self._encoders = WorkerPool(), WorkerPool(size=ENCODERS)
         self._sockets = WebSocketTransport(self._readers, max_connections=general.max_concurrent_streams)
-        mounts = {
+        mounts: dict[str, Transport] = {
             "http": self._transport,
             "https": self._transport,
             "ws": self._sockets,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
-import httpx
-
 from proxy.domain.call import Attempt
 from proxy.domain.usage import Usage
+from proxy.http.messages import Response
 from proxy.providers.base import ResponseMetadata, StaticMetadata
 from proxy.providers.wire import sse
 from proxy.providers.wire.requests import holds, secrets_of
@@ -26,7 +25,7 @@ class Answer:
 
     def __init__(
         self,
-        response: httpx.Response,
+        response: Response,
         content_type: str,
         first: bytes,
         rest: AsyncIterator[bytes] | None = None,

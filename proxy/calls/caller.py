@@ -7,8 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 
-import httpx
-
 from proxy.audio import codec, duration
 from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS, content_type
@@ -36,6 +34,7 @@ from proxy.domain.requests import SpeechRequest, TranscriptionRequest, Upload
 from proxy.domain.transcript import Transcript
 from proxy.domain.usage import Usage
 from proxy.errors import InvalidAudio, ProxyError, UpstreamInvalid
+from proxy.http.messages import Request, Response
 from proxy.providers.base import OpenAITranscript, ResponseMetadata, StaticMetadata, StreamedTranscript, WholeTranscript
 from proxy.providers.vendors.chat import ChatAdapter
 from proxy.providers.voices import Voice
@@ -56,7 +55,7 @@ class Heard(Answer):
 
     def __init__(
         self,
-        response: httpx.Response,
+        response: Response,
         line: BoundDeployment,
         transcript: Transcript,
         metadata: ResponseMetadata | None = None,
@@ -75,7 +74,7 @@ class Translated(Answer):
 
     __slots__ = ("texts",)
 
-    def __init__(self, response: httpx.Response, texts: Sequence[str], metadata: ResponseMetadata) -> None:
+    def __init__(self, response: Response, texts: Sequence[str], metadata: ResponseMetadata) -> None:
         super().__init__(response, "application/json", b"", metadata=metadata)
         self.texts = texts
 
@@ -110,7 +109,7 @@ class AttemptRunner:
 
     def warm(self, line: BoundDeployment, request: SpeechRequest) -> None:
         """Begin to open what the speech will need, where the vendor is behind a socket. Nothing is known of it yet."""
-        opening: Callable[[SpeechRequest], httpx.Request] | None = getattr(line.adapter, "opening", None)
+        opening: Callable[[SpeechRequest], Request] | None = getattr(line.adapter, "opening", None)
         if opening is not None:
             with contextlib.suppress(ProxyError):
                 self._upstream.warm(opening(fitted_speech(line, request).request))
@@ -255,7 +254,7 @@ class AttemptRunner:
         self,
         line: BoundDeployment,
         described: OpenAITranscript | StreamedTranscript,
-        response: httpx.Response,
+        response: Response,
         attempt: Attempt,
         deadlines: Deadlines,
     ) -> Answer:

@@ -8,12 +8,11 @@ from contextlib import aclosing
 from dataclasses import fields
 from typing import Any, Protocol
 
-import httpx
-
 from proxy.audio.codec import SPEECH_RATE
 from proxy.calls.speech import OpenedStream
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.base import ResponseMetadata
 
 #: How often a later piece is asked for. The first one is the router's to ask again, of another deployment perhaps.
@@ -44,7 +43,7 @@ class ChunkedSpeech:
         #: Samples a second.
         self.rate = SPEECH_RATE
 
-    async def start(self) -> httpx.Response:
+    async def start(self) -> Response:
         """The first piece's response, for the caller to close."""
         self._first = await self._begin(self._texts[0], first=True)
         if self._first.format == "pcm":

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
-import httpx
-
 from proxy.audio import formats
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.calls.answer import Answer
 from proxy.calls.line import BoundDeployment
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.base import ResponseMetadata, SpeechAnswer, SpeechDecoder
 from proxy.providers.wire import sse
 from proxy.providers.wire.requests import header
@@ -25,7 +24,7 @@ TELLING_BYTES = 8
 class OpenedStream:
     """A vendor's answer whose first bytes are here. Whoever holds it closes ``response``."""
 
-    response: httpx.Response
+    response: Response
     #: What the bytes are; empty where they are OpenAI's events.
     format: str
     #: Samples a second, where the format is pcm.
@@ -56,7 +55,7 @@ async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
         yield chunk
 
 
-def audio_format(described: SpeechAnswer, first: bytes, response: httpx.Response) -> str:
+def audio_format(described: SpeechAnswer, first: bytes, response: Response) -> str:
     """The format that the bytes are in: what they say, else what is due. UpstreamInvalid if they are no audio."""
     found = formats.sniff(first)
     stated = header(response, b"content-type")
@@ -71,7 +70,7 @@ def audio_format(described: SpeechAnswer, first: bytes, response: httpx.Response
     return found or described.format
 
 
-def content_type_of(format: str, response: httpx.Response) -> str:
+def content_type_of(format: str, response: Response) -> str:
     if format in SPEECH_FORMATS:
         return formats.content_type(format)
     stated = header(response, b"content-type")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.audio import formats
@@ -13,6 +12,7 @@ from proxy.calls.answer import Answer
 from proxy.domain import transcript
 from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.base import ResponseMetadata, StaticMetadata, TranscriptDecoder
 from proxy.providers.wire import sse, usage
 from proxy.providers.wire.requests import header
@@ -25,7 +25,7 @@ SUBTITLES = ("srt", "vtt")
 def rendered(
     request: TranscriptionRequest,
     found: transcript.Transcript,
-    response: httpx.Response,
+    response: Response,
     metadata: ResponseMetadata | None,
 ) -> Answer:
     if request.stream:
@@ -51,7 +51,7 @@ async def decoded_events(
 
 
 def whole_document(
-    request: TranscriptionRequest, response: httpx.Response, body: bytes, metadata: ResponseMetadata | None
+    request: TranscriptionRequest, response: Response, body: bytes, metadata: ResponseMetadata | None
 ) -> Answer:
     """OpenAI's own document as it came, or what can be made of it where the server answered json all the same."""
     wanted, stated = request.response_format, header(response, b"content-type")

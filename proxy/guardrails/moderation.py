@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from proxy.config import Environment, Guardrail
 from proxy.guardrails.base import ALLOW, Context, Undecided, Verdict
 from proxy.guardrails.outside import ask
+from proxy.http.transport import Transport
 
 BASE = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -23,7 +22,7 @@ PIECE = 20_000
 class OpenAIModeration:
     is_local = False
 
-    def __init__(self, settings: Guardrail, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, settings: Guardrail, environment: Environment, transport: Transport) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else environment.get(KEY_VARIABLE)
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._url = f"{settings.api_base or BASE}/moderations"

@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError
 from proxy.guardrails.base import Undecided
-from proxy.upstream.client import Deadlines, foreign, read_whole
+from proxy.http.errors import TransportError
+from proxy.http.messages import URL, Headers, Request
+from proxy.http.transport import Transport
+from proxy.upstream.client import Deadlines, mapped_error, read_whole
 
 MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 
 
 async def ask(
-    transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], document: Any, seconds: float
+    transport: Transport, url: str, headers: Mapping[str, str], document: Any, seconds: float
 ) -> dict[str, Any]:
     """The JSON object of a 2xx answer. Raises Undecided for anything else, with what is fit for the log."""
     try:
@@ -39,16 +41,15 @@ async def ask(
 
 
 async def _exchange(
-    transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], content: bytes, seconds: float
+    transport: Transport, url: str, headers: Mapping[str, str], content: bytes, seconds: float
 ) -> tuple[int, bytes]:
     deadlines = Deadlines(total=seconds, first_byte=None, stall=None)
-    fields = {**headers, "content-type": "application/json", "accept": "application/json"}
-    request = httpx.Request("POST", url, headers=fields, content=content, extensions={"timeout": deadlines})
-    request.headers["accept-encoding"] = "identity"
+    json = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
     try:
-        response = await transport.handle_async_request(request)
-    except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-        raise foreign(error) from error
+        request = Request("POST", URL(url), Headers.of({**headers, **json}), content, timeouts=deadlines)
+        response = await transport.send(request)
+    except (TransportError, OSError) as error:
+        raise mapped_error(error) from error
     try:
         return response.status_code, await read_whole(response, MAX_ANSWER_LENGTH)
     finally:

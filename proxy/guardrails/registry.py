@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from proxy.config import Config, Environment, Guardrail
 from proxy.guardrails import blocked_words, custom, moderation
 from proxy.guardrails.base import Guard
@@ -18,6 +16,7 @@ from proxy.guardrails.max_length import MaxLength
 from proxy.guardrails.moderation import OpenAIModeration
 from proxy.guardrails.pii import Pii
 from proxy.guardrails.webhook import WebhookGuardrail
+from proxy.http.transport import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class BuildContext:
     """What a guardrail may need beside its settings. ``folder`` is that of the configuration."""
 
     environment: Environment
-    transport: httpx.AsyncBaseTransport
+    transport: Transport
     folder: Path
 
 
@@ -39,7 +38,7 @@ GUARDS: Mapping[str, Callable[[Guardrail, BuildContext], Guard]] = {
 }
 
 
-def guardrails(config: Config, transport: httpx.AsyncBaseTransport) -> Guardrails:
+def guardrails(config: Config, transport: Transport) -> Guardrails:
     """All that the configuration has, ready to be asked."""
     around = BuildContext(config.environment, transport, folder_of(config))
     return Guardrails([Rule(settings, GUARDS[settings.kind](settings, around)) for settings in config.guardrails])

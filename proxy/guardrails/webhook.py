@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import httpx
-
 from proxy.config import Guardrail
 from proxy.guardrails.base import ALLOW, Context, Undecided, Verdict
 from proxy.guardrails.outside import ask
+from proxy.http.transport import Transport
 
 LABEL = "WEBHOOK"
 
@@ -14,7 +13,7 @@ LABEL = "WEBHOOK"
 class WebhookGuardrail:
     is_local = False
 
-    def __init__(self, settings: Guardrail, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, settings: Guardrail, transport: Transport) -> None:
         self._url = settings.url or ""
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         self._seconds = settings.timeout

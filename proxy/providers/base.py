@@ -12,30 +12,29 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import httpx
-
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.transcript import Transcript
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError
+from proxy.http.messages import Request, Response
 from proxy.providers.voices import Voice, Voices
 
 
 class BufferedRequest(NamedTuple):
     """A request whose response the flow wants with its body read; a bare request gets it unread, as a stream."""
 
-    request: httpx.Request
+    request: Request
     #: Seconds to let pass first, for one who asks again and again; a failure now and then ends nothing then.
     wait: float = 0.0
     #: To be sent once the flow is over, however it ended (also by the caller's leaving): it deletes what was uploaded.
     #: Its answer is not waited for by the caller.
-    cleanup: httpx.Request | None = None
+    cleanup: Request | None = None
     #: Its answer alone tells what there is to delete: it is waited for even where the caller leaves meanwhile, and the
     #: next step's ``cleanup`` is sent. Not for a request whose body is the caller's file, which is gone then.
     creates: bool = False
 
 
-Step = httpx.Request | BufferedRequest
+Step = Request | BufferedRequest
 
 
 class ResponseMetadata(Protocol):
@@ -117,10 +116,10 @@ class StreamedTranscript:
 TranscriptionAnswer = OpenAITranscript | WholeTranscript | StreamedTranscript
 
 
-SpeechFlow = Generator[Step, httpx.Response, SpeechAnswer]
-TranscriptionFlow = Generator[Step, httpx.Response, TranscriptionAnswer]
+SpeechFlow = Generator[Step, Response, SpeechAnswer]
+TranscriptionFlow = Generator[Step, Response, TranscriptionAnswer]
 #: Lists the public voices, live.
-VoicesFlow = Generator[Step, httpx.Response, tuple[Voice, ...]]
+VoicesFlow = Generator[Step, Response, tuple[Voice, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ class Adapter(Protocol):
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow: ...
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         """What a response of status 300 and above means; ``body`` is its beginning (at most 64 KiB)."""
 
     def event_error(self, event: bytes) -> ProxyError:

@@ -9,14 +9,12 @@ from contextlib import AsyncExitStack
 from itertools import count
 from typing import Final, TypeVar
 
-import httpx
-
 from proxy.audio.pool import WorkerPool
 from proxy.calls import AttemptRunner, BoundDeployment
 from proxy.errors import ProxyError, UpstreamCredentials, UpstreamNotFound
+from proxy.http.transport import HTTPTransport, Transport
 from proxy.sdk.clients import Client, transport_of
 from proxy.upstream.client import Upstream
-from proxy.upstream.transport import HTTPTransport
 
 T = TypeVar("T")
 
@@ -35,9 +33,7 @@ async def open_calls(stack: AsyncExitStack, line: BoundDeployment, client: Clien
     return AttemptRunner(upstream, encoders, readers=encoders)
 
 
-def _transports(
-    stack: AsyncExitStack, line: BoundDeployment, client: Client | None
-) -> Mapping[str, httpx.AsyncBaseTransport]:
+def _transports(stack: AsyncExitStack, line: BoundDeployment, client: Client | None) -> Mapping[str, Transport]:
     if line.deployment.vendor == "local":
         from proxy.engines.transport import LocalTransport  # the engines are loaded for those who use them
 
@@ -51,7 +47,7 @@ def _transports(
         stack.push_async_callback(readers.aclose)
         sockets = WebSocketTransport(readers)
         return {"ws": sockets, "wss": sockets}
-    transport = HTTPTransport() if client is None else transport_of(client)
+    transport: Transport = HTTPTransport() if client is None else transport_of(client)
     return {"http": transport, "https": transport}
 
 

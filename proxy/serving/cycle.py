@@ -18,7 +18,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from proxy.api.exchange import ARRIVED, TRAILERS
-from proxy.messages import head
+from proxy.http.head import encode_head
 
 #: Unread bytes of a request at which its connection is no longer read: two reads of the event loop.
 READ_HIGH = 512 * 1024
@@ -184,7 +184,7 @@ class Cycle:
             self._chunked = True
             fields.append((b"transfer-encoding", b"chunked"))
         self._trailers = trailers
-        self._head = head(STATUS_LINE[status], fields)
+        self._head = encode_head(STATUS_LINE[status], fields)
 
     def _write(self, body: bytes, *, more: bool) -> None:
         parts = [self._head] if self._head else []
@@ -211,7 +211,7 @@ class Cycle:
     def _end(self, trailers: Headers) -> None:
         """Trailers are for those who were told that some may come, and can be sent in chunked framing only."""
         if self._chunked:
-            self._put([head(b"0\r\n", trailers)])
+            self._put([encode_head(b"0\r\n", trailers)])
         self._complete()
 
     def _complete(self) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 
-import httpx
-
 from proxy.config import Environment
+from proxy.http.transport import Transport
 from proxy.sinks import otel
 
 HOST_VARIABLES = ("LANGFUSE_OTEL_HOST", "LANGFUSE_HOST", "LANGFUSE_BASE_URL")
@@ -16,7 +15,7 @@ DEFAULT_HOST = "https://cloud.langfuse.com"
 PATH = "/api/public/otel/v1/traces"
 
 
-def made(environment: Environment, models: Mapping[str, str], transport: httpx.AsyncBaseTransport) -> otel.Otel:
+def made(environment: Environment, models: Mapping[str, str], transport: Transport) -> otel.Otel:
     credentials = ":".join(environment[name] for name in KEY_VARIABLES)
     headers = {
         "authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}",

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from urllib.parse import unquote
 
-import httpx
-
 from proxy.config import Environment
 from proxy.domain.call import Call
+from proxy.http.transport import Transport
 from proxy.sinks import post
 from proxy.sinks.base import Record
 
@@ -32,7 +31,7 @@ class Otel:
         self,
         environment: Environment,
         models: Mapping[str, str],
-        transport: httpx.AsyncBaseTransport,
+        transport: Transport,
         *,
         endpoint: str | None = None,
         headers: Mapping[str, str] | None = None,

@@ -1,14 +1,15 @@
-"""Sending a batch over HTTP, through the vendors' kind of transport."""
+"""Sends a batch over HTTP."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import httpx
-
 from proxy.errors import ProxyError
+from proxy.http.errors import TransportError
+from proxy.http.messages import URL, Headers, Request
+from proxy.http.transport import Transport
 from proxy.sinks.base import Undelivered
-from proxy.upstream.client import Deadlines, foreign, read_whole
+from proxy.upstream.client import Deadlines, mapped_error, read_whole
 
 #: For a whole exchange.
 SECONDS = 15.0
@@ -18,26 +19,22 @@ MAX_ANSWER_LENGTH = 1024 * 1024
 AGAIN = frozenset({408, 425, 429})
 
 
-async def send(
-    transport: httpx.AsyncBaseTransport, method: str, url: str, headers: Mapping[str, str], body: bytes
-) -> None:
-    """Raises Undelivered where the answer is no 2xx."""
-    deadlines = Deadlines(total=SECONDS, first_byte=None, stall=None)
-    request = httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": deadlines})
-    request.headers["accept-encoding"] = "identity"
+async def send(transport: Transport, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
+    """Raises Undelivered if the answer is not a 2xx."""
     try:
-        status = await _exchange(transport, request)
+        status = await _exchange(transport, method, url, Headers.of({**headers, "accept-encoding": "identity"}), body)
     except ProxyError as error:
         raise Undelivered(error.detail or error.message) from error
     if not 200 <= status < 300:
         raise Undelivered(f"status {status}", again=status >= 500 or status in AGAIN)
 
 
-async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> int:
+async def _exchange(transport: Transport, method: str, url: str, headers: Headers, body: bytes) -> int:
+    deadlines = Deadlines(total=SECONDS, first_byte=None, stall=None)
     try:
-        response = await transport.handle_async_request(request)
-    except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-        raise foreign(error) from error
+        response = await transport.send(Request(method, URL(url), headers, body, timeouts=deadlines))
+    except (TransportError, OSError) as error:
+        raise mapped_error(error) from error
     try:
         await read_whole(response, MAX_ANSWER_LENGTH)
         return response.status_code

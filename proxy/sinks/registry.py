@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from proxy.config import Config, Environment
 from proxy.config import Sink as Settings
+from proxy.http.transport import Transport
 from proxy.sinks import custom, langfuse, otel, s3, webhook
 from proxy.sinks.base import Sink
 
@@ -19,7 +18,7 @@ class BuildContext:
     """What a sink may need besides its settings."""
 
     config: Config
-    transport: httpx.AsyncBaseTransport
+    transport: Transport
     #: Vendors' models by the deployments' ids.
     models: Mapping[str, str]
 

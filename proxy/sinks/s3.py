@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from proxy.config import Environment
 from proxy.config import Sink as Settings
+from proxy.http.transport import Transport
 from proxy.sinks import post
 from proxy.sinks.base import Record, Undelivered
 from proxy.sinks.rows import as_json
@@ -28,7 +27,7 @@ DEFAULT_REGION = "us-east-1"
 
 
 class S3:
-    def __init__(self, settings: Settings, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, settings: Settings, environment: Environment, transport: Transport) -> None:
         self._region = settings.region or _first(environment, "AWS_REGION", "AWS_DEFAULT_REGION") or DEFAULT_REGION
         self._base = _base(settings, self._region)
         self._prefix = f"{settings.path.strip('/')}/" if settings.path.strip("/") else ""

@@ -12,10 +12,9 @@ import hmac
 import time
 from collections.abc import Iterable, Sequence
 
-import httpx
-
 from proxy.config import Environment
 from proxy.config import Sink as Settings
+from proxy.http.transport import Transport
 from proxy.sinks import post
 from proxy.sinks.base import Record
 from proxy.sinks.rows import as_json
@@ -25,7 +24,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105
 
 
 class WebhookSink:
-    def __init__(self, settings: Settings, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, settings: Settings, environment: Environment, transport: Transport) -> None:
         self._url = settings.endpoint or environment[ENDPOINT_VARIABLE]
         self._headers = {
             **post.pairs(environment.get(HEADERS_VARIABLE, "")),

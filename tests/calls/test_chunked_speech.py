@@ -7,14 +7,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 
-import httpx
 import pytest
 
 from proxy.calls.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech, summed
 from proxy.calls.speech import OpenedStream
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
+from proxy.http.messages import Response
 from proxy.providers.base import StaticMetadata
+from tests.fakes import messages
 
 Piece = tuple[bytes, ...] | UpstreamError
 
@@ -25,14 +26,14 @@ class Stage:
     def __init__(self, pieces: Sequence[Piece], *, rates: Sequence[int] = (), format: str = "pcm") -> None:
         self.pieces, self.rates, self.format = list(pieces), list(rates), format
         self.asked: list[str] = []
-        self.responses: list[httpx.Response] = []
+        self.responses: list[Response] = []
 
     async def begin(self, text: str, *, first: bool) -> OpenedStream:
         self.asked.append(text)
         piece = self.pieces.pop(0)
         if isinstance(piece, UpstreamError):
             raise piece
-        self.responses.append(httpx.Response(200, stream=httpx.ByteStream(b"")))
+        self.responses.append(messages.response(200, content=messages.Pieces()))
         rate = self.rates.pop(0) if self.rates else 24_000
         metadata = StaticMetadata(Usage(characters=len(text)), ["loud"])
         return OpenedStream(self.responses[-1], self.format, rate, piece[0], _rest(piece[1:]), metadata)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from proxy.calls.transcripts import rendered, whole_document
 from proxy.domain.requests import TranscriptionRequest
 from proxy.domain.transcript import Segment, Transcript
 from proxy.errors import UpstreamInvalid
+from proxy.http.messages import Response
+from tests.fakes import messages
 from tests.providers.attempts import Held
 
 SRT = b"1\n00:00:00,000 --> 00:00:01,000\nHello.\n\n"
@@ -18,8 +19,8 @@ def wish(response_format: str) -> TranscriptionRequest:
     return TranscriptionRequest("m", Held(b"RIFF"), response_format=response_format)
 
 
-def answer(stated: str) -> httpx.Response:
-    return httpx.Response(200, headers={"content-type": stated})
+def answer(stated: str) -> Response:
+    return messages.response(200, headers={"content-type": stated})
 
 
 @pytest.mark.parametrize("wanted", ["srt", "vtt", "text"])

@@ -11,8 +11,8 @@ from proxy.audio.pool import WorkerPool
 from proxy.calls import Answer, AttemptRunner, BoundDeployment
 from proxy.domain.call import Attempt
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
+from proxy.http.transport import HTTPTransport
 from proxy.upstream.client import Upstream
-from proxy.upstream.transport import HTTPTransport
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
-import httpx
-
 from proxy.accounting.billing import Billing
 from proxy.calls import Answer, BoundDeployment
 from proxy.config import Deployment, RouterSettings
@@ -25,6 +23,7 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
+from proxy.http.messages import Headers, Response
 from proxy.providers.base import Adapter, Capabilities
 from proxy.routing.health import HealthTracker
 from proxy.routing.router import Ask, Objection, Router
@@ -93,7 +92,7 @@ def line(
 
 
 class _Response:
-    headers = httpx.Headers()
+    headers = Headers()
 
     def __init__(self) -> None:
         self.closed = 0
@@ -179,7 +178,7 @@ class Scene:
         attempt.first_byte = attempt.asked
         response = _Response()
         self.responses.append(response)
-        return Answer(cast(httpx.Response, response), "audio/mpeg", name.encode())
+        return Answer(cast(Response, response), "audio/mpeg", name.encode())
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from http import HTTPStatus
 from typing import Any
 
-import httpx
 import pytest
 import trustme
 from websockets.asyncio.server import ServerConnection, serve
@@ -19,13 +18,14 @@ from websockets.http11 import Request, Response
 
 from proxy.audio.pool import WorkerPool
 from proxy.errors import UpstreamUnavailable
+from proxy.http import messages
+from proxy.http.errors import ConnectError, PoolTimeout, ReadTimeout, RemoteProtocolError, WriteTimeout
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.upstream import websocket
 from proxy.upstream.duplex import MAX_MESSAGE_LENGTH, READ_HIGH
 from proxy.upstream.websocket import WebSocketTransport
 from tests.audio import sounds
-from tests.providers.attempts import Held
-from tests.upstream.test_transport import (
+from tests.http.test_transport import (
     Peer,
     Run,
     Server,
@@ -36,6 +36,7 @@ from tests.upstream.test_transport import (
     server_tls,
     until,
 )
+from tests.providers.attempts import Held
 
 __all__ = ["authority", "run"]
 
@@ -148,14 +149,15 @@ async def opened(**settings: Any) -> AsyncIterator[WebSocketTransport]:
 
 def ask(
     url: str, conversation: Asking, timeouts: Mapping[str, float | None] = PATIENT, **headers: str
-) -> httpx.Request:
-    return httpx.Request("GET", url, headers=headers, extensions={"conversation": conversation, "timeout": timeouts})
+) -> messages.Request:
+    fields, extensions = messages.Headers.of(headers), {"conversation": conversation}
+    return messages.Request("GET", messages.URL(url), fields, timeouts=timeouts, extensions=extensions)
 
 
-async def whole(transport: WebSocketTransport, request: httpx.Request) -> bytes:
-    response = await transport.handle_async_request(request)
+async def whole(transport: WebSocketTransport, request: messages.Request) -> bytes:
+    response = await transport.send(request)
     try:
-        return b"".join([chunk async for chunk in response.stream])  # type: ignore[union-attr]
+        return b"".join([chunk async for chunk in response.stream])
     finally:
         await response.aclose()
 
@@ -203,7 +205,7 @@ def test_a_message_that_is_too_long_ends_it(run: Run) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(RemoteProtocolError):
                 await whole(transport, ask(vendor.url, Asking()))
             await vendor.emptied()
 
@@ -224,9 +226,9 @@ def test_an_end_without_an_end_is_an_error(run: Run, how: str) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
-            with pytest.raises(httpx.RemoteProtocolError, match="policy" if "reason" in how else "closed"):
-                async for _ in response.stream:  # type: ignore[union-attr]
+            response = await transport.send(ask(vendor.url, Asking()))
+            with pytest.raises(RemoteProtocolError, match="policy" if "reason" in how else "closed"):
+                async for _ in response.stream:
                     pass
             await response.aclose()
             assert transport.open_connections == 0
@@ -248,14 +250,14 @@ def test_who_reads_slowly_is_waited_for(run: Run) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             before = -1
             while before != sent:
                 before = sent
                 await asyncio.sleep(0.2)
             assert READ_HIGH < sent < 800 * 64 * 1024
             got = 0
-            async for chunk in response.stream:  # type: ignore[union-attr]
+            async for chunk in response.stream:
                 got += len(chunk)
             assert got == 800 * 64 * 1024
             await response.aclose()
@@ -302,7 +304,7 @@ def test_who_does_not_take_the_audio_is_given_up(run: Run) -> None:
             conversation.begun = True
             request = ask(vendor.url, conversation, PATIENT | {"write": 0.3})
             request.extensions["audio"] = Held(sounds.wav(sounds.pcm(1.0) * 300))
-            with pytest.raises(httpx.WriteTimeout):
+            with pytest.raises(WriteTimeout):
                 await whole(transport, request)
             assert conversation.fed > 0
 
@@ -317,9 +319,9 @@ def test_a_refusal_is_the_answer(run: Run, status: int) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             vendor.refusal = (status, {"Retry-After": "7", "Location": vendor.url}, b'{"error": "no"}')
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             assert (response.status_code, response.headers["retry-after"]) == (status, "7")
-            assert await response.aread() == b'{"error": "no"}'
+            assert response.content == b'{"error": "no"}'
             assert len(vendor.handshakes) == 1
             assert (transport.in_flight, transport.open_connections) == (0, 0)
 
@@ -345,7 +347,7 @@ def test_what_is_no_handshake_is_an_error(run: Run, answer: bytes) -> None:
 
     async def main() -> None:
         async with Server(script) as server, opened() as transport:
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(RemoteProtocolError):
                 await whole(transport, ask(server.url.replace("http", "ws"), Asking()))
             assert (transport.in_flight, transport.open_connections) == (0, 0)
 
@@ -355,10 +357,10 @@ def test_what_is_no_handshake_is_an_error(run: Run, answer: bytes) -> None:
 def test_silence_after_the_question_and_in_the_handshake(run: Run) -> None:
     async def main() -> None:
         async with Vendor(lambda connection: asyncio.sleep(30)) as vendor, opened() as transport:
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(ReadTimeout):
                 await whole(transport, ask(vendor.url, Asking(), PATIENT | {"read": 0.2}))
             vendor.delay = 20
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(ReadTimeout):
                 await whole(transport, ask(vendor.url, Asking(), PATIENT | {"read": 0.2}))
             assert (transport.in_flight, transport.open_connections) == (0, 0)
 
@@ -368,7 +370,7 @@ def test_silence_after_the_question_and_in_the_handshake(run: Run) -> None:
 def test_nobody_is_there(run: Run) -> None:
     async def main() -> None:
         async with opened() as transport:
-            with pytest.raises(httpx.ConnectError):
+            with pytest.raises(ConnectError):
                 await whole(transport, ask("ws://127.0.0.1:1/", Asking()))
 
     run(main)
@@ -381,7 +383,7 @@ def test_certificates_are_checked(run: Run, authority: trustme.CA) -> None:
             async with opened(ssl_context=client_tls(authority)) as transport:
                 assert await whole(transport, ask(vendor.url, Asking())) == b"word"
             async with opened(ssl_context=client_tls(trustme.CA())) as stranger:
-                with pytest.raises(httpx.ConnectError, match="certificate"):
+                with pytest.raises(ConnectError, match="certificate"):
                     await whole(stranger, ask(vendor.url, Asking()))
 
     run(main)
@@ -424,7 +426,7 @@ def test_a_socket_serves_others_of_the_same_setting(run: Run) -> None:
 def test_a_conversation_that_was_left_leaves_no_socket(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             await response.aclose()
             await vendor.emptied()
             assert vendor.heard == ["go", "leaving"]
@@ -496,7 +498,7 @@ def test_only_one_is_replaced(run: Run) -> None:
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
             await whole(transport, ask(vendor.url, Asking()))
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(RemoteProtocolError):
                 await whole(transport, ask(vendor.url, Asking()))
             assert len(vendor.handshakes) == 2
 
@@ -539,8 +541,8 @@ def test_idle_sockets_are_bounded_in_number_time_and_age(run: Run) -> None:
 def test_the_number_of_conversations_is_bounded(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened(max_connections=1) as transport:
-            first = await transport.handle_async_request(ask(vendor.url, Asking()))
-            with pytest.raises(httpx.PoolTimeout):
+            first = await transport.send(ask(vendor.url, Asking()))
+            with pytest.raises(PoolTimeout):
                 await whole(transport, ask(vendor.url, Asking(), PATIENT | {"pool": 0.1}))
             waiting = asyncio.ensure_future(whole(transport, ask(vendor.url, Asking())))
             await asyncio.sleep(0.05)
@@ -553,14 +555,14 @@ def test_the_number_of_conversations_is_bounded(run: Run) -> None:
 def test_the_end_of_the_transport_ends_every_socket(run: Run) -> None:
     async def main() -> None:
         async with Vendor(lambda connection: connection.send("word")) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             await transport.aclose()
-            with pytest.raises(httpx.RemoteProtocolError):
-                async for _ in response.stream:  # type: ignore[union-attr]
+            with pytest.raises(RemoteProtocolError):
+                async for _ in response.stream:
                     pass
             await response.aclose()
             await vendor.emptied()
-            with pytest.raises(httpx.ConnectError):
+            with pytest.raises(ConnectError):
                 await whole(transport, ask(vendor.url, Asking()))
 
     run(main)
@@ -569,8 +571,8 @@ def test_the_end_of_the_transport_ends_every_socket(run: Run) -> None:
 # -- sockets that are opened ahead -------------------------------------------------------------------------------------
 
 
-def ahead(url: str, setting: str = "one") -> httpx.Request:
-    return httpx.Request("GET", url, extensions={"setting": setting})
+def ahead(url: str, setting: str = "one") -> messages.Request:
+    return messages.Request("GET", messages.URL(url), extensions={"setting": setting})
 
 
 def test_a_socket_opened_ahead_is_the_next_ones(run: Run) -> None:
@@ -598,7 +600,7 @@ def test_one_that_is_being_opened_is_waited_for(run: Run) -> None:
             assert await whole(transport, ask(vendor.url, Asking())) == b"word"
             assert len(vendor.handshakes) == 1
             transport.warm(ahead(vendor.url, "two"))
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(ReadTimeout):
                 await whole(transport, ask(vendor.url, Asking(setting="two"), PATIENT | {"read": 0.02}))
 
     run(main)
@@ -609,7 +611,7 @@ def test_a_refusal_ahead_is_told_to_who_asks_and_to_nobody_else(run: Run) -> Non
         async with answering() as vendor, opened() as transport:
             vendor.refusal = (429, {}, b"slowly")
             transport.warm(ahead(vendor.url))
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             assert (response.status_code, len(vendor.handshakes)) == (429, 1)
             transport.warm(ahead(vendor.url))
             transport.warm(ahead("ws://127.0.0.1:1/"))

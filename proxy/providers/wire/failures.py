@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.errors import (
@@ -18,11 +17,12 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from proxy.http.messages import Headers, Response
 
 MAX_MESSAGE_LENGTH = 2000
 
 
-def from_response(response: httpx.Response, body: bytes, *, secrets: Iterable[str] = ()) -> ProxyError:
+def from_response(response: Response, body: bytes, *, secrets: Iterable[str] = ()) -> ProxyError:
     """The error for a response that is no success. ``secrets`` (keys, hosts) are blotted out of what is passed on."""
     stated = _Stated(body, secrets)
     return from_status(response.status_code, stated, wait=retry_after(response.headers))
@@ -73,7 +73,7 @@ def from_status(status: int, stated: _Stated, *, wait: float | None) -> ProxyErr
     )
 
 
-def retry_after(headers: httpx.Headers) -> float | None:
+def retry_after(headers: Headers) -> float | None:
     """Seconds of ``retry-after-ms`` or ``retry-after``; dates and nonsense count as absent."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:

@@ -1,17 +1,16 @@
-"""Encoding of a form with one file, as the field's clients send it: fields first, the file last, a known length."""
+"""Encoding of a form with one file, as common clients send it: fields first, the file last, a known length."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable
 
-import httpx
-
 from proxy.domain.requests import Upload
+from proxy.http.messages import ByteStream
 
 
-class MultipartStream(httpx.AsyncByteStream):
-    """The body of a multipart request around an upload; it may be read from the beginning as often as needed."""
+class MultipartStream(ByteStream):
+    """The body of a multipart request around an upload."""
 
     replayable = True
 
@@ -39,5 +38,5 @@ class MultipartStream(httpx.AsyncByteStream):
 
 
 def _quoted(name: str) -> str:
-    """As browsers do it (WHATWG HTML, "multipart form data"): quotes and line ends are escaped, the rest is UTF-8."""
+    """Quotes and line ends are escaped as browsers do it (WHATWG HTML, "multipart form data"); the rest is UTF-8."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,87 +1,60 @@
-"""Requests on prepared URLs and headers: a hot path, so nothing is parsed, looked up or encoded twice."""
+"""What the headers of requests and responses say: secrets, and the vendor's id of a request."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-import httpx
+from proxy.http.head import RawHeaders
+from proxy.http.messages import BODY_HEADERS, Headers, Response
 
-from proxy.messages import Headers, Post, head
-from proxy.providers.wire.multipart import MultipartStream
-
-#: Where vendors tell their id of a request.
+#: Where vendors state their id of a request.
 ID_HEADERS = frozenset({
     b"x-request-id", b"request-id", b"x-requestid", b"apim-request-id", b"x-ms-request-id", b"dg-request-id",
     b"x-goog-request-id", b"x-deepinfra-request-id", b"x-generation-id",
 })  # fmt: skip
 MAX_ID_LENGTH = 200
-OF_THE_BODY = (b"content-type", b"content-length")
-#: What a request says to anybody; whatever else it carries is a key, or the operator's own business.
-NO_SECRETS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", *OF_THE_BODY})
+#: Headers of a request that hold no secret; any other one is a key, or confidential to the operator.
+PUBLIC_HEADERS = BODY_HEADERS | {b"host", b"user-agent", b"accept", b"accept-encoding", b"connection"}
 MIN_SECRET_LENGTH = 8
-#: Of a target that are kept in mind; the paths of some vendors hold a voice, or a query.
-MAX_OPENINGS = 64
+#: In the extensions of a request: the secrets of its headers, where they are known in advance.
+SECRETS: Final = "secrets"
 
 
-class Prepared:
-    """The headers that every request to a target has, and the beginnings of requests with them, worked out once."""
-
-    def __init__(self, headers: httpx.Headers) -> None:
-        self._headers = [(name, value) for name, value in headers.raw if name.lower() not in OF_THE_BODY]
-        self._secrets = _secrets(headers.raw)
-        self._openings: dict[bytes, bytes] = {}
-
-    def post_json(self, url: httpx.URL, content: bytes) -> Post:
-        return self._post(url, httpx.ByteStream(content), b"application/json", len(content))
-
-    def post_form(self, url: httpx.URL, form: MultipartStream) -> Post:
-        return self._post(url, form, form.content_type.encode("ascii"), form.length)
-
-    def _post(self, url: httpx.URL, body: httpx.ByteStream | MultipartStream, content_type: bytes, length: int) -> Post:
-        path = url.raw_path
-        opening = self._openings.get(path) or self._opening(path)
-        return Post(url, self._headers, opening, body, content_type, length, self._secrets)
-
-    def _opening(self, path: bytes) -> bytes:
-        if len(self._openings) >= MAX_OPENINGS:
-            self._openings.clear()
-        opening = self._openings[path] = head(b"POST %b HTTP/1.1\r\n" % path, self._headers)[:-2]
-        return opening
+def header(response: Response, name: bytes) -> str:
+    """The first header of a (lower-case) name; empty if there is none."""
+    return response.headers.first.get(name, b"").decode("latin-1")
 
 
-def header(response: httpx.Response, name: bytes) -> str:
-    """A header of the response, empty where it is missing; ``httpx.Headers`` guesses an encoding at each look."""
-    return _firsts(response).get(name, b"").decode("latin-1")
-
-
-def upstream_id(response: httpx.Response) -> str:
-    """The vendor's id of the request, by which its support finds it; empty where it tells none."""
-    for name, value in _firsts(response).items():
+def upstream_id(response: Response) -> str:
+    """The vendor's id of the request, which its support asks for; empty if the response has none."""
+    for name, value in response.headers.first.items():
         if name in ID_HEADERS:
             return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:MAX_ID_LENGTH]
     return ""
 
 
-def _firsts(response: httpx.Response) -> Mapping[bytes, bytes]:
-    headers = response.headers
-    return headers.firsts if isinstance(headers, Headers) else Headers(headers.raw).firsts
-
-
-def secrets_of(response: httpx.Response) -> tuple[bytes, ...]:
-    """What the question carried as keys; a header of the answer that `holds` one of them is nobody's to see."""
-    asked: httpx.Request | None = getattr(response, "_request", None)
-    if asked is None:
+def secrets_of(response: Response) -> tuple[bytes, ...]:
+    """The keys that its request carried. A header of the response that `holds` one of them must not be shown."""
+    request = response.request
+    if request is None:
         return ()
-    return asked.secrets if isinstance(asked, Post) else _secrets(asked.headers.raw)
+    known: tuple[bytes, ...] | None = request.extensions.get(SECRETS)
+    return secrets_in(request.headers.raw) if known is None else known
 
 
-def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
-    carried = (value.rpartition(b" ")[2] for name, value in headers if name.lower() not in NO_SECRETS)
-    return tuple(secret for secret in carried if len(secret) >= MIN_SECRET_LENGTH)
+def secrets_in(headers: RawHeaders) -> tuple[bytes, ...]:
+    values = (value.rpartition(b" ")[2] for name, value in headers if name.lower() not in PUBLIC_HEADERS)
+    return tuple(secret for secret in values if len(secret) >= MIN_SECRET_LENGTH)
+
+
+def secrets_extension(headers: Headers) -> Mapping[str, Any]:
+    """For requests with these headers."""
+    return {SECRETS: secrets_in(headers.raw)}
 
 
 def holds(value: bytes, secrets: Iterable[bytes]) -> bool:
-    for secret in secrets:  # noqa: SIM110 - any() costs more, and this is asked of every answer
+    for secret in secrets:  # noqa: SIM110 - any() is slower, and this runs for every response
         if secret in value:
             return True
     return False

@@ -1,7 +1,7 @@
-"""Where a deployment's requests go: URLs and headers prepared once, and requests made of them.
+"""Where a deployment's requests go: URLs and headers are prepared once, and requests are made from them.
 
-The hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends chooses a URL: what must stand
-in a path goes through `segment`.
+This is the hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends chooses a URL: an id
+that belongs into a path goes through `segment`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
 from pydantic_core import to_json
 
 from proxy.config import Deployment
 from proxy.errors import ProxyError, UnsupportedValue
-from proxy.messages import Address
+from proxy.http.messages import URL, ByteStream, Headers, PreparedHeaders, Request, Response
 from proxy.providers.wire import failures
 from proxy.providers.wire.multipart import MultipartStream
-from proxy.providers.wire.requests import Prepared
+from proxy.providers.wire.requests import secrets_extension
 
 _VERSION = re.compile(r"/v\d+\w*$")
 
@@ -29,9 +28,10 @@ class Target:
 
     def __init__(self, deployment: Deployment, *, base: str, authorization: Mapping[str, str]) -> None:
         self._base = base.rstrip("/")
-        url = httpx.URL(self._base)
+        url = URL(self._base)
+        authority = url.authority.decode("ascii")
         prepared = {
-            "host": url.netloc.decode("ascii"),
+            "host": authority,
             "user-agent": "audio-proxy",
             "accept": "*/*",
             "accept-encoding": "identity",
@@ -41,49 +41,47 @@ class Target:
         for name, value in deployment.headers.items():
             prepared[name.lower()] = value.get_secret_value()
         #: For requests that are not made by the methods here.
-        self.headers = httpx.Headers(prepared, encoding="latin-1")
-        self._prepared = Prepared(self.headers)
-        carried = [value.rpartition(" ")[2] for value in authorization.values()]
-        #: Never to be seen in what is passed on of the vendor's errors.
-        self.secrets = tuple(
-            secret
-            for secret in (*carried, base, url.netloc.decode("ascii"), url.host, *hidden)
-            if secret and len(secret) > 3
-        )
+        self.headers = Headers.of(prepared)
+        self._prepared = PreparedHeaders(self.headers, secrets_extension(self.headers))
+        keys = [value.rpartition(" ")[2] for value in authorization.values()]
+        hosts = (authority, url.host, urlsplit(self._base).hostname or "")
+        #: Never shown in what is passed on of the vendor's errors.
+        self.secrets = tuple(secret for secret in (*keys, base, *hosts, *hidden) if len(secret) > 3)
 
-    def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> httpx.URL:
-        """``path`` begins with a slash and is encoded already."""
+    def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> URL:
+        """``path`` begins with a slash and is already encoded."""
         pairs = urlencode(list(query.items() if isinstance(query, Mapping) else query))
-        return Address(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
+        return URL(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
 
-    def post(self, url: httpx.URL, body: Any) -> httpx.Request:
+    def post(self, url: URL, body: Any) -> Request:
         """A JSON document."""
-        return self._prepared.post_json(url, to_json(body, inf_nan_mode="null"))
+        content = to_json(body, inf_nan_mode="null")
+        return self._prepared.post(url, content, b"application/json", len(content))
 
-    def form(self, url: httpx.URL, form: MultipartStream) -> httpx.Request:
-        return self._prepared.post_form(url, form)
+    def form(self, url: URL, form: MultipartStream) -> Request:
+        return self._prepared.post(url, form, form.content_type.encode("ascii"), form.length)
 
     def send(
         self,
         method: str,
-        url: httpx.URL,
+        url: URL,
         *,
-        stream: httpx.AsyncByteStream | None = None,
+        body: bytes | ByteStream = b"",
         content_type: str | None = None,
-        length: int = 0,
+        length: int | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Request:
-        """Any other request; ``stream`` is its body, of ``length`` bytes."""
-        sent = httpx.Headers(self.headers)
-        if stream is not None or method in ("POST", "PUT"):
+    ) -> Request:
+        """Any other request; ``length`` is that of a ``body`` that is a stream."""
+        sent = dict(self.headers)
+        if length is not None:
             sent["content-length"] = str(length)
         if content_type is not None:
             sent["content-type"] = content_type
         sent.update(headers or {})
-        return httpx.Request(method, url, headers=sent, stream=stream or httpx.ByteStream(b""))
+        return Request(method, url, Headers.of(sent), body)
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        """By the status, and by OpenAI's shape of the body or what is near it."""
+    def error(self, response: Response, body: bytes) -> ProxyError:
+        """According to the status, and to a body in OpenAI's shape or a similar one."""
         return failures.from_response(response, body, secrets=self.secrets)
 
     def event_error(self, event: bytes) -> ProxyError:
@@ -91,12 +89,12 @@ class Target:
 
 
 def without_version(base: str) -> str:
-    """``https://host/v1`` and ``https://host`` are the same base to whoever writes a configuration."""
+    """``https://host/v1`` and ``https://host`` mean the same base in a configuration."""
     return _VERSION.sub("", base.rstrip("/"))
 
 
 def segment(name: str, *, param: str = "voice") -> str:
-    """An id as one segment of a path. Raises UnsupportedValue for what would leave its place."""
+    """An id as one segment of a path. Raises UnsupportedValue for one that would change the path."""
     if name in ("", ".", "..") or any(ord(letter) < 32 for letter in name):
         raise UnsupportedValue(f"'{name[:50]!a}' is no id of a {param}.", param=param)
     return quote(name, safe="")

@@ -1,19 +1,18 @@
-"""An upload as the whole body of a request, as vendors take it that want raw bytes."""
+"""An upload as the whole body of a request, for vendors that expect raw bytes."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import httpx
-
 from proxy.domain.requests import Upload
+from proxy.http.messages import ByteStream
 
-#: Of bytes that nobody vouches for.
+#: The content type of bytes whose format is unknown.
 ANY_BYTES = "application/octet-stream"
 
 
-class UploadStream(httpx.AsyncByteStream):
-    """The bytes of an upload and no more; it may be read from the beginning as often as needed."""
+class UploadStream(ByteStream):
+    """The bytes of an upload and nothing else."""
 
     replayable = True
 
