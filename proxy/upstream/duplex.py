@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
-import httpx
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
@@ -22,10 +21,12 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from proxy.http.connection import WRITE_HIGH, Connection
+from proxy.http.dial import dial
+from proxy.http.errors import ConnectError, ReadTimeout, RemoteProtocolError, TransportError
+from proxy.http.messages import URL, Headers, Timeouts
+from proxy.http.route import Route
 from proxy.providers.sockets.conversation import Message
-from proxy.upstream.connection import WRITE_HIGH, Connection, Timeouts
-from proxy.upstream.dial import dial
-from proxy.upstream.route import Route
 
 #: Bytes of one message.
 MAX_MESSAGE_LENGTH = 4 * 1024 * 1024
@@ -49,7 +50,7 @@ class HandshakeRefused(Exception):
 class Duplex(asyncio.Protocol):
     """`pop` what has come, `send`, `wait` for more to happen; at most one coroutine waits at any time."""
 
-    def __init__(self, url: httpx.URL, on_lost: Callable[[Duplex], None]) -> None:
+    def __init__(self, url: URL, on_lost: Callable[[Duplex], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._protocol = ClientProtocol(parse_uri(str(url)), max_size=MAX_MESSAGE_LENGTH)
@@ -70,8 +71,8 @@ class Duplex(asyncio.Protocol):
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    async def handshake(self, headers: httpx.Headers, route: Route, timeouts: Timeouts) -> None:
-        """Raises Refused, httpx.ReadTimeout and httpx.RemoteProtocolError."""
+    async def handshake(self, headers: Headers, route: Route, timeouts: Timeouts) -> None:
+        """Raises Refused, ReadTimeout and RemoteProtocolError."""
         request = self._protocol.connect()
         for name, value in headers.raw:
             if name.lower() not in _OWN_HEADERS:
@@ -83,13 +84,13 @@ class Duplex(asyncio.Protocol):
         self._protocol.send_request(request)
         self._flush()
         while self._answer is None and self._protocol.handshake_exc is None and not self.lost:
-            await self.wait(timeouts.get("read"), httpx.ReadTimeout("no answer to the handshake in time"))
+            await self.wait(timeouts.get("read"), ReadTimeout("no answer to the handshake in time"))
         failure = self._protocol.handshake_exc
         if isinstance(failure, InvalidStatus):
             answer = failure.response
             raise HandshakeRefused(answer.status_code, list(answer.headers.raw_items()), bytes(answer.body))
         if failure is not None or self._answer is None:
-            raise httpx.RemoteProtocolError(f"the handshake failed: {failure or 'the connection was closed'}")
+            raise RemoteProtocolError(f"the handshake failed: {failure or 'the connection was closed'}")
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -142,10 +143,10 @@ class Duplex(asyncio.Protocol):
         """Nothing waits to be read or to be sent."""
         return not (self.lost or self.congested or self._messages)
 
-    def loss(self) -> httpx.TransportError:
+    def loss(self) -> TransportError:
         """Why there is nothing more to come."""
         code, reason = self._protocol.close_code, self._protocol.close_reason
-        return httpx.RemoteProtocolError(f"the socket was closed with code {code}: {(reason or 'no reason')[:200]}")
+        return RemoteProtocolError(f"the socket was closed with code {code}: {(reason or 'no reason')[:200]}")
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -237,14 +238,14 @@ class _Opening(Connection):
     def hand_over(self, duplex: Duplex) -> None:
         transport = self._transport
         if transport is None or self.lost:
-            raise httpx.ConnectError("the connection was lost")
+            raise ConnectError("the connection was lost")
         transport.set_protocol(duplex)
         duplex.connection_made(transport)
 
 
 async def open_duplex(
-    url: httpx.URL,
-    headers: httpx.Headers,
+    url: URL,
+    headers: Headers,
     route: Route,
     tls: Callable[[], ssl.SSLContext],
     timeouts: Timeouts,

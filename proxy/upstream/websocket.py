@@ -22,11 +22,21 @@ from proxy.audio import codec
 from proxy.audio.pool import WorkerPool
 from proxy.domain.requests import Upload
 from proxy.errors import UpstreamUnavailable
+from proxy.http.errors import (
+    ConnectError,
+    PoolTimeout,
+    ReadTimeout,
+    RemoteProtocolError,
+    StreamClosed,
+    TransportError,
+    UnsupportedProtocol,
+    WriteTimeout,
+)
+from proxy.http.messages import URL, ByteStream, Headers, Request, Response, Timeouts
+from proxy.http.route import Route, route_to
 from proxy.providers.sockets.conversation import Conversation, Turn
 from proxy.providers.wire.requests import ID_HEADERS
-from proxy.upstream.connection import Timeouts
 from proxy.upstream.duplex import Duplex, HandshakeRefused, open_duplex
-from proxy.upstream.route import Route, route_to
 
 #: Seconds without a message after which a kept socket counts as dead.
 KEPT_SECONDS = 5.0
@@ -42,11 +52,11 @@ _SCHEMES = {"ws": "http", "wss": "https"}
 Place = tuple[str, tuple[tuple[bytes, bytes], ...]]
 
 
-class WebSocketTransport(httpx.AsyncBaseTransport):
+class WebSocketTransport:
     """Time limits are those of `HTTPTransport`: ``read`` holds for the handshake's answer, then for each next message.
 
     Until the first byte is there, it holds for all that comes from the last message sent on. ``readers`` decode what a
-    conversation is fed. Raises httpx.TransportError, and what the conversation raises. Use it from one event loop.
+    conversation is fed. Raises TransportError, and what the conversation raises. Use it from one event loop.
     """
 
     def __init__(
@@ -81,23 +91,21 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         """Sockets in use or idle."""
         return len(self._live)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: Request) -> Response:
         talk = SessionStream(self, request)
         try:
             await talk.begin()
         except HandshakeRefused as refusal:
             await talk.aclose()
             if refusal.status < 300:
-                raise httpx.RemoteProtocolError(f"status {refusal.status} to a handshake", request=request) from refusal
-            return httpx.Response(refusal.status, headers=refusal.headers, content=refusal.body, request=request)
-        except BaseException as error:
+                raise RemoteProtocolError(f"status {refusal.status} to a handshake") from refusal
+            return Response(refusal.status, _headers(refusal.headers), refusal.body)
+        except BaseException:
             await talk.aclose()
-            if isinstance(error, httpx.RequestError):
-                error.request = request
             raise
-        return httpx.Response(200, headers=talk.headers, stream=talk)
+        return Response(200, _headers(talk.headers), talk)
 
-    def warm(self, request: httpx.Request) -> None:
+    def warm(self, request: Request) -> None:
         """Begin to open a socket for a request like this one, if none is kept for its ``setting``; nobody is told."""
         place, setting = place_of(request), request.extensions.get("setting")
         warming = self._warming.setdefault(place, deque())
@@ -129,13 +137,13 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
     # -- for conversations ---------------------------------------------------------------------------------------------
 
     async def enter(self, timeouts: Timeouts) -> None:
-        """Wait for a turn, first come first served; httpx.PoolTimeout."""
+        """Wait for a turn, first come first served; PoolTimeout."""
         seconds = timeouts.get("pool")
         try:
             async with asyncio.timeout(timeouts.get("connect") if seconds is None else seconds):
                 await self._places.acquire()
         except TimeoutError:
-            raise httpx.PoolTimeout("no socket came free in time") from None
+            raise PoolTimeout("no socket came free in time") from None
         self.in_flight += 1
 
     def leave(self) -> None:
@@ -151,11 +159,11 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
             async with asyncio.timeout(timeouts.get("read")):
                 return await warming.popleft()
         except TimeoutError:
-            raise httpx.ReadTimeout("no answer to the handshake in time") from None
+            raise ReadTimeout("no answer to the handshake in time") from None
 
-    async def dial(self, request: httpx.Request, timeouts: Timeouts) -> Duplex:
+    async def dial(self, request: Request, timeouts: Timeouts) -> Duplex:
         if self._closed:
-            raise httpx.ConnectError("the transport is closed")
+            raise ConnectError("the transport is closed")
         route = _route(request.url, trust_env=self._trust_env)
         duplex = await open_duplex(request.url, request.headers, route, self._tls, timeouts, self._on_lost)
         self._live.add(duplex)
@@ -234,13 +242,13 @@ class IdleSockets:
         duplex.close()
 
 
-class SessionStream(httpx.AsyncByteStream):
+class SessionStream(ByteStream):
     """One conversation over one socket, and the body of its answer. Closing it, read or not, ends both."""
 
-    def __init__(self, transport: WebSocketTransport, request: httpx.Request) -> None:
+    def __init__(self, transport: WebSocketTransport, request: Request) -> None:
         self._transport = transport
         self._request = request
-        self._timeouts: Timeouts = request.extensions.get("timeout", {})
+        self._timeouts = request.timeouts
         self._conversation = _conversation(request)
         self._place = place_of(request)
         self._duplex: Duplex | None = None
@@ -257,7 +265,7 @@ class SessionStream(httpx.AsyncByteStream):
         return [(name, value) for name, value in stated if name.lower().encode("latin-1", "replace") in ID_HEADERS]
 
     async def begin(self) -> None:
-        """Until the vendor has taken up the conversation. Raises Refused, httpx.TransportError and ProxyError."""
+        """Until the vendor has taken up the conversation. Raises Refused, TransportError and ProxyError."""
         await self._transport.enter(self._timeouts)
         self._entered = True
         kept = self._transport.kept.take(self._place, self._conversation.setting)
@@ -268,7 +276,7 @@ class SessionStream(httpx.AsyncByteStream):
         try:
             self._start(resumed=used)
             await self._hear_beginning(KEPT_SECONDS)
-        except (httpx.TransportError, UpstreamUnavailable):
+        except (TransportError, UpstreamUnavailable):
             # The socket was dead, or its session over: nobody has heard the question.
             self._duplex.abort()
             await self._begin_anew()
@@ -288,18 +296,14 @@ class SessionStream(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         if self._duplex is None:
-            raise httpx.StreamClosed()
-        try:
-            while not self._gives:
-                if self._conversation.done:
-                    raise StopAsyncIteration
-                if self._conversation.hungry and self._duplex.at_leisure:
-                    self._take(self._conversation.feed(await anext(self._audio, b"")))
-                else:
-                    await self._hear()
-        except httpx.RequestError as error:
-            error.request = self._request
-            raise
+            raise StreamClosed()
+        while not self._gives:
+            if self._conversation.done:
+                raise StopAsyncIteration
+            if self._conversation.hungry and self._duplex.at_leisure:
+                self._take(self._conversation.feed(await anext(self._audio, b"")))
+            else:
+                await self._hear()
         return self._gives.popleft()
 
     async def aclose(self) -> None:
@@ -338,19 +342,17 @@ class SessionStream(httpx.AsyncByteStream):
         """One message, or that the socket takes more again; within ``most`` seconds if that is less than the limit."""
         duplex = self._duplex
         if duplex is None:
-            raise httpx.StreamClosed()
+            raise StreamClosed()
         message = duplex.pop()
         while message is None:
             if duplex.lost:
                 raise duplex.loss()
             if duplex.congested and self._conversation.hungry:
-                await duplex.wait(
-                    self._timeouts.get("write"), httpx.WriteTimeout("the audio could not be sent in time")
-                )
+                await duplex.wait(self._timeouts.get("write"), WriteTimeout("the audio could not be sent in time"))
                 if not duplex.congested:
                     return
             else:
-                await duplex.wait(self._patience(most), httpx.ReadTimeout("no message in time"))
+                await duplex.wait(self._patience(most), ReadTimeout("no message in time"))
             message = duplex.pop()
         self._take(self._conversation.receive(message))
 
@@ -379,16 +381,21 @@ class SessionStream(httpx.AsyncByteStream):
                 yield piece
 
 
-def place_of(request: httpx.Request) -> Place:
+def place_of(request: Request) -> Place:
     return str(request.url), tuple(request.headers.raw)
 
 
-def _conversation(request: httpx.Request) -> Conversation:
+def _conversation(request: Request) -> Conversation:
     conversation: Conversation | None = request.extensions.get("conversation")
     if conversation is None:
-        raise httpx.UnsupportedProtocol("a request to a WebSocket needs a conversation")
+        raise UnsupportedProtocol("a request to a WebSocket needs a conversation")
     return conversation
 
 
-def _route(url: httpx.URL, *, trust_env: bool) -> Route:
-    return route_to(url.copy_with(scheme=_SCHEMES[url.scheme]), trust_env=trust_env)
+def _route(url: URL, *, trust_env: bool) -> Route:
+    scheme = _SCHEMES[url.scheme]
+    return route_to(URL(scheme + str(url).removeprefix(url.scheme)), trust_env=trust_env)
+
+
+def _headers(fields: list[tuple[str, str]]) -> Headers:
+    return Headers([(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields])

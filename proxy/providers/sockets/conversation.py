@@ -1,6 +1,6 @@
 """What a vendor behind a WebSocket is: a state machine, messages in, messages and bytes out, without I/O.
 
-A flow yields ``httpx.Request("GET", "wss://…", extensions={"conversation": machine})`` where another yields a POST;
+A flow yields ``Request("GET", "wss://…", extensions={"conversation": machine})`` where another yields a POST;
 with ``"audio": upload`` in the extensions too, the machine is fed that audio, decoded. Whoever runs it
 (``proxy.upstream.websocket``) opens a socket or takes a kept one, sends what `start` says, hands over every message
 that comes, and sends and gives what the machine returns. The response carries the bytes as they come. The adapters of
@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-import httpx
-
 from proxy.domain.requests import SpeechRequest
+from proxy.http.messages import Request
 
 #: Text is str, a binary message bytes.
 Message = str | bytes
@@ -71,5 +70,5 @@ class Conversation(Protocol):
 class OpensAhead(Protocol):
     """An adapter whose socket may be opened before it is known that it is needed."""
 
-    def opening(self, request: SpeechRequest) -> httpx.Request:
+    def opening(self, request: SpeechRequest) -> Request:
         """To the URL and with the headers of the speech; ``"setting"`` in the extensions is its conversation's."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError, UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.sockets.conversation import Message
 from proxy.providers.wire import failures
 
@@ -62,7 +62,7 @@ def failure_of(stated: Any, secrets: Iterable[str]) -> ProxyError:
     error = object_of(stated)
     names = [name for name in (error.get("code"), error.get("type")) if isinstance(name, str)]
     status = next((_STATUS[name] for name in names if name in _STATUS), 500)
-    return failures.from_response(httpx.Response(status), to_json({"error": error}), secrets=secrets)
+    return failures.from_response(Response(status), to_json({"error": error}), secrets=secrets)
 
 
 def nonsense(detail: str) -> UpstreamInvalid:

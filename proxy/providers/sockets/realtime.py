@@ -21,12 +21,11 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-import httpx
-
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamRejected
+from proxy.http.messages import Request
 from proxy.providers.base import Capabilities, SpeechAnswer, SpeechFlow, TranscriptionFlow
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
@@ -118,12 +117,12 @@ class RealtimeAdapter:
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         reading = ReadAloud(request, reasons=self._reasons, secrets=self._target.secrets)
-        yield httpx.Request("GET", self._url, headers=self._target.headers, extensions={"conversation": reading})
+        yield Request("GET", self._url, headers=self._target.headers, extensions={"conversation": reading})
         return SpeechAnswer("pcm", rate=RATE, metadata=reading)
 
-    def opening(self, request: SpeechRequest) -> httpx.Request:
+    def opening(self, request: SpeechRequest) -> Request:
         setting = message_of(_session(_voice(request), request.speed, reasons=self._reasons))
-        return httpx.Request("GET", self._url, headers=self._target.headers, extensions={"setting": setting})
+        return Request("GET", self._url, headers=self._target.headers, extensions={"setting": setting})
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         raise NotImplementedError

@@ -18,7 +18,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.audio.languages import language_code
@@ -35,6 +34,8 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from proxy.http.errors import InvalidURL
+from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import (
     BufferedRequest,
     Capabilities,
@@ -133,7 +134,7 @@ class AssemblyAIAdapter:
         else:
             base, scheme = without_version(base), ""
         authorization = {"authorization": f"{scheme}{key}"} if key is not None else {}
-        self._base = httpx.URL(base)
+        self._base = URL(base)
         self._target = Target(deployment, base=base, authorization=authorization)
         self.event_error = self._target.event_error
 
@@ -154,7 +155,7 @@ class AssemblyAIAdapter:
         upload = self._target.send(
             "POST",
             self._target.url("/v2/upload"),
-            stream=UploadStream(request.file),
+            body=UploadStream(request.file),
             content_type=ANY_BYTES,
             length=request.file.size,
         )
@@ -162,7 +163,7 @@ class AssemblyAIAdapter:
         job["audio_url"] = self._upload_url(document_of(uploaded.content).get("upload_url"))
         made = yield BufferedRequest(self._target.post(self._target.url("/v2/transcript"), job), creates=True)
         place = self._target.url(f"/v2/transcript/{_id(document_of(made.content).get('id'))}")
-        cleanup: httpx.Request | None = self._target.send("DELETE", place)
+        cleanup: Request | None = self._target.send("DELETE", place)
         wait = FIRST_WAIT
         while True:
             looked = yield BufferedRequest(self._target.send("GET", place), wait=wait, cleanup=cleanup)
@@ -192,8 +193,8 @@ class AssemblyAIAdapter:
     def _upload_url(self, stated: Any) -> str:
         """What AssemblyAI is to fetch: from nowhere but its own hosts, whatever the answer says."""
         try:
-            url = httpx.URL(_text(stated, "upload_url"))
-        except httpx.InvalidURL:
+            url = URL(_text(stated, "upload_url"))
+        except InvalidURL:
             raise _broken("upload_url") from None
         ours = (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
         theirs = url.scheme == "https" and url.port is None and url.host.endswith(_OWN_HOSTS)
@@ -228,7 +229,7 @@ class AssemblyAIAdapter:
             return []
         return ["universal-2 transcribed it: universal-3-5-pro does not know the language"]
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         error = failures.from_response(response, body, secrets=self._target.secrets)
         if error.retry_after is None:
             error.retry_after = _retry_after(body)
@@ -387,7 +388,7 @@ def _broken(name: str) -> UpstreamInvalid:
     return UpstreamInvalid("The upstream vendor's answer makes no sense.", detail=name)
 
 
-def _billed(response: httpx.Response) -> Usage | None:
+def _billed(response: Response) -> Usage | None:
     value = header(response, b"x-tts-billed-characters").strip()
     return Usage(characters=int(value)) if re.fullmatch(r"[0-9]{1,9}", value) else None
 

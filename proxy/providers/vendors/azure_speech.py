@@ -28,7 +28,6 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
@@ -37,6 +36,7 @@ from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
+from proxy.http.messages import URL, Response
 from proxy.providers.base import (
     BufferedRequest,
     Capabilities,
@@ -272,7 +272,7 @@ class AzureSpeechAdapter:
         yield self._voices.send(
             "POST",
             self._speech_url,
-            stream=httpx.ByteStream(body),
+            body=body,
             content_type="application/ssml+xml",
             length=len(body),
             headers={"x-microsoft-outputformat": FORMATS[format]},
@@ -291,7 +291,7 @@ class AzureSpeechAdapter:
         response = yield BufferedRequest(self._voices.send("GET", self._list_url))
         return _listed(response.content)
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         error = failures.from_response(response, _shaped(response, body), secrets=self._secrets)
         if response.status_code == 403 and b"quota" in body[:2000].lower():
             return UpstreamRateLimited(
@@ -318,7 +318,7 @@ _PATH = re.compile(r"(/tts)?/cognitiveservices(/voices/list)?$|/speechtotext(/.*
 
 def bases(api_base: str) -> tuple[str, str]:
     """Where the voices are, and where the transcription is."""
-    url = httpx.URL(api_base)
+    url = URL(api_base)
     for speech, api in _CLOUDS:
         for known in (f".tts.{speech}", f".stt.{speech}", f".{api}"):
             if url.host.endswith(known):
@@ -517,7 +517,7 @@ def _text(row: Mapping[str, Any]) -> str:
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def _shaped(response: httpx.Response, body: bytes) -> bytes:
+def _shaped(response: Response, body: bytes) -> bytes:
     """Plain text as a message in OpenAI's shape, and the code that only the header tells."""
     code = header(response, b"x-ms-error-code")
     stated = header(response, b"content-type")

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
@@ -24,6 +23,7 @@ from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
+from proxy.http.messages import Response
 from proxy.providers.base import (
     BufferedRequest,
     Capabilities,
@@ -240,7 +240,7 @@ class DeepgramAdapter:
             self._target.send(
                 "POST",
                 self._target.url("/v1/listen", query),
-                stream=UploadStream(request.file),
+                body=UploadStream(request.file),
                 content_type=content_type if _MEDIA.fullmatch(content_type) else ANY_BYTES,
                 length=request.file.size,
             )
@@ -287,7 +287,7 @@ class DeepgramAdapter:
         voices = tuple(map(_voice, rows(document_of(response.content), "tts")))
         return tuple(voice for voice in voices if f"{voice.id}-".startswith(f"{self._model}-"))
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         error = failures.from_response(response, _restated(body, response.status_code), secrets=self._target.secrets)
         if isinstance(error, UpstreamRejected) and error.message.startswith("No such model"):
             return UpstreamNotFound(error.message, code="model_not_found", detail=error.detail)
@@ -380,7 +380,7 @@ def _voice(row: Mapping[str, Any]) -> Voice:
     return Voice(id, shown, max(known, key=len, default=None), genders[0] if genders else None)
 
 
-def _billed(response: httpx.Response) -> Usage | None:
+def _billed(response: Response) -> Usage | None:
     value = header(response, b"dg-char-count").strip()
     return Usage(characters=int(value)) if re.fullmatch(r"[0-9]{1,9}", value) else None
 

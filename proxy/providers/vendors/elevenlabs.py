@@ -23,7 +23,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
@@ -39,6 +38,7 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamUnavailable,
 )
+from proxy.http.messages import Response
 from proxy.providers.base import (
     BufferedRequest,
     Capabilities,
@@ -225,7 +225,7 @@ class ElevenLabsAdapter:
         listed = rows(document_of(response.content), "voices")
         return tuple(voice for row in listed if (voice := _public_voice(row)) is not None)
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         detail = _detail(body)
         kind, message = detail.get("status") or detail.get("code"), detail.get("message")
         said = failures.blotted(message, self._target.secrets) if isinstance(message, str) else ""
@@ -273,7 +273,7 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
-def _characters(response: httpx.Response, text: str) -> int:
+def _characters(response: Response, text: str) -> int:
     stated = header(response, b"x-character-count")
     return int(stated) if stated.isdecimal() and len(stated) < 10 else len(text)
 

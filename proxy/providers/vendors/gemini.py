@@ -19,7 +19,6 @@ from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequenc
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio import formats, wav
@@ -29,6 +28,8 @@ from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest, Upl
 from proxy.domain.transcript import Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamCredentials, UpstreamInvalid, UpstreamRejected
+from proxy.http.errors import InvalidURL
+from proxy.http.messages import URL, ByteStream, Request, Response
 from proxy.providers.base import (
     BufferedRequest,
     Capabilities,
@@ -154,14 +155,14 @@ class GeminiAdapter:
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def _with_uploaded(self, body: dict[str, Any], file: Upload) -> Generator[Step, httpx.Response, httpx.Response]:
+    def _with_uploaded(self, body: dict[str, Any], file: Upload) -> Generator[Step, Response, Response]:
         """Asks with the file uploaded before, which is deleted in the end."""
         kind = mime_type(file)
         response = yield BufferedRequest(self._upload_start(file, kind))
         response = yield BufferedRequest(self._upload(self._upload_url(response), file))
         uploaded = _Uploaded.of(document_of(response.content).get("file"))
         url = self._target.url(f"/v1beta/{uploaded.name}")
-        delete: httpx.Request | None = self._target.send("DELETE", url)
+        delete: Request | None = self._target.send("DELETE", url)
         look = 0
         while uploaded.state not in ("ACTIVE", "FAILED"):
             wait = WAITS[min(look, len(WAITS) - 1)]
@@ -173,10 +174,10 @@ class GeminiAdapter:
             raise UpstreamInvalid("The upstream vendor could not take the file in.")
         audio = {"type": "audio", "uri": uploaded.uri, "mime_type": kind}
         content = to_json(body | {"input": [audio]})
-        response = yield BufferedRequest(self._json(httpx.ByteStream(content), len(content)), cleanup=delete)
+        response = yield BufferedRequest(self._json(content, len(content)), cleanup=delete)
         return response
 
-    def _upload_start(self, file: Upload, kind: str) -> httpx.Request:
+    def _upload_start(self, file: Upload, kind: str) -> Request:
         content = to_json({"file": {"display_name": "audio"}})
         headers = {
             "x-goog-upload-protocol": "resumable",
@@ -187,47 +188,47 @@ class GeminiAdapter:
         return self._target.send(
             "POST",
             self._target.url("/upload/v1beta/files"),
-            stream=httpx.ByteStream(content),
+            body=content,
             content_type="application/json",
             length=len(content),
             headers=headers,
         )
 
-    def _upload_url(self, response: httpx.Response) -> httpx.URL:
+    def _upload_url(self, response: Response) -> URL:
         """Where the vendor wants the bytes: at its own address, for the key goes along."""
         try:
-            url = httpx.URL(header(response, b"x-goog-upload-url"))
-        except httpx.InvalidURL:
-            url = httpx.URL("")
+            url = URL(header(response, b"x-goog-upload-url"))
+        except InvalidURL:
+            url = URL("")
         own = self._interactions_url
         if (url.scheme, url.host, url.port) != (own.scheme, own.host, own.port) or url.userinfo:
             raise UpstreamInvalid("The upstream vendor named no address of its own for the upload.")
         return url
 
-    def _upload(self, url: httpx.URL, file: Upload) -> httpx.Request:
+    def _upload(self, url: URL, file: Upload) -> Request:
         return self._target.send(
             "POST",
             url,
-            stream=UploadStream(file),
+            body=UploadStream(file),
             length=file.size,
             headers={"x-goog-upload-offset": "0", "x-goog-upload-command": "upload, finalize"},
         )
 
-    def _json(self, stream: httpx.AsyncByteStream, length: int) -> httpx.Request:
+    def _json(self, body: bytes | ByteStream, length: int) -> Request:
         return self._target.send(
-            "POST", self._interactions_url, stream=stream, content_type="application/json", length=length
+            "POST", self._interactions_url, body=body, content_type="application/json", length=length
         )
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         return self._failure(response, _Stated(body), body)
 
     def event_error(self, event: bytes) -> ProxyError:
         stated = _Stated(event)
-        return self._failure(httpx.Response(stated.http_status), stated, event)
+        return self._failure(Response(stated.http_status), stated, event)
 
-    def _failure(self, response: httpx.Response, stated: _Stated, body: bytes) -> ProxyError:
+    def _failure(self, response: Response, stated: _Stated, body: bytes) -> ProxyError:
         """A bad key is a 400 here; the code is a number that repeats the status, so the name of the status is told."""
         if response.status_code == 400 and stated.reasons & KEY_REASONS:
             return UpstreamCredentials(
@@ -488,7 +489,7 @@ def mime_type(file: Upload) -> str:
     return _KINDS.get(formats.sniff(begin) or "", "audio/wav")
 
 
-class _AroundFile(httpx.AsyncByteStream):
+class _AroundFile(ByteStream):
     """A JSON document with a file in it as base64, made as it is sent."""
 
     replayable = True

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import httpx
-
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -97,7 +96,7 @@ class OpenAIAdapter:
     ) -> None:
         self.capabilities = declared
         self._deployment = deployment
-        self._exact_usage = exact_usage(deployment, is_own=httpx.URL(base).host == _OPENAI_HOST)
+        self._exact_usage = exact_usage(deployment, is_own=URL(base).host == _OPENAI_HOST)
         self._quirks = quirks or MODEL_QUIRKS.get(deployment.base_model or deployment.model, OPENAI_WAYS)
         if deployment.api_base is None:
             base = self._quirks.bases.get(deployment.model, base)
@@ -152,7 +151,7 @@ class OpenAIAdapter:
             return StreamedTranscript(decoder, metadata=decoder)
         return OpenAITranscript(events=_is_sse(response))
 
-    def _form(self, request: TranscriptionRequest) -> httpx.Request:
+    def _form(self, request: TranscriptionRequest) -> Request:
         fields = [("model", self._deployment.model), *forms.fields(request, self._quirks)]
         if not self._deployment.drop_unknown:
             fields.extend(request.extra)
@@ -185,7 +184,7 @@ def native(formats: Sequence[str] | None, wanted: str) -> str:
     return next(source for source in (*_SOURCES, *formats) if source in formats)
 
 
-def rate_of(response: httpx.Response) -> int:
+def rate_of(response: Response) -> int:
     """Samples a second, of a content type such as ``audio/pcm;rate=22050``; OpenAI's 24,000 where it does not say."""
     found = _RATE.search(header(response, b"content-type"))
     rate = int(found[1]) if found else SPEECH_RATE
@@ -195,7 +194,7 @@ def rate_of(response: httpx.Response) -> int:
 def _with_path(base: str, path: str) -> str:
     """A base URL with the API's path, whether it came with all of that, without the version, or as a host alone."""
     base = base.rstrip("/")
-    given = httpx.URL(base).path.strip("/")
+    given = URL(base).path.strip("/")
     if not given:
         return base + path
     head, _, version = path.rpartition("/")
@@ -211,7 +210,7 @@ def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
     return headers
 
 
-def _is_sse(response: httpx.Response) -> bool:
+def _is_sse(response: Response) -> bool:
     return header(response, b"content-type").partition(";")[0].strip() == "text/event-stream"
 
 
