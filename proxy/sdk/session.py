@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack
 from itertools import count
 from typing import Final, TypeVar
 
+from proxy.attempts import AttemptRunner
 from proxy.audio.pool import WorkerPool
-from proxy.calls import AttemptRunner, BoundDeployment
 from proxy.errors import ProxyError, UpstreamCredentials, UpstreamNotFound
 from proxy.http.transport import HTTPTransport, Transport
+from proxy.matching import BoundDeployment
 from proxy.sdk.clients import Client, transport_of
 from proxy.upstream.client import Upstream
 
@@ -24,23 +25,23 @@ _FIRST_PAUSE: Final = 0.5
 _MAX_OWN_PAUSE: Final = 8.0
 
 
-async def open_calls(stack: AsyncExitStack, line: BoundDeployment, client: Client | None) -> AttemptRunner:
-    """What makes calls on this line; ``stack`` closes it, but not the caller's client."""
+async def open_runner(stack: AsyncExitStack, bound: BoundDeployment, client: Client | None) -> AttemptRunner:
+    """Makes attempts on this deployment; ``stack`` closes it, but not the caller's client."""
     encoders = WorkerPool(size=1)
     stack.push_async_callback(encoders.aclose)
-    upstream = Upstream(_transports(stack, line, client))
+    upstream = Upstream(_transports(stack, bound, client))
     stack.push_async_callback(upstream.aclose)
     return AttemptRunner(upstream, encoders, readers=encoders)
 
 
-def _transports(stack: AsyncExitStack, line: BoundDeployment, client: Client | None) -> Mapping[str, Transport]:
-    if line.deployment.vendor == "local":
+def _transports(stack: AsyncExitStack, bound: BoundDeployment, client: Client | None) -> Mapping[str, Transport]:
+    if bound.deployment.vendor == "local":
         from proxy.engines.transport import LocalTransport  # the engines are loaded for those who use them
 
         readers = WorkerPool(size=1)
         stack.push_async_callback(readers.aclose)
         return {"local": LocalTransport(readers)}
-    if getattr(line.adapter, "over_socket", False):
+    if getattr(bound.adapter, "over_socket", False):  # TEMP
         from proxy.upstream.websocket import WebSocketTransport  # as above
 
         readers = WorkerPool(size=1)

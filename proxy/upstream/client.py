@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -264,12 +264,12 @@ async def _read(adapter: Adapter, response: Response) -> Response:
     return response
 
 
-def stream(response: Response) -> AsyncIterator[bytes]:
+def stream(response: Response) -> BodyStream:
     """The body as it arrives. Raises our errors if it breaks off or stalls."""
-    return _Body(response.stream)
+    return BodyStream(response.stream)
 
 
-class _Body:
+class BodyStream:
     """An iterator rather than a generator, because the event loop tracks each asynchronous generator."""
 
     __slots__ = ("_chunks", "_stream")
@@ -283,7 +283,7 @@ class _Body:
         """Whether the transport knows already that no further bytes will follow."""
         return self._stream.at_end
 
-    def __aiter__(self) -> _Body:
+    def __aiter__(self) -> BodyStream:
         return self
 
     async def __anext__(self) -> bytes:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.calls import BoundDeployment
 from proxy.domain import transcript
 from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import ProxyError
+from proxy.matching import BoundDeployment
 from proxy.providers.base import BufferedRequest, OpenAITranscript, StreamedTranscript, WholeTranscript
 from tests.fakes import messages
 from tests.fakes.upstream import Recorded
