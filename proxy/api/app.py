@@ -42,6 +42,7 @@ from proxy.matching import MEGABYTE, BoundDeployment
 from proxy.metrics import Counter
 from proxy.providers import registry
 from proxy.providers.vendors import chat
+from proxy.routing.groups import ModelGroups
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
 from proxy.sinks.sinks import Sinks
@@ -165,13 +166,10 @@ def build(config: Config, resources: Resources) -> App:
     groups = bound_groups(config, billing)
     runner = resources.runner(resources.health, config.router)
     gateway = Gateway(
-        groups,
+        ModelGroups(groups, config.router, translators(config), general.translation_model),
         Router(config.router, runner, costs=billing.minutes()),
         runner,
-        config.router.model_group_alias,
-        translators=translators(config),
-        translation_model=general.translation_model,
-        guardrails=resources.guardrails(config),
+        resources.guardrails(config),
     )
     resources.sinks.use(config)
     telemetry.register(*gauges.of_deployments(groups, resources.health))
