@@ -136,7 +136,7 @@ class Gateway:
 
     def _warm(self, lines: Sequence[BoundDeployment], request: SpeechRequest) -> None:
         """Where one deployment only is in question, its socket is opened beside the work that is before the call."""
-        over_socket = len(lines) == 1 and getattr(lines[0].adapter, "over_socket", False)
+        over_socket = len(lines) == 1 and lines[0].adapter.over_socket
         if over_socket and fitness.speech(lines[0], request) is None:
             self._calls.warm(lines[0], request)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from time import perf_counter
 
@@ -110,10 +110,10 @@ class AttemptRunner:
 
     def warm(self, line: BoundDeployment, request: SpeechRequest) -> None:
         """Begin to open what the speech will need, where the vendor is behind a socket. Nothing is known of it yet."""
-        opening: Callable[[SpeechRequest], httpx.Request] | None = getattr(line.adapter, "opening", None)
-        if opening is not None:
-            with contextlib.suppress(ProxyError):
-                self._upstream.warm(opening(fitted_speech(line, request).request))
+        with contextlib.suppress(ProxyError):
+            opening = line.adapter.opening(fitted_speech(line, request).request)
+            if opening is not None:
+                self._upstream.warm(opening)
 
     async def _begin(
         self,
@@ -314,16 +314,15 @@ class AttemptRunner:
 
     # -- what helps to decide ------------------------------------------------------------------------------------------
 
-    async def voices(self, line: BoundDeployment) -> tuple[Voice, ...]:
-        """The vendor's public voices, live. Raises a ProxyError, or NotImplementedError where it has no list."""
-        listing = getattr(line.adapter, "voices", None)
+    async def voices(self, line: BoundDeployment) -> tuple[Voice, ...] | None:
+        """The vendor's public voices, live; None if the vendor does not list them. Raises a ProxyError."""
+        listing = line.adapter.voices()
         if listing is None:
-            raise NotImplementedError
+            return None
         deadlines = Deadlines(total=VOICES_SECONDS, first_byte=None, stall=None)
-        voices, response = await self._upstream.run(line.adapter, listing(), deadlines)
+        voices, response = await self._upstream.run(line.adapter, listing, deadlines)
         await response.aclose()
-        found: tuple[Voice, ...] = voices
-        return found
+        return voices
 
     async def seconds_of(self, file: Upload) -> float | None:
         """How long the audio is; None where it cannot be read, which is for the upstream to say."""

@@ -27,12 +27,12 @@ class Named:
 class VoiceLists:
     """The vendors' own lists, asked for when somebody wants them: once for all who ask at the same time.
 
-    ``fetch`` raises a ProxyError, or NotImplementedError where the vendor tells none.
+    ``fetch`` returns None if the vendor does not list its voices, and raises a ProxyError.
     """
 
     def __init__(
         self,
-        fetch: Callable[[BoundDeployment], Awaitable[Sequence[Voice]]],
+        fetch: Callable[[BoundDeployment], Awaitable[Sequence[Voice] | None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
@@ -78,8 +78,6 @@ class VoiceLists:
         kept = KEPT
         try:
             voices = await self._fetch(line)
-        except NotImplementedError:
-            pass
         except ProxyError:
             kept = LEFT_ALONE
         finally:
