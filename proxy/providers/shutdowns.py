@@ -26,8 +26,8 @@ class Shutdown(NamedTuple):
     def _when(self) -> str:
         count = f"{abs(self.days)} day{'' if abs(self.days) == 1 else 's'}"
         if self.days < 0:
-            return f"ended {count} ago, on {self.on}"
-        return f"ends today, {self.on}" if self.days == 0 else f"ends in {count}, on {self.on}"
+            return f"was retired {count} ago, on {self.on}"
+        return f"is retired today, {self.on}" if self.days == 0 else f"is retired in {count}, on {self.on}"
 
 
 def shutdowns(config: Config, today: date) -> list[Shutdown]:
@@ -44,4 +44,4 @@ def shutdowns(config: Config, today: date) -> list[Shutdown]:
 def warning(found: Sequence[Shutdown]) -> str | None:
     """One line about those that are near or have passed; None if there are none."""
     near = [str(shutdown) for shutdown in found if shutdown.days <= SOON]
-    return f"models that their vendor ends: {'; '.join(near)} (see docs/openai-audio-shutdown.md)" if near else None
+    return f"models near or past retirement: {'; '.join(near)} (see docs/openai-audio-shutdown.md)" if near else None
