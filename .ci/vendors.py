@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from proxy.calls.fitting import nearest_speed
 from proxy.config import Deployment
 from proxy.domain.requests import Mode
+from proxy.matching.speech import MAX_CHARACTERS, SPEEDS, nearest_speed
 from proxy.providers.base import Capabilities
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voices
-from proxy.routing.fitness import MAX_CHARACTERS, SPEEDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "vendors.md"
 #: A model with at most as many voices gets them listed.

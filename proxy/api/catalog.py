@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends, Request
 
 from proxy.api.access import caller, visitor
 from proxy.api.declared import declared
-from proxy.calls import BoundDeployment, Named
+from proxy.attempts import ListedVoice
 from proxy.domain.caller import Caller
 from proxy.domain.requests import Mode
 from proxy.errors import ModelNotFound
 from proxy.gateway import Gateway, unknown_model
+from proxy.matching import BoundDeployment
 
 
 def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
@@ -68,7 +69,7 @@ def _speaks(lines: Sequence[BoundDeployment]) -> bool:
     return any(line.deployment.mode == Mode.SPEECH for line in lines)
 
 
-def _voice(named: Named) -> dict[str, str | None]:
+def _voice(named: ListedVoice) -> dict[str, str | None]:
     voice = named.voice
     return {
         "id": voice.id,

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import httpx
 
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import ResponseMetadata
 from proxy.domain.transcript import Transcript
-from proxy.domain.usage import Usage
 from proxy.errors import BadRequest, ProxyError
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire import errors
@@ -38,24 +38,6 @@ class BufferedRequest(NamedTuple):
 
 
 Step = httpx.Request | BufferedRequest
-
-
-class ResponseMetadata(Protocol):
-    """What a vendor reports besides its answer; complete once the answer's last byte has arrived."""
-
-    @property
-    def usage(self) -> Usage | None: ...
-
-    @property
-    def warnings(self) -> Sequence[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StaticMetadata:
-    """Metadata that is known from the beginning, for example from a header."""
-
-    usage: Usage | None = None
-    warnings: Sequence[str] = ()
 
 
 class SpeechDecoder(ResponseMetadata, Protocol):

@@ -21,6 +21,7 @@ from pydantic_core import from_json
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import UnsupportedValue, UpstreamInvalid
@@ -30,7 +31,6 @@ from proxy.providers.base import (
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     TranscriptionFlow,
     VoicesFlow,
     WholeTranscript,

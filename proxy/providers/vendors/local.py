@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import NotInstalled, ProxyError, UpstreamInvalid, UpstreamRateLimited
@@ -24,7 +25,6 @@ from proxy.providers.base import (
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     StreamedTranscript,
     TranscriptionFlow,
     WholeTranscript,

@@ -15,6 +15,7 @@ import httpx
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -23,7 +24,6 @@ from proxy.providers.base import (
     SpeechAnswer,
     SpeechDecoder,
     SpeechFlow,
-    StaticMetadata,
     StreamedTranscript,
     TranscriptionFlow,
     WholeTranscript,

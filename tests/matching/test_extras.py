@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from proxy.calls import BoundDeployment
-from proxy.calls.fitting import fitted_speech, fitted_transcription
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.matching import BoundDeployment, SpeechPlan, TranscriptionPlan, match_speech, match_transcription
 from proxy.providers.registry import bind
 from tests.providers.attempts import Held
 
@@ -32,21 +31,23 @@ def line(mode: Mode) -> BoundDeployment:
     ],
 )
 def test_what_no_request_may_set_does_not_hide_in_an_object(value: Any) -> None:
-    fitted = fitted_speech(line(Mode.SPEECH), SpeechRequest("m", "Hi.", "alloy", extra={"options": value, "seed": 1}))
-    assert fitted.request.extra == {"seed": 1}
-    assert fitted.warnings == ["options has no effect on 'm'"]
+    request = SpeechRequest("m", "Hi.", "alloy", extra={"options": value, "seed": 1})
+    plan = match_speech(request, line(Mode.SPEECH))
+    assert isinstance(plan, SpeechPlan)
+    assert plan.request.extra == {"seed": 1}
+    assert plan.warnings == ["options has no effect on 'm'"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("options", {"a": [{"seed": 1}]}), ("max_new_tokens", 100)])
 def test_anything_else_passes(name: str, value: Any) -> None:
-    fitted = fitted_speech(line(Mode.SPEECH), SpeechRequest("m", "Hi.", "alloy", extra={name: value}))
-    assert (fitted.request.extra, fitted.warnings) == ({name: value}, [])
+    plan = match_speech(SpeechRequest("m", "Hi.", "alloy", extra={name: value}), line(Mode.SPEECH))
+    assert isinstance(plan, SpeechPlan)
+    assert (plan.request.extra, plan.warnings) == ({name: value}, [])
 
 
 def test_nor_in_the_name_of_a_field() -> None:
     extra = (("options[webhook_url]", "http://x"), ("options[seed]", "1"))
-    request, warnings = fitted_transcription(
-        line(Mode.TRANSCRIPTION), TranscriptionRequest("m", Held(b"RIFF"), extra=extra)
-    )
-    assert request.extra == (("options[seed]", "1"),)
-    assert warnings == ["options[webhook_url] has no effect on 'm'"]
+    plan = match_transcription(TranscriptionRequest("m", Held(b"RIFF"), extra=extra), line(Mode.TRANSCRIPTION))
+    assert isinstance(plan, TranscriptionPlan)
+    assert plan.request.extra == (("options[seed]", "1"),)
+    assert plan.warnings == ["options[webhook_url] has no effect on 'm'"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -13,13 +12,15 @@ from hypothesis import strategies as st
 
 from proxy.config import Guardrail
 from proxy.domain.guardrails import Stage
+from proxy.domain.results import TranscriptEvents
 from proxy.domain.transcript import Transcript
 from proxy.errors import UpstreamInvalid
 from proxy.guardrails.base import Context
-from proxy.guardrails.held import MAX_LENGTH, cut_of, held
+from proxy.guardrails.events import MAX_LENGTH, checked_events, cut_of
 from proxy.guardrails.pii import Pii
 from proxy.guardrails.redaction import readings, redacted
-from proxy.providers.wire import sse
+from proxy.providers.wire import sse as wire
+from proxy.render import sse
 
 CARD = "4111 1111 1111 1111"
 CONTEXT = Context("pii", Stage.POST_CALL, "r", "transcriptions", "whisper")
@@ -38,13 +39,21 @@ def passed(events: Sequence[dict[str, Any]], size: int = 10**6, heard: list[str]
         for start in range(0, len(whole), size):
             yield whole[start : start + size]
 
-    async def run() -> bytes:
+    async def run() -> list[dict[str, Any]]:
         note = heard.append if heard is not None else lambda _: None
-        return b"".join([event async for event in held(b"", chunks(), look, note)])
+        events = TranscriptEvents((), parsed(chunks()))
+        return [dict(event) async for event in checked_events(events, look, note)]
 
-    blocks = asyncio.run(run()).decode().split("\n\n")
-    assert blocks[-2:] == ["data: [DONE]", ""]
-    return [json.loads(block.removeprefix("data: ")) for block in blocks[:-2]]
+    return asyncio.run(run())
+
+
+async def parsed(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    parser = wire.EventParser(lambda event: UpstreamInvalid("an error event"))
+    async for chunk in chunks:
+        for event in parser.feed(chunk):
+            yield event
+    for event in parser.end():
+        yield event
 
 
 def delta(text: str, **more: Any) -> dict[str, Any]:
@@ -131,8 +140,11 @@ def test_what_was_heard_is_noted_as_the_vendor_wrote_it() -> None:
     "data", [b"data: x\n\n", b"data: 5\n\n", b'data: {"type":"transcript.text.delta","delta":5}\n\n']
 )
 def test_what_is_no_event_is_the_vendors_fault(data: bytes) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield data
+
     async def run() -> None:
-        async for _ in held(data, None, look, lambda _: None):
+        async for _ in checked_events(TranscriptEvents((), parsed(chunks())), look, lambda _: None):
             pass
 
     with pytest.raises(UpstreamInvalid):

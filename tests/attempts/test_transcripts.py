@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
-from proxy.calls.transcripts import rendered, whole_document
+from proxy.attempts.transcription import check_times, document
 from proxy.domain.requests import TranscriptionRequest
+from proxy.domain.results import RawDocument
 from proxy.domain.transcript import Segment, Transcript
 from proxy.errors import UpstreamInvalid
 from tests.providers.attempts import Held
@@ -18,30 +18,27 @@ def wish(response_format: str) -> TranscriptionRequest:
     return TranscriptionRequest("m", Held(b"RIFF"), response_format=response_format)
 
 
-def answer(stated: str) -> httpx.Response:
-    return httpx.Response(200, headers={"content-type": stated})
-
-
 @pytest.mark.parametrize("wanted", ["srt", "vtt", "text"])
 @pytest.mark.parametrize("body", [b'{"text":"a","segments":[[[', b'{"text":"a","duration":NaN}', b'{"error"'])
 def test_a_broken_document_is_no_transcript(wanted: str, body: bytes) -> None:
     with pytest.raises(UpstreamInvalid):
-        whole_document(wish(wanted), answer("application/json"), body, None)
+        document(wish(wanted), body, "application/json")
 
 
 @pytest.mark.parametrize("stated", ["text/plain", "application/json", ""])
 def test_subtitles_pass_under_any_name(stated: str) -> None:
-    assert whole_document(wish("srt"), answer(stated), SRT, None).first == SRT
+    assert document(wish("srt"), SRT, stated)[0] == RawDocument(SRT, "text/plain; charset=utf-8")
 
 
 def test_a_text_may_begin_like_a_document() -> None:
-    assert whole_document(wish("text"), answer("text/plain"), b'{"Quoted", she said', None).first.startswith(b"{")
+    content, _ = document(wish("text"), b'{"Quoted", she said', "text/plain")
+    assert isinstance(content, RawDocument)
+    assert content.content.startswith(b"{")
 
 
-@pytest.mark.parametrize("wanted", ["srt", "vtt"])
-def test_subtitles_without_any_time_are_none(wanted: str) -> None:
+def test_subtitles_without_any_time_are_none() -> None:
     with pytest.raises(UpstreamInvalid):
-        rendered(wish(wanted), Transcript(text="Hello."), answer("application/json"), None)
+        check_times(Transcript(text="Hello."))
 
 
 @pytest.mark.parametrize(
@@ -53,4 +50,4 @@ def test_subtitles_without_any_time_are_none(wanted: str) -> None:
     ],
 )
 def test_subtitles_of_what_has_times_or_no_words(found: Transcript) -> None:
-    rendered(wish("srt"), found, answer("application/json"), None)
+    check_times(found)

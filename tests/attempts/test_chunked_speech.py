@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from decimal import Decimal
 
 import httpx
 import pytest
 
-from proxy.calls.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech, summed
-from proxy.calls.speech import OpenedStream
+from proxy.attempts.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech
+from proxy.attempts.opened import OpenedStream
+from proxy.domain.results import StaticMetadata
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
-from proxy.providers.base import StaticMetadata
 
 Piece = tuple[bytes, ...] | UpstreamError
 
@@ -118,18 +117,6 @@ def test_leaving_early_closes_what_was_begun_ahead() -> None:
     assert all(response.is_closed for response in stage.responses)
 
 
-def test_usages_add_up() -> None:
-    assert summed([]) is None
-    assert summed([None, None]) is None
-    assert summed([None, Usage(characters=3)]) == Usage(characters=3)
-    parts = [
-        Usage(characters=1, seconds_out=0.5, cost=Decimal("0.1")),
-        None,
-        Usage(characters=2, output_audio_tokens=7, cost=Decimal("0.2")),
-    ]
-    assert summed(parts) == Usage(characters=3, seconds_out=0.5, output_audio_tokens=7, cost=Decimal("0.3"))
-
-
 @pytest.mark.parametrize(("named", "paused"), [(None, PAUSE), (0.05, 0.05), (MAX_PAUSE, MAX_PAUSE)])
 def test_a_vendor_has_time_before_it_is_asked_again(
     named: float | None, paused: float, monkeypatch: pytest.MonkeyPatch
@@ -139,7 +126,7 @@ def test_a_vendor_has_time_before_it_is_asked_again(
     async def noted(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr("proxy.calls.chunked_speech.asyncio.sleep", noted)
+    monkeypatch.setattr("proxy.attempts.chunked_speech.asyncio.sleep", noted)
     stage = Stage([(b"ab",), UpstreamRateLimited("slow down", retry_after=named), (b"cd",)])
     assert asyncio.run(stage.recited(["1", "2"])) == b"abcd"
     assert pauses == [paused]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.calls.sentences import pieces
+from proxy.matching.sentences import pieces
 
 
 @pytest.mark.parametrize(

@@ -19,19 +19,19 @@ from proxy.errors import (
 
 MINUTE = 60.0
 #: Weight of the newest measurement in the smoothed ones.
-NEWEST = 0.2
+NEWEST_WEIGHT = 0.2
 #: First-byte times that are kept for percentiles, and how many of them make one.
 SAMPLES, ENOUGH_SAMPLES = 200, 20
-#: Seconds that a deployment rests which is out.
+#: Seconds of cooldown for a deployment that is disabled.
 DISABLED_SECONDS = 600.0
 MAX_COOLDOWN = 3600.0
-#: Why a deployment is out, by the vendor's code: no call can go well before somebody mends something.
+#: Reasons that disable a deployment, by the vendor's code: no call can succeed before somebody fixes something.
 DISABLING_CODES = frozenset({UpstreamCredentials.code, "insufficient_quota", "model_not_found"})
 
 
 @dataclass(slots=True)
 class DeploymentHealth:
-    """One deployment. Times are seconds of the fleet's clock."""
+    """One deployment. Times are seconds of the tracker's clock."""
 
     in_flight: int = 0
     #: Smoothed seconds to the first byte; None before the first answer.
@@ -39,28 +39,28 @@ class DeploymentHealth:
     #: Smoothed seconds of audio transcribed in a second.
     speed: float | None = None
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
-    asked: deque[float] = field(default_factory=deque)
+    requests: deque[float] = field(default_factory=deque)
     fails: deque[float] = field(default_factory=deque)
     cooldown_until: float = 0.0
-    #: It has rested and not answered since: one call, ``trial``, may try it.
+    #: The cooldown is over but no call has succeeded since: one call, ``trial``, may try it.
     half_open: bool = False
     trial: Attempt | None = None
-    why: str = ""
+    reason: str = ""
 
     def percentile_95(self) -> float | None:
-        """Seconds to the first byte that 19 of 20 answers kept; None where too few are known."""
+        """Seconds to the first byte that 19 of 20 answers kept; None if too few are known."""
         if len(self.samples) < ENOUGH_SAMPLES:
             return None
         return sorted(self.samples)[int(len(self.samples) * 0.95)]
 
 
 class HealthTracker:
-    """The standings by the deployments' ids."""
+    """The health of deployments, by their ids."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, alarm: Callable[[str, str, float], None] = lambda *_: None
     ) -> None:
-        """``alarm`` is told a deployment's id, why it rests and for how many seconds."""
+        """``alarm`` gets a deployment's id, why it cools down and for how many seconds."""
         self.clock = clock
         self._alarm = alarm
         self._states: dict[str, DeploymentHealth] = {}
@@ -72,38 +72,38 @@ class HealthTracker:
         return state
 
     def is_cooling_down(self, deployment: str) -> bool:
-        """Whether it should be left alone: it rests, or another call is trying it just now."""
+        """Whether it should be left alone: it cools down, or another call is trying it just now."""
         state = self[deployment]
         return self.clock() < state.cooldown_until or state.trial is not None
 
-    def out(self, deployment: str) -> bool:
-        """Whether it rests because its key is refused, its quota used up or its model gone."""
-        return self[deployment].why in DISABLING_CODES and self.is_cooling_down(deployment)
+    def is_disabled(self, deployment: str) -> bool:
+        """Whether it cools down because its key is refused, its quota used up or its model gone."""
+        return self[deployment].reason in DISABLING_CODES and self.is_cooling_down(deployment)
 
-    def asked_last_minute(self, deployment: str) -> int:
-        asked, since = self[deployment].asked, self.clock() - MINUTE
-        while asked and asked[0] <= since:
-            asked.popleft()
-        return len(asked)
+    def requests_last_minute(self, deployment: str) -> int:
+        requests, since = self[deployment].requests, self.clock() - MINUTE
+        while requests and requests[0] <= since:
+            requests.popleft()
+        return len(requests)
 
-    def began(self, deployment: str, attempt: Attempt, *, counted: bool) -> None:
-        """A call is on its way to it. ``counted``: keep the time, for a limit on requests a minute."""
+    def started(self, deployment: str, attempt: Attempt, *, counted: bool) -> None:
+        """An attempt is on its way. ``counted``: keep the time, for a limit on requests a minute."""
         state = self[deployment]
         state.in_flight += 1
         if state.half_open and not self.is_cooling_down(deployment):
             state.trial = attempt
         if counted:
-            state.asked.append(self.clock())
+            state.requests.append(self.clock())
 
     def ended(self, deployment: str, attempt: Attempt) -> None:
-        """The answer is over, however it ended."""
+        """The attempt is over, however it ended."""
         state = self[deployment]
         state.in_flight -= 1
         if state.trial is attempt:
             state.trial = None
 
     def answered(self, deployment: str, attempt: Attempt) -> None:
-        """The first byte came."""
+        """The first byte is here."""
         state = self[deployment]
         if state.trial is attempt:
             state.half_open, state.trial = False, None
@@ -118,45 +118,45 @@ class HealthTracker:
     def failed(
         self, deployment: str, attempt: Attempt, error: ProxyError, *, allowed_fails: int, cooldown: float
     ) -> None:
-        """The call failed; the deployment rests where the failure, or one more of its kind, asks for it."""
+        """The attempt failed; the deployment cools down if this failure, or one more of its kind, asks for it."""
         if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
             return
         state = self[deployment]
         if error.code in DISABLING_CODES:
-            self.rest(deployment, max(DISABLED_SECONDS, cooldown), str(error.code))
+            self.cool_down(deployment, max(DISABLED_SECONDS, cooldown), str(error.code))
         elif isinstance(error, UpstreamNotFound):
             return
         elif isinstance(error, UpstreamRateLimited):
-            self.rest(deployment, cooldown if error.retry_after is None else error.retry_after, error.kind)
+            self.cool_down(deployment, cooldown if error.retry_after is None else error.retry_after, error.kind)
         elif state.trial is attempt:
-            self.rest(deployment, cooldown, error.kind)
+            self.cool_down(deployment, cooldown, error.kind)
         else:
             now = self.clock()
             state.fails.append(now)
             while state.fails[0] <= now - MINUTE:
                 state.fails.popleft()
             if len(state.fails) > allowed_fails:
-                self.rest(deployment, cooldown, error.kind)
+                self.cool_down(deployment, cooldown, error.kind)
 
-    def rest(self, deployment: str, seconds: float, why: str) -> None:
-        """A longer rest goes on; the alarm is raised once for each reason."""
+    def cool_down(self, deployment: str, seconds: float, reason: str) -> None:
+        """A longer cooldown goes on; the alarm is raised once for each reason."""
         state, now = self[deployment], self.clock()
         seconds = min(seconds, MAX_COOLDOWN)
         state.half_open, state.trial = True, None
         state.fails.clear()
         if now + seconds <= state.cooldown_until:
             return
-        known = now < state.cooldown_until and state.why == why
-        state.cooldown_until, state.why = now + seconds, why
-        if not known:
-            self._alarm(deployment, why, seconds)
+        is_known = now < state.cooldown_until and state.reason == reason
+        state.cooldown_until, state.reason = now + seconds, reason
+        if not is_known:
+            self._alarm(deployment, reason, seconds)
 
     def recovered(self, deployment: str) -> None:
-        """A probe succeeded: the deployment is fully back."""
+        """A probe succeeded: the deployment takes calls again."""
         state = self[deployment]
-        state.cooldown_until, state.half_open, state.trial, state.why = 0.0, False, None, ""
+        state.cooldown_until, state.half_open, state.trial, state.reason = 0.0, False, None, ""
         state.fails.clear()
 
 
 def _smoothed(known: float | None, measured: float) -> float:
-    return measured if known is None else known + NEWEST * (measured - known)
+    return measured if known is None else known + NEWEST_WEIGHT * (measured - known)

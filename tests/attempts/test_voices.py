@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from proxy.calls import BoundDeployment, Named, VoiceLists
+from proxy.attempts import ListedVoice, VoiceLists
 from proxy.config import Deployment
 from proxy.domain.requests import Mode
 from proxy.errors import UpstreamTimeout
+from proxy.matching import BoundDeployment
 from proxy.providers.base import Adapter, Capabilities
 from proxy.providers.voices import NAMES, Voice, Voices
 
@@ -55,8 +56,8 @@ def test_openais_names_come_first_then_the_operators_then_the_vendors() -> None:
 def test_a_name_has_what_is_known_of_the_voice_behind_it() -> None:
     found = asyncio.run(Lists([ANNA]).lists.of([line(voices={"narrator": "ben"})]))
     by_id = {named.voice.id: named for named in found}
-    assert by_id["alloy"] == Named(Voice("alloy", "Alloy", "de", "female"), "acme")
-    assert by_id["narrator"] == Named(Voice("narrator", "narrator", "en", "male"), "acme")
+    assert by_id["alloy"] == ListedVoice(Voice("alloy", "Alloy", "de", "female"), "acme")
+    assert by_id["narrator"] == ListedVoice(Voice("narrator", "narrator", "en", "male"), "acme")
     assert by_id["anna"].voice == ANNA
 
 
