@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from proxy.calls.fitting import nearest_speed
 from proxy.domain.requests import Mode
+from proxy.matching.speech import MAX_CHARACTERS, SPEEDS, nearest_speed
 from proxy.providers.base import Capabilities
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voices
-from proxy.routing.fitness import MAX_CHARACTERS, SPEEDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "vendors.md"
 #: Voices of a model that are named one by one.

@@ -8,15 +8,16 @@ What a vendor lacks of OpenAI's API (formats, lengths, speeds, subtitles) is not
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import httpx
 
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import ResponseMetadata as ResponseMetadata
+from proxy.domain.results import StaticMetadata as StaticMetadata
 from proxy.domain.transcript import Transcript
-from proxy.domain.usage import Usage
 from proxy.errors import ProxyError
 from proxy.providers.voices import Voice, Voices
 
@@ -36,24 +37,6 @@ class BufferedRequest(NamedTuple):
 
 
 Step = httpx.Request | BufferedRequest
-
-
-class ResponseMetadata(Protocol):
-    """What a vendor says beside its answer; complete when the answer's last byte has come."""
-
-    @property
-    def usage(self) -> Usage | None: ...
-
-    @property
-    def warnings(self) -> Sequence[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StaticMetadata:
-    """Remarks that are known from the beginning, such as a header's."""
-
-    usage: Usage | None = None
-    warnings: Sequence[str] = ()
 
 
 class SpeechDecoder(ResponseMetadata, Protocol):

@@ -11,10 +11,10 @@ from typing import Any
 
 import httpx
 
-from proxy.calls import BoundDeployment
 from proxy.domain import transcript
 from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import ProxyError
+from proxy.matching import BoundDeployment
 from proxy.providers.base import BufferedRequest, OpenAITranscript, StreamedTranscript, WholeTranscript
 from tests.fakes.upstream import Recorded
 from tests.providers.attempts import Held

@@ -9,15 +9,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from proxy.calls import BoundDeployment
 from proxy.config import Config, Deployment, Environment
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
+from proxy.matching import BoundDeployment, Needs, Rejection, TranscriptionPlan, match_transcription
 from proxy.providers import registry
 from proxy.providers.base import BufferedRequest
 from proxy.providers.vendors import chat
-from proxy.routing import fitness
 from proxy.routing.probes import Clip
 
 AZURE = "https://mine.openai.azure.com"
@@ -165,8 +164,9 @@ def line(model: str) -> BoundDeployment:
 )
 def test_what_is_asked_for_is_what_knows_most(model: str, wanted: str, asked: str) -> None:
     request = TranscriptionRequest(model=model, file=Clip(b"RIFF"), task="translate", response_format=wanted)
-    assert fitness.translated(line(model), request) is None
-    heard = fitness.heard(line(model), request)
+    plan = match_transcription(request, line(model), Needs(translator="chat"))
+    assert isinstance(plan, TranscriptionPlan)
+    heard = plan.request
     assert (heard.task, heard.response_format, heard.stream) == ("transcribe", asked, False)
     assert heard.chunking_strategy == ("auto" if asked == "diarized_json" else None)
 
@@ -174,7 +174,7 @@ def test_what_is_asked_for_is_what_knows_most(model: str, wanted: str, asked: st
 @pytest.mark.parametrize("wanted", ["srt", "vtt", "verbose_json"])
 def test_times_that_the_vendor_does_not_know_are_refused(wanted: str) -> None:
     request = TranscriptionRequest(model="s", file=Clip(b"RIFF"), task="translate", response_format=wanted)
-    objection = fitness.translated(line("gpt-transcribe"), request)
-    assert objection is not None
-    assert objection.status == 400
-    assert "json, text" in objection.message
+    plan = match_transcription(request, line("gpt-transcribe"), Needs(translator="chat"))
+    assert isinstance(plan, Rejection)
+    assert plan.error.status == 400
+    assert "json, text" in plan.error.message
