@@ -40,8 +40,7 @@ from proxy.guardrails import registry as guardrail_registry
 from proxy.guardrails.engine import Guardrails
 from proxy.matching import MEGABYTE, BoundDeployment
 from proxy.metrics import Counter
-from proxy.providers import registry
-from proxy.providers.vendors import chat
+from proxy.providers import chat_models, registry
 from proxy.routing.groups import ModelGroups
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
@@ -287,7 +286,9 @@ def _ledger(config: Config, database: Database) -> Ledger:
 def translators(config: Config) -> Mapping[str, Sequence[BoundDeployment]]:
     """The groups of chat models, which only translate."""
     return {
-        name: [BoundDeployment(deployment, chat.bind(deployment, config.environment)) for deployment in deployments]
+        name: [
+            BoundDeployment(deployment, chat_models.bind(deployment, config.environment)) for deployment in deployments
+        ]
         for name, deployments in config.translators.items()
     }
 

@@ -11,9 +11,9 @@ import pytest
 
 from proxy.attempts.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech
 from proxy.attempts.opened import OpenedStream
+from proxy.domain.results import StaticMetadata
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
-from proxy.providers.base import StaticMetadata
 
 Piece = tuple[bytes, ...] | UpstreamError
 

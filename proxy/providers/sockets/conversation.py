@@ -14,10 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-import httpx
-
-from proxy.domain.requests import SpeechRequest
-
 #: Text is str, a binary message bytes.
 Message = str | bytes
 
@@ -69,10 +65,3 @@ class Conversation(Protocol):
 
     def cancel(self) -> Sequence[str]:
         """The messages to send before the socket is closed early, so that the vendor stops working."""
-
-
-class OpensAhead(Protocol):
-    """An adapter whose socket may be opened before it is known that it is needed."""
-
-    def opening(self, request: SpeechRequest) -> httpx.Request:
-        """To the URL and with the headers of the speech; ``"setting"`` in the extensions is its conversation's."""
