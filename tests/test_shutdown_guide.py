@@ -10,8 +10,7 @@ import pytest
 
 from proxy.config import Config, Environment, Mode, load
 from proxy.matching import BoundDeployment, serves, translates
-from proxy.providers import registry
-from proxy.providers.vendors import chat
+from proxy.providers import chat_models, registry
 from proxy.routing import checks
 from tests.conftest import MASTER_KEY, ROOT
 
@@ -57,7 +56,7 @@ def test_the_guide_has_them() -> None:
 @cases
 def test_it_loads_without_a_problem(heading: str, text: str, tmp_path: Path) -> None:
     config = loaded(text, tmp_path)
-    assert [*registry.problems(config), *chat.problems(config), *checks.problems(config)] == []
+    assert [*registry.problems(config), *chat_models.problems(config), *checks.problems(config)] == []
     assert config.skipped == ()
     assert config.warnings == ()
 

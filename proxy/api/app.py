@@ -41,8 +41,8 @@ from proxy.guardrails.engine import Guardrails
 from proxy.http.transport import HTTPTransport, Transport
 from proxy.matching import MEGABYTE, BoundDeployment
 from proxy.metrics import Counter
-from proxy.providers import registry
-from proxy.providers.vendors import chat
+from proxy.providers import chat_models, registry
+from proxy.routing.groups import ModelGroups
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
 from proxy.sinks.sinks import Sinks
@@ -165,13 +165,10 @@ def build(config: Config, resources: Resources) -> App:
     groups = bound_groups(config, billing)
     runner = resources.runner(resources.health, config.router)
     gateway = Gateway(
-        groups,
+        ModelGroups(groups, config.router, translators(config), general.translation_model),
         Router(config.router, runner, costs=billing.minutes()),
         runner,
-        config.router.model_group_alias,
-        translators=translators(config),
-        translation_model=general.translation_model,
-        guardrails=resources.guardrails(config),
+        resources.guardrails(config),
     )
     resources.sinks.use(config)
     telemetry.register(*gauges.of_deployments(groups, resources.health))
@@ -289,7 +286,9 @@ def _ledger(config: Config, database: Database) -> Ledger:
 def translators(config: Config) -> Mapping[str, Sequence[BoundDeployment]]:
     """The groups of chat models, which only translate."""
     return {
-        name: [BoundDeployment(deployment, chat.bind(deployment, config.environment)) for deployment in deployments]
+        name: [
+            BoundDeployment(deployment, chat_models.bind(deployment, config.environment)) for deployment in deployments
+        ]
         for name, deployments in config.translators.items()
     }
 

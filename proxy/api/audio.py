@@ -235,7 +235,7 @@ class TranscriptionEndpoint(AudioEndpoint):
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"multipart/form-data")
         options = parse.options(exchange.headers)
-        file_limit = partial(self._gateway.file_limit, options=options, caller=call.caller)
+        file_limit = partial(self._gateway.groups.file_limit, options=options, caller=call.caller)
         form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
         try:
             while not exchange.read_all:

@@ -48,7 +48,7 @@ def router(
                     if health.is_cooling_down(line.deployment.id)
                     else None,
                 }
-                for name, lines in gateway.groups.items()
+                for name, lines in gateway.groups.deployments.items()
                 for line in lines
             ]
         }

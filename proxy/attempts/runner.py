@@ -63,15 +63,13 @@ class AttemptRunner:
 
     def warm(self, plan: SpeechPlan) -> None:
         """Begin to open the socket that the plan will need, if its vendor is behind one."""
-        opening = getattr(plan.bound.adapter, "opening", None)  # TEMP
-        request = opening(plan.request) if opening else None
+        request = plan.bound.adapter.opening(plan.request)
         if request is not None:
             self._services.upstream.warm(request)
 
     async def voices(self, bound: BoundDeployment) -> tuple[Voice, ...] | None:
         """The vendor's public voices, live; None if it does not list them. Raises a ProxyError."""
-        listing = getattr(bound.adapter, "voices", None)  # TEMP
-        flow = listing() if listing else None
+        flow = bound.adapter.voices()
         if flow is None:
             return None
         deadlines = Deadlines(total=VOICES_SECONDS, first_byte=None, stall=None)

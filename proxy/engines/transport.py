@@ -6,7 +6,8 @@ it is made.
 ``POST local://pocketsphinx/transcription?language=en&stream=true``: the bytes of an audio file → JSON ``text``,
 ``duration``, ``language``, ``words``, ``segments``; with ``stream`` one JSON document a line, ``segment`` … ``done``.
 ``prompt`` has no effect. An `Upload` under ``upload`` in the request's extensions takes precedence over the body.
-Errors are OpenAI's documents. After the first byte a failure is a `RemoteProtocolError`.
+Errors are OpenAI's documents, and the ProxyError itself is the ``error`` in the response's extensions. After the first
+byte a failure is a `RemoteProtocolError`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from proxy.engines.sphinx import Sphinx, check_language
 from proxy.engines.started import StartedStream
 from proxy.errors import BadRequest, NotFound, Overloaded, ProxyError
 from proxy.http.errors import ReadTimeout, RemoteProtocolError
-from proxy.http.messages import ByteStream, Headers, Request, Response
+from proxy.http.messages import NO_EXTENSIONS, ByteStream, Headers, Request, Response
 
 T = TypeVar("T")
 
@@ -198,12 +199,18 @@ def _object(body: bytes | ByteStream) -> dict[str, Any]:
 
 def _refusal(error: ProxyError) -> Response:
     headers = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
-    return _json(error.body(), status=error.status, headers=headers)
+    return _json(error.body(), status=error.status, headers=headers, extensions={"error": error})
 
 
-def _json(document: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def _json(
+    document: Any,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] = NO_EXTENSIONS,
+) -> Response:
     fields = Headers.of({"content-type": "application/json", **(headers or {})})
-    return Response(status, fields, json.dumps(document).encode())
+    return Response(status, fields, json.dumps(document).encode(), extensions=extensions)
 
 
 def _type(content_type: str) -> Headers:

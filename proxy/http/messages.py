@@ -131,7 +131,7 @@ class ByteStream(ABC):
 
 
 class Request:
-    """A request. ``extensions`` are for the sender and for special transports; HTTP itself ignores them."""
+    """A request. ``extensions`` are for special transports, and for the sender itself; HTTP ignores them."""
 
     __slots__ = ("_headers", "body", "extensions", "method", "timeouts", "url")
 
@@ -224,14 +224,25 @@ class PreparedPost(Request):
 
 
 class Response:
-    """A response. Its body is bytes, or a stream that is still arriving; whoever gets it closes it."""
+    """A response. Its body is bytes, or a stream that is still arriving; whoever gets it closes it.
 
-    __slots__ = ("body", "headers", "is_closed", "request", "status_code")
+    ``extensions`` are what a special transport tells the sender; HTTP itself knows none.
+    """
 
-    def __init__(self, status_code: int, headers: Headers | None = None, body: bytes | ByteStream = b"") -> None:
+    __slots__ = ("body", "extensions", "headers", "is_closed", "request", "status_code")
+
+    def __init__(
+        self,
+        status_code: int,
+        headers: Headers | None = None,
+        body: bytes | ByteStream = b"",
+        *,
+        extensions: Mapping[str, Any] = NO_EXTENSIONS,
+    ) -> None:
         self.status_code = status_code
         self.headers = Headers() if headers is None else headers
         self.body = body
+        self.extensions = extensions
         #: The request that it answers, if the caller has noted it.
         self.request: Request | None = None
         self.is_closed = False

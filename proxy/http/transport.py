@@ -6,14 +6,13 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-import httpx
-
 from proxy.http.connection import Connection
 from proxy.http.encoding import EncodedRequest
 from proxy.http.errors import StreamClosed, TransportError
 from proxy.http.messages import URL, ByteStream, Headers, Origin, Request, Response, Timeouts
 from proxy.http.pool import ConnectionPool
 from proxy.http.route import Route, route_to
+from proxy.http.tls import TLS
 
 
 class Transport(Protocol):
@@ -47,11 +46,9 @@ class HTTPTransport:
         trust_env: bool = True,
     ) -> None:
         """Without ``ssl_context``: certifi's roots, or those of SSL_CERT_FILE or SSL_CERT_DIR, loaded on first use."""
-        self._ssl_context = ssl_context
-        self._ssl_ready = False
         self._trust_env = trust_env
         self._routes: dict[Origin, Route] = {}
-        self._pool = ConnectionPool(self._tls, limit=max_connections, idle_seconds=idle_seconds)
+        self._pool = ConnectionPool(TLS(ssl_context), limit=max_connections, idle_seconds=idle_seconds)
         #: Requests whose response is awaited or being read.
         self.in_flight = 0
 
@@ -112,15 +109,6 @@ class HTTPTransport:
         if route is None:
             route = self._routes[url.origin] = route_to(url, trust_env=self._trust_env)
         return route
-
-    def _tls(self) -> ssl.SSLContext:
-        """Created on the first use of https, because that takes tens of milliseconds."""
-        if self._ssl_context is None:
-            self._ssl_context = httpx.create_ssl_context()
-        if not self._ssl_ready:
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
-            self._ssl_ready = True
-        return self._ssl_context
 
 
 class ResponseStream(ByteStream):

@@ -41,17 +41,6 @@ class Router:
         self._health = runner.health
         self._sleep = sleep
         self._strategy = STRATEGIES[settings.routing_strategy](runner.health, costs)
-        aliases = settings.model_group_alias
-        self._fallbacks = {
-            aliases.get(name, name): groups for row in settings.fallbacks for name, groups in row.items()
-        }
-
-    def groups(self, model: str, options: CallOptions) -> list[str]:
-        """The groups that may serve a call for ``model``, itself first."""
-        if options.no_fallback:
-            return [model]
-        others = self._fallbacks.get(model, self._settings.default_fallbacks)
-        return list(dict.fromkeys([model, *others]))[: self._settings.max_fallbacks + 1]
 
     def route(self, candidates: Candidates[R], call: Call, options: CallOptions) -> RoutedCall[R]:
         """``async with router.route(…) as result``: the result of the attempt that wins."""

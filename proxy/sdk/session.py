@@ -41,7 +41,7 @@ def _transports(stack: AsyncExitStack, bound: BoundDeployment, client: Client | 
         readers = WorkerPool(size=1)
         stack.push_async_callback(readers.aclose)
         return {"local": LocalTransport(readers)}
-    if getattr(bound.adapter, "over_socket", False):  # TEMP
+    if bound.adapter.over_socket:
         from proxy.upstream.websocket import WebSocketTransport  # as above
 
         readers = WorkerPool(size=1)

@@ -10,10 +10,10 @@ import pytest
 
 from proxy.attempts.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech
 from proxy.attempts.opened import OpenedStream
+from proxy.domain.results import StaticMetadata
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 from proxy.http.messages import Response
-from proxy.providers.base import StaticMetadata
 from tests.fakes import messages
 
 Piece = tuple[bytes, ...] | UpstreamError
@@ -32,7 +32,7 @@ class Stage:
         piece = self.pieces.pop(0)
         if isinstance(piece, UpstreamError):
             raise piece
-        self.responses.append(messages.response(200, content=messages.Pieces()))
+        self.responses.append(messages.response(200, content=messages.Pieces(b"")))
         rate = self.rates.pop(0) if self.rates else 24_000
         metadata = StaticMetadata(Usage(characters=len(text)), ["loud"])
         return OpenedStream(self.responses[-1], self.format, rate, piece[0], _rest(piece[1:]), metadata)

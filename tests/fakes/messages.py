@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from proxy.http.messages import ByteStream, Headers, Request, Response
+from proxy.http.messages import NO_EXTENSIONS, ByteStream, Headers, Request, Response
 
 
 class Pieces(ByteStream):
@@ -30,10 +30,11 @@ def response(
     content: bytes | str | ByteStream = b"",
     json: Any = None,
     request: Request | None = None,
+    extensions: Mapping[str, Any] = NO_EXTENSIONS,
 ) -> Response:
     """``json`` in place of ``content``."""
     body = dumps(json) if json is not None else content
-    made = Response(status, _headers(headers), body.encode() if isinstance(body, str) else body)
+    made = Response(status, _headers(headers), body.encode() if isinstance(body, str) else body, extensions=extensions)
     made.request = request
     return made
 

@@ -14,7 +14,7 @@ from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
 from proxy.http.messages import Request, Response
 from proxy.matching import BoundDeployment, Needs, Rejection, TranscriptionPlan, match_transcription
-from proxy.providers import registry
+from proxy.providers import chat_models, registry
 from proxy.providers.base import BufferedRequest
 from proxy.providers.vendors import chat
 from proxy.routing.probes import Clip
@@ -28,7 +28,7 @@ def deployment(vendor: str, **settings: Any) -> Deployment:
 
 
 def asked(settings: Deployment) -> Request:
-    step = next(chat.bind(settings, Environment({})).translation(["Hallo"]))
+    step = next(chat_models.bind(settings, Environment({})).translation(["Hallo"]))
     assert isinstance(step, BufferedRequest)
     return step.request
 
@@ -81,7 +81,7 @@ def answer(content: str, **further: Any) -> Response:
 
 
 def translated(*answers: Response) -> chat.Translation:
-    flow = chat.bind(deployment("openai"), Environment({})).translation(["Hallo"])
+    flow = chat_models.bind(deployment("openai"), Environment({})).translation(["Hallo"])
     next(flow)
     try:
         for one in answers:
@@ -133,15 +133,15 @@ def config(*deployments: Deployment) -> Config:
     ],
 )
 def test_problems(vendor: str, settings: dict[str, Any], expected: str) -> None:
-    found = chat.problems(config(deployment(vendor, where="c.yaml:1", **settings)))
+    found = chat_models.problems(config(deployment(vendor, where="c.yaml:1", **settings)))
     assert len(found) == bool(expected)
     assert "".join(found).startswith(expected)
 
 
 def test_every_vendor_of_the_table_that_is_here_has_an_address() -> None:
-    for name in chat.BASES.keys() & registry.VENDORS.keys():
+    for name in chat_models.BASES.keys() & registry.VENDORS.keys():
         settings = deployment(name, where="c.yaml:1", api_base="http://gpu:8000", azure_ad_token=None)
-        assert not chat.problems(config(settings))
+        assert not chat_models.problems(config(settings))
         assert asked(settings).url.host == "gpu"
 
 

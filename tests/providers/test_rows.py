@@ -426,7 +426,7 @@ def test_mistral_takes_a_language_or_times() -> None:
     assert "language" not in form("mistral/voxtral-mini-2602", **fields)
     answer = heard("mistral/voxtral-mini-2602", fixture("mistral/transcript.json"), **fields)
     assert answer.metadata is not None
-    assert list(answer.metadata.warnings) == ["language has no effect on 'g' where times are wanted"]
+    assert list(answer.metadata.warnings) == ["language has no effect on 'g' when timestamps are requested"]
     assert form("mistral/voxtral-mini-2602", language="de")["language"] == ["de"]
     assert form("mistral/voxtral-mini-transcribe-3-0", **fields)["language"] == ["de"]
     words = {"response_format": "verbose_json", "timestamp_granularities": ("word",)}

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.attempts.attempt import passed_headers
 from proxy.http.messages import URL, Headers, Request, Response
-from proxy.providers.wire import failures
+from proxy.providers.wire import errors
 from proxy.providers.wire.requests import upstream_id
 from tests.fakes import messages
 
@@ -21,7 +21,7 @@ def test_an_error_does_not_tell_them(field: str) -> None:
     text = json.dumps({"error": {"message": "m"} | {field: f"bad {KEY} at https://{HOST}/v1"}})
     escaped = text.replace("/", "\\/").replace("sk-", "\\u0073k-").replace("vendor", "\\u0076endor")
     for body in (text, escaped):
-        error = failures.from_response(messages.response(400), body.encode(), secrets=(KEY, HOST))
+        error = errors.to_error(errors.of_response(messages.response(400), body.encode()), secrets=(KEY, HOST))
         told = json.dumps(error.body()) + error.detail
         assert "bad [redacted] at https://[redacted]/v1" in told
         assert KEY not in told

@@ -27,6 +27,7 @@ from proxy.errors import (
 from proxy.matching import BoundDeployment, Plan, Rejection
 from proxy.providers.base import Adapter, Capabilities
 from proxy.routing import router
+from proxy.routing.groups import ModelGroups
 from proxy.routing.router import Router
 
 Failure = Callable[[], ProxyError]
@@ -163,6 +164,7 @@ class Scene:
         self.sleep: Callable[[float], Awaitable[None]] = self.pause
         costs = Billing([line.deployment for line in lines]).minutes()
         router_settings = RouterSettings(**settings)
+        self.model_groups = ModelGroups(self.groups, router_settings)
         runner = ScriptedRunner(self, router_settings)
         self.router = Router(router_settings, runner, costs=costs, sleep=lambda seconds: self.sleep(seconds))
         self.last = Call("req-1", "speech", 0.0)
@@ -178,7 +180,7 @@ class Scene:
         options = options or CallOptions()
         candidates = {
             name: [Plan[bytes](line) if (error := objection(line)) is None else Rejection(error) for line in some]
-            for name in self.router.groups(model, options)
+            for name in self.model_groups.with_fallbacks(model, options)
             for some in [self.groups[name]]
         }
         return cast(ScriptedAttempt, await self.router.open(candidates, call, options))

@@ -35,6 +35,7 @@ from proxy.http.messages import ByteStream, Request, Response
 from proxy.matching import BoundDeployment
 from proxy.metrics import Observations
 from proxy.providers.vendors.openai import OPENAI
+from proxy.routing.groups import ModelGroups
 from proxy.routing.router import Router
 from proxy.routing.strategies import STRATEGIES
 from proxy.telemetry import Telemetry
@@ -307,7 +308,7 @@ class Machine(RuleBasedStateMachine):
             upstream, WorkerPool(), WorkerPool(), self.health, allowed_fails=allowed_fails, cooldown=cooldown
         )
         self.endpoint = SpeechEndpoint(
-            Gateway(groups, Router(router_settings, runner), runner, {}),
+            Gateway(ModelGroups(groups, router_settings), Router(router_settings, runner), runner),
             Authenticator(master=None),
             recorder.CallRecorder(
                 Billing([line.deployment for one in groups.values() for line in one]), cast(Any, self.ledger)

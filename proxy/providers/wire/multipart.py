@@ -1,4 +1,4 @@
-"""Encoding of a form with one file, as common clients send it: fields first, the file last, a known length."""
+"""Encodes a form with one file as common clients do: fields first, the file last, a known length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from proxy.http.messages import ByteStream
 
 
 class MultipartStream(ByteStream):
-    """The body of a multipart request around an upload."""
+    """The body of a multipart request around an upload; it may be read from the beginning as often as needed."""
 
     replayable = True
 
@@ -38,5 +38,5 @@ class MultipartStream(ByteStream):
 
 
 def _quoted(name: str) -> str:
-    """Quotes and line ends are escaped as browsers do it (WHATWG HTML, "multipart form data"); the rest is UTF-8."""
+    """As browsers do it (WHATWG HTML, "multipart form data"): quotes and line breaks are escaped, the rest is UTF-8."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

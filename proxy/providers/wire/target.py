@@ -1,7 +1,7 @@
 """Where a deployment's requests go: URLs and headers are prepared once, and requests are made from them.
 
-This is the hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends chooses a URL: an id
-that belongs into a path goes through `segment`.
+A hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends may choose a URL: whatever goes
+into a path is encoded by `segment`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from pydantic_core import to_json
 
 from proxy.config import Deployment
-from proxy.errors import ProxyError, UnsupportedValue
-from proxy.http.messages import URL, ByteStream, Headers, PreparedHeaders, Request, Response
-from proxy.providers.wire import failures
+from proxy.errors import UnsupportedValue
+from proxy.http.messages import URL, ByteStream, Headers, PreparedHeaders, Request
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.requests import secrets_extension
 
@@ -24,7 +23,7 @@ _VERSION = re.compile(r"/v\d+\w*$")
 
 
 class Target:
-    """``base`` is without the version segment; ``authorization`` are the headers that carry the key."""
+    """``base`` has no version segment; ``authorization`` holds the headers that carry the key."""
 
     def __init__(self, deployment: Deployment, *, base: str, authorization: Mapping[str, str]) -> None:
         self._base = base.rstrip("/")
@@ -40,12 +39,12 @@ class Target:
         hidden = [value.get_secret_value() for value in deployment.headers.values()]
         for name, value in deployment.headers.items():
             prepared[name.lower()] = value.get_secret_value()
-        #: For requests that are not made by the methods here.
+        #: For requests that are built elsewhere.
         self.headers = Headers.of(prepared)
         self._prepared = PreparedHeaders(self.headers, secrets_extension(self.headers))
         keys = [value.rpartition(" ")[2] for value in authorization.values()]
         hosts = (authority, url.host, urlsplit(self._base).hostname or "")
-        #: Never shown in what is passed on of the vendor's errors.
+        #: To be redacted from the vendor's errors.
         self.secrets = tuple(secret for secret in (*keys, base, *hosts, *hidden) if len(secret) > 3)
 
     def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> URL:
@@ -54,7 +53,7 @@ class Target:
         return URL(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
 
     def post(self, url: URL, body: Any) -> Request:
-        """A JSON document."""
+        """A POST request with a JSON body."""
         content = to_json(body, inf_nan_mode="null")
         return self._prepared.post(url, content, b"application/json", len(content))
 
@@ -72,29 +71,22 @@ class Target:
         headers: Mapping[str, str] | None = None,
     ) -> Request:
         """Any other request; ``length`` is that of a ``body`` that is a stream."""
-        sent = dict(self.headers)
+        fields = dict(self.headers)
         if length is not None:
-            sent["content-length"] = str(length)
+            fields["content-length"] = str(length)
         if content_type is not None:
-            sent["content-type"] = content_type
-        sent.update(headers or {})
-        return Request(method, url, Headers.of(sent), body)
-
-    def error(self, response: Response, body: bytes) -> ProxyError:
-        """According to the status, and to a body in OpenAI's shape or a similar one."""
-        return failures.from_response(response, body, secrets=self.secrets)
-
-    def event_error(self, event: bytes) -> ProxyError:
-        return failures.from_event(event, secrets=self.secrets)
+            fields["content-type"] = content_type
+        fields.update(headers or {})
+        return Request(method, url, Headers.of(fields), body)
 
 
 def without_version(base: str) -> str:
-    """``https://host/v1`` and ``https://host`` mean the same base in a configuration."""
+    """Operators write both ``https://host/v1`` and ``https://host``."""
     return _VERSION.sub("", base.rstrip("/"))
 
 
 def segment(name: str, *, param: str = "voice") -> str:
-    """An id as one segment of a path. Raises UnsupportedValue for one that would change the path."""
+    """An id as one segment of a path. Raises UnsupportedValue for an id that would change the path."""
     if name in ("", ".", "..") or any(ord(letter) < 32 for letter in name):
-        raise UnsupportedValue(f"'{name[:50]!a}' is no id of a {param}.", param=param)
+        raise UnsupportedValue(f"'{name[:50]!a}' is not a valid {param} id.", param=param)
     return quote(name, safe="")
