@@ -14,7 +14,7 @@ from proxy.domain.results import Headers, ResponseMetadata, StaticMetadata
 from proxy.errors import ProxyError
 from proxy.http.messages import Response
 from proxy.matching import Plan
-from proxy.providers.wire.requests import holds, secrets_of, upstream_id
+from proxy.providers.wire.headers import holds, secrets_of, upstream_id
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -10,7 +10,7 @@ from proxy.domain.results import Body, ResponseMetadata
 from proxy.errors import UpstreamInvalid
 from proxy.http.messages import Response
 from proxy.providers.base import SpeechAnswer
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 
 #: This many letters, if no format is known that begins with them, are text: ``Bad Gateway``.
 MIN_TEXT_BYTES = 8

@@ -34,7 +34,7 @@ from proxy.providers.base import (
     WholeTranscript,
 )
 from proxy.providers.wire import sse, transcripts, usage
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.upstream.client import Deadlines, read_whole, stream
 
 PLAIN = "text/plain; charset=utf-8"

@@ -36,7 +36,7 @@ from proxy.http.errors import (
 from proxy.http.messages import ByteStream, Request, Response
 from proxy.http.transport import Transport
 from proxy.providers.base import Adapter, BufferedRequest, Step
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 
 CONNECT_TIMEOUT = 10.0
 ERROR_BYTES = 64 * 1024

@@ -35,7 +35,7 @@ from proxy.http.messages import URL, ByteStream, Headers, Request, Response, Tim
 from proxy.http.route import Route, route_to
 from proxy.http.tls import TLS
 from proxy.providers.sockets.conversation import Conversation, Turn
-from proxy.providers.wire.requests import ID_HEADERS
+from proxy.providers.wire.headers import ID_HEADERS
 from proxy.upstream.duplex import Duplex, HandshakeRefused, open_duplex
 from proxy.upstream.idle_sockets import Endpoint, IdleSockets
 

@@ -9,7 +9,7 @@ import pytest
 from proxy.attempts.attempt import passed_headers
 from proxy.http.messages import URL, Headers, Request, Response
 from proxy.providers.wire import errors
-from proxy.providers.wire.requests import upstream_id
+from proxy.providers.wire.headers import upstream_id
 from tests.fakes import messages
 
 KEY = "sk-secret-0123456789"

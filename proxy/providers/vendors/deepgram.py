@@ -39,7 +39,7 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voice, Voices
 from proxy.providers.wire import errors, usage
 from proxy.providers.wire.errors import ErrorDetails
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.target import Target, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time

@@ -43,7 +43,7 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire import errors, sse, terms, usage
 from proxy.providers.wire.errors import ErrorDetails
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.streams import Failure, decoded
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.transcripts import Speakers, document_of, rows

@@ -31,9 +31,9 @@ from proxy.providers.sockets import live, realtime
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES
 from proxy.providers.wire import forms, transcripts
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
-from proxy.providers.wire.requests import header
 from proxy.providers.wire.streams import SpeechEvents
 from proxy.providers.wire.target import Target
 

@@ -16,8 +16,8 @@ from pydantic_core import to_json
 from proxy.config import Deployment
 from proxy.errors import UnsupportedValue
 from proxy.http.messages import URL, ByteStream, Headers, PreparedHeaders, Request
+from proxy.providers.wire.headers import secrets_extension
 from proxy.providers.wire.multipart import MultipartStream
-from proxy.providers.wire.requests import secrets_extension
 
 _VERSION = re.compile(r"/v\d+\w*$")
 

@@ -1,4 +1,4 @@
-"""What the headers of requests and responses hold: keys, and the vendor's id of the request."""
+"""Headers of vendors' responses, and the keys that the requests carried."""
 
 from __future__ import annotations
 
