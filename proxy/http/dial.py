@@ -87,4 +87,5 @@ def _reason(error: Exception) -> str:
         return f"the TLS handshake failed: {error.reason}"
     if isinstance(error, socket.gaierror):
         return "the host name could not be resolved"
-    return f"the connection failed: {getattr(error, 'strerror', None) or type(error).__name__}"
+    text = error.strerror if isinstance(error, OSError) else None
+    return f"the connection failed: {text or type(error).__name__}"

@@ -79,7 +79,7 @@ class HTTPTransport:
             absolute=route.proxy is not None and not route.tunnelled,
             proxy_authorization=b"" if route.tunnelled else route.proxy_authorization,
         )
-        # Asking without waiting first: a coroutine would cost more than what it does.
+        # `take` is a coroutine, and to start one costs more than all that `take_idle` does.
         connection = self._pool.take_idle(route) or await self._pool.take(route, timeouts)
         try:
             await connection.exchange(encoded, timeouts)
