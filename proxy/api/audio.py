@@ -17,7 +17,7 @@ from proxy import parse
 from proxy.accounting.keys import Authenticator
 from proxy.accounting.recorder import CallRecorder
 from proxy.api.answer_headers import body_headers, cost_headers, routing_headers, warnings_header
-from proxy.api.exchange import Exchange, RequestLimits
+from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.api.forms import FormReader
 from proxy.api.identity import TRACEPARENT, traceparent
 from proxy.api.watch import Watch
@@ -102,7 +102,7 @@ class AudioEndpoint(ABC):
         call.detail = error.detail
         await self._record(exchange, call)
         if not exchange.started and not exchange.gone:
-            await exchange.refuse(error, routing_headers(call, expose_deployment=self._expose_deployment))
+            await exchange.refuse(error, self._routing(call))
 
     async def _record(self, exchange: Exchange, call: Call) -> None:
         """Before the last byte of the answer leaves, so that no client has one that is not recorded."""
@@ -110,6 +110,9 @@ class AudioEndpoint(ABC):
         self._recorder.close(call)
         if self._recorder.must_settle:
             await self._recorder.settled()
+
+    def _routing(self, call: Call) -> list[Header]:
+        return routing_headers(call, expose_deployment=self._expose_deployment)
 
     async def _answer(
         self,
@@ -144,7 +147,7 @@ class AudioEndpoint(ABC):
         head = [
             *body_headers(body),
             *headers,
-            *routing_headers(call, expose_deployment=self._expose_deployment),
+            *self._routing(call),
             *cost_headers(call.cost),
         ]
         await exchange.start(200, head)
@@ -157,7 +160,7 @@ class AudioEndpoint(ABC):
         head = [
             *body_headers(body),
             *headers,
-            *routing_headers(call, expose_deployment=self._expose_deployment),
+            *self._routing(call),
             *cost_headers(quoted),
         ]
         exchange.sends_events = body.is_sse
