@@ -126,7 +126,11 @@ class AudioEndpoint(ABC):
         with self._watch.over(exchange):
             try:
                 async with routed as result:
-                    await self._send(exchange, call, render(result), result.headers)
+                    body = render(result)
+                    try:
+                        await self._send(exchange, call, body, result.headers)
+                    finally:
+                        await body.aclose()
             except ProxyError as error:
                 if exchange.sends_events:
                     await self._end_events(exchange, call, error)
