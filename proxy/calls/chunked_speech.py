@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import fields
 from typing import Any, Protocol
 
 import httpx
 
 from proxy.audio.codec import SPEECH_RATE
 from proxy.calls.speech import OpenedStream
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.errors import UpstreamError, UpstreamInvalid
 from proxy.providers.base import ResponseMetadata
 
@@ -101,7 +100,7 @@ class ChunkedSpeech:
 
     @property
     def usage(self) -> Usage | None:
-        return summed(metadata.usage for metadata in self._remarks)
+        return total(metadata.usage for metadata in self._remarks)
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -126,16 +125,3 @@ async def _let_go(ahead: asyncio.Future[OpenedStream]) -> None:
     (outcome,) = await asyncio.gather(ahead, return_exceptions=True)
     if isinstance(outcome, OpenedStream):
         await outcome.response.aclose()
-
-
-def summed(usages: Iterable[Usage | None]) -> Usage | None:
-    """Each count that any of them tells; None where none tells anything."""
-    known = [usage for usage in usages if usage is not None]
-    if len(known) < 2:
-        return known[0] if known else None
-    return Usage(**{field.name: _sum(getattr(usage, field.name) for usage in known) for field in fields(Usage)})
-
-
-def _sum(counts: Iterable[Any]) -> Any:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None

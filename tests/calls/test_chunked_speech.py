@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from decimal import Decimal
 
 import httpx
 import pytest
 
-from proxy.calls.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech, summed
+from proxy.calls.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech
 from proxy.calls.speech import OpenedStream
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
@@ -116,18 +115,6 @@ def test_leaving_early_closes_what_was_begun_ahead() -> None:
     asyncio.run(test())
     assert stage.asked == ["1", "2"]
     assert all(response.is_closed for response in stage.responses)
-
-
-def test_usages_add_up() -> None:
-    assert summed([]) is None
-    assert summed([None, None]) is None
-    assert summed([None, Usage(characters=3)]) == Usage(characters=3)
-    parts = [
-        Usage(characters=1, seconds_out=0.5, cost=Decimal("0.1")),
-        None,
-        Usage(characters=2, output_audio_tokens=7, cost=Decimal("0.2")),
-    ]
-    assert summed(parts) == Usage(characters=3, seconds_out=0.5, output_audio_tokens=7, cost=Decimal("0.3"))
 
 
 @pytest.mark.parametrize(("named", "paused"), [(None, PAUSE), (0.05, 0.05), (MAX_PAUSE, MAX_PAUSE)])

@@ -25,7 +25,7 @@ import httpx
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamRejected
 from proxy.providers.base import Capabilities, SpeechAnswer, SpeechFlow, TranscriptionFlow
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
@@ -262,7 +262,7 @@ class ReadAloud:
         response = object_of(event.get("response"))
         if self._id is None or response.get("id") != self._id:
             return NOTHING
-        self._spent = _sum(self._spent, _usage(response.get("usage")))
+        self._spent = total((self._spent, _usage(response.get("usage"))))
         if self._cancelled:
             return self._again()
         if response.get("status") != "completed":
@@ -366,16 +366,3 @@ def _usage(stated: Any) -> Usage | None:
         output_text_tokens=count_of(went, "text_tokens"),
         output_audio_tokens=count_of(went, "audio_tokens"),
     )
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    if one is None or other is None:
-        return one or other
-    counts: dict[str, Any] = {name: (getattr(one, name) or 0) + (getattr(other, name) or 0) for name in _COUNTS}
-    return Usage(**counts)
-
-
-_COUNTS = (
-    "input_text_tokens", "input_audio_tokens", "cached_text_tokens", "cached_audio_tokens", "output_text_tokens",
-    "output_audio_tokens",
-)  # fmt: skip

@@ -20,7 +20,7 @@ import httpx
 from pydantic_core import from_json
 
 from proxy.config import Config, Deployment
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
 from proxy.providers.base import BufferedRequest, Capabilities, SpeechFlow, Step, TranscriptionFlow
 from proxy.providers.registry import VENDORS, has_key
@@ -106,7 +106,7 @@ class ChatAdapter:
             answer = _object(response.content)
             spent.extend(_usage(answer))
             try:
-                return Translation(_translated(_content(answer), texts), _sum(spent))
+                return Translation(_translated(_content(answer), texts), total(spent))
             except ValueError as error:
                 complaint = str(error)
         raise Mistranslated("The translation model did not answer with the translation.", detail=complaint)
@@ -191,23 +191,13 @@ def _usage(document: dict[str, Any]) -> list[Usage]:
     if not isinstance(usage, dict):
         return []
     details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    came, went = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return [Usage(input_text_tokens=came, cached_text_tokens=cached, output_text_tokens=went)]
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    tokens_in, tokens_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    return [Usage(input_text_tokens=tokens_in, cached_text_tokens=cached or None, output_text_tokens=tokens_out)]
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 1 << 40 else None
-
-
-def _sum(spent: Sequence[Usage]) -> Usage | None:
-    if not spent:
-        return None
-    return Usage(
-        input_text_tokens=sum(one.input_text_tokens or 0 for one in spent),
-        cached_text_tokens=sum(one.cached_text_tokens or 0 for one in spent) or None,
-        output_text_tokens=sum(one.output_text_tokens or 0 for one in spent),
-    )
+def _count(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < 1 << 40 else 0
 
 
 # -- the configuration -------------------------------------------------------------------------------------------------
