@@ -13,7 +13,7 @@ from typing import Literal
 from starlette.types import Receive, Scope, Send
 
 from proxy import parse
-from proxy.accounting.keys import Authenticator
+from proxy.accounting.authenticator import Authenticator
 from proxy.accounting.recorder import CallRecorder
 from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.api.forms import FormReader
@@ -63,7 +63,7 @@ class AudioEndpoint:
         self._telemetry.begin()
         try:
             authorization = exchange.headers.get(b"authorization")
-            call.caller = self._keys.known(authorization) or await self._keys.look_up(authorization)
+            call.caller = self._keys.cached_caller(authorization) or await self._keys.look_up(authorization)
             self._books.admit(call)
             await self.serve(exchange, call)
         except ProxyError as error:
@@ -86,7 +86,7 @@ class AudioEndpoint:
         """Whom the call is for; raises Forbidden for an end user that was blocked."""
         call.end_user = parse.end_user(request, exchange.headers)
         call.tags = parse.tags(exchange.headers, call.caller.tags)
-        self._keys.admit_end_user(call.end_user)
+        self._keys.check_end_user(call.end_user)
 
     async def _fail(self, exchange: Exchange, call: Call, error: ProxyError, kind: str = "") -> None:
         """An error document, if the answer has not begun; else an error event is out already, or the cut tells it."""
@@ -100,9 +100,9 @@ class AudioEndpoint:
     async def _record(self, exchange: Exchange, call: Call) -> None:
         """Before the last byte of the answer leaves, so that no client has one that is not recorded."""
         call.bytes_in = exchange.received
-        self._books.close(call)
-        if self._books.must_settle:
-            await self._books.settled()
+        self._books.record(call)
+        if self._books.needs_sync:
+            await self._books.sync()
 
     async def _answer(self, exchange: Exchange, call: Call, ask: Callable[[], Awaitable[Answer]]) -> None:
         """Ask the gateway and pass the answer on; both end at once when the client goes away."""

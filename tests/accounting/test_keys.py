@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, insert, select, update
 
-from proxy.accounting import key_fields
+from proxy.accounting import key_settings
+from proxy.accounting.authenticator import Authenticator
+from proxy.accounting.end_user_store import EndUserStore
 from proxy.accounting.key_cache import MIN_PAUSE, KeyCache
+from proxy.accounting.key_secrets import hash_of
 from proxy.accounting.key_store import KeyStore
-from proxy.accounting.keys import Authenticator, hashed
 from proxy.domain.caller import MASTER
 from proxy.errors import BadRequest, ConfigError, Forbidden, NotFound, Unauthorized
 from proxy.storage import tables
@@ -86,14 +88,14 @@ def test_texts_are_values_and_nothing_else(with_administration: Run, text: str) 
         said = {"key_alias": text, "user_id": text, "team_id": text, "models": [text], "metadata": {text: text}}
         _, key = await administration.generate(said, "master")
         assert (await administration.find(text)).id == key.id
-        found, total = await administration.keys({"user_id": text})
+        found, total = await administration.page({"user_id": text})
         assert ([one.id for one in found], total) == ([key.id], 1)
-        await administration.block_end_users([text], blocked=True, actor=text)
+        await EndUserStore(database).block([text], blocked=True, actor=text)
         key_cache = KeyCache(database)
         await key_cache.refresh()
         assert key_cache.blocks(text)
         assert await administration.delete([text], "master") == [key.id]
-        assert len((await administration.keys())[0]) == 1
+        assert len((await administration.page())[0]) == 1
 
     with_administration(body)
 
@@ -148,8 +150,8 @@ def test_every_change_leaves_one_audit_row_without_a_key(with_administration: Ru
         await administration.block(key.id, blocked=False, actor="master")
         second, replaced = await administration.regenerate(key.id, {}, "command line")
         await administration.delete(["one"], "master")
-        await administration.block_end_users(["eve", "mallory"], blocked=True, actor="master")
-        await administration.block_end_users(["eve"], blocked=False, actor="master")
+        await EndUserStore(database).block(["eve", "mallory"], blocked=True, actor="master")
+        await EndUserStore(database).block(["eve"], blocked=False, actor="master")
         audit = sorted(await rows(database, AUDIT), key=lambda row: row.time)
         assert sorted((row.action, row.subject, row.actor) for row in audit) == sorted(
             [
@@ -247,10 +249,10 @@ def test_changes_reach_the_other_worker_with_its_next_look(with_administration: 
 def test_end_users_are_blocked_and_free_again(with_administration: Run) -> None:
     async def body(database: Database, administration: KeyStore) -> None:
         scene = Scene(database)
-        await administration.block_end_users(["eve", "eve", "mallory"], blocked=True, actor="master")
+        await EndUserStore(database).block(["eve", "eve", "mallory"], blocked=True, actor="master")
         await scene.here.refresh()
         assert [scene.here.blocks(name) for name in ("eve", "mallory", "alice")] == [True, True, False]
-        await administration.block_end_users(["eve"], blocked=False, actor="master")
+        await EndUserStore(database).block(["eve"], blocked=False, actor="master")
         await scene.here.refresh()
         assert [scene.here.blocks(name) for name in ("eve", "mallory")] == [False, True]
 
@@ -260,14 +262,14 @@ def test_end_users_are_blocked_and_free_again(with_administration: Run) -> None:
 def test_an_expired_key_ends_without_a_look(with_administration: Run) -> None:
     async def body(database: Database, administration: KeyStore) -> None:
         scene = Scene(database)
-        columns = key_fields.read({"duration": "30s"}, clock=lambda: scene.now).columns
+        columns = key_settings.read({"duration": "30s"}).columns(clock=lambda: scene.now)
         secret, _ = await administration.generate(columns, "master")
         assert await scene.keys.look_up(bearer(secret)) is not None
         scene.now += 29
-        assert scene.keys.known(bearer(secret)) is not None
+        assert scene.keys.cached_caller(bearer(secret)) is not None
         scene.now += 2
         with pytest.raises(Unauthorized) as raised:
-            scene.keys.known(bearer(secret))
+            scene.keys.cached_caller(bearer(secret))
         assert (raised.value.status, raised.value.code) == (401, "expired_api_key")
 
     with_administration(body)
@@ -299,8 +301,8 @@ def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_administra
         engine = await database.open()
         event.listen(engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
         for _ in range(1000):
-            assert scene.keys.known(bearer(secret)) is not None
-            assert scene.keys.known(bearer(MASTER_SECRET)) == MASTER
+            assert scene.keys.cached_caller(bearer(secret)) is not None
+            assert scene.keys.cached_caller(bearer(MASTER_SECRET)) == MASTER
         assert statements == []
 
         async def guess(number: int) -> None:
@@ -322,7 +324,7 @@ def test_what_cannot_be_a_virtual_key_costs_nothing(with_administration: Run) ->
         keys = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         for header in (None, b"", b"Bearer", b"Bearer any", b"Basic sk-abc", b"Bearer \xff\xfe"):
             with pytest.raises(Unauthorized):
-                keys.known(header)
+                keys.cached_caller(header)
         assert database._engine is None
 
     with_administration(body)
@@ -358,8 +360,8 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
         newer = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         postgres.stop()
         try:
-            assert keys.known(bearer(secret)) is not None
-            assert newer.known(bearer(MASTER_SECRET)) == MASTER
+            assert keys.cached_caller(bearer(secret)) is not None
+            assert newer.cached_caller(bearer(MASTER_SECRET)) == MASTER
             for one in (late, unknown, "sk-no-key-of-ours-0123456789abcdef"):
                 with pytest.raises(Unavailable) as raised:
                     await newer.caller(bearer(one))
@@ -369,7 +371,7 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
             postgres.start()
         for _ in range(100):
             try:
-                assert (await newer.caller(bearer(late))).key_id == hashed(late)
+                assert (await newer.caller(bearer(late))).key_id == hash_of(late)
                 break
             except Unavailable:
                 await asyncio.sleep(0.1)
@@ -389,11 +391,11 @@ def test_a_database_that_hangs_is_waited_for_only_so_long(
         secret, _ = await administration.generate({}, "master")
         await keys.look_up(bearer(secret))
         monkeypatch.setattr(database, "transaction", lambda: _Hanging())
-        monkeypatch.setattr("proxy.accounting.key_cache.MAX_PATIENCE", 0.05)
+        monkeypatch.setattr("proxy.accounting.key_cache.MAX_WAIT", 0.05)
         guesses = [keys.caller(bearer(f"sk-{number:043}")) for number in range(50)]
         outcomes = await asyncio.gather(*guesses, return_exceptions=True)
         assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
-        assert keys.known(bearer(secret)) is not None
+        assert keys.cached_caller(bearer(secret)) is not None
         with pytest.raises(Unavailable):
             await keys.caller(bearer("sk-another-0123456789abcdefghijkl"))
         await key_cache.aclose()

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from proxy.accounting.end_user_store import EndUserStore
 from proxy.accounting.key_store import KeyStore
-from proxy.accounting.usage import GROUPS, UsageReports, groups, money, selection
+from proxy.accounting.usage_reports import GROUPS, UsageReports, groups, selection
+from proxy.domain.money import usd
 from proxy.errors import BadRequest
 from proxy.storage import tables
 from proxy.storage.database import Database
@@ -280,7 +282,7 @@ def test_large_sums_are_exact(with_administration: Run) -> None:
     ("units", "shown"), [(0, "0"), (1, "0.0000000001"), (10**10, "1"), (12 * 10**9, "1.2"), (10**13, "1000")]
 )
 def test_money_is_plain_digits(units: int, shown: str) -> None:
-    assert money(units) == shown
+    assert usd(units) == shown
 
 
 def test_end_users_by_name_with_what_they_used_and_those_that_are_only_blocked(with_administration: Run) -> None:
@@ -289,7 +291,7 @@ def test_end_users_by_name_with_what_they_used_and_those_that_are_only_blocked(w
     async def body(database: Database, administration: KeyStore) -> None:
         await store(database, [call(number, end_user=names[number % 3 + 1]) for number in range(9)])
         await store(database, [call(100, end_user="äh"), call(101, end_user="Zoe"), call(102)])
-        await administration.block_end_users(["eve", "bob", "名前"], blocked=True, actor="master")
+        await EndUserStore(database).block(["eve", "bob", "名前"], blocked=True, actor="master")
         seen: list[dict[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
