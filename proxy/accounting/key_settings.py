@@ -122,27 +122,27 @@ class KeySettings(BaseModel):
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
     key_alias: Annotated[_Text, AfterValidator(_alias)] | None = Field(
-        None, description="A name, unique among the keys.", examples=["night batch"]
+        default=None, description="A name, unique among the keys.", examples=["night batch"]
     )
-    user_id: _Text | None = Field(None, description="The user under whom the key's calls are recorded.")
-    team_id: _Text | None = Field(None, description="The team under which the key's calls are recorded.")
+    user_id: _Text | None = Field(default=None, description="The user under whom the key's calls are recorded.")
+    team_id: _Text | None = Field(default=None, description="The team under which the key's calls are recorded.")
     models: Annotated[list[_Text], AfterValidator(_models)] | None = Field(
-        None,
+        default=None,
         description="Model groups or aliases that the key may use. Empty: all of them.",
         examples=[["tts", "whisper"]],
     )
     tags: Annotated[list[_Text], AfterValidator(_tags)] | None = Field(
-        None, description="Tags of all the key's calls.", examples=[["batch", "eu"]]
+        default=None, description="Tags of all the key's calls.", examples=[["batch", "eu"]]
     )
     guardrails: Annotated[list[_Text], AfterValidator(_guardrails)] | None = Field(
-        None, description="Guardrails that check all the key's calls.", examples=[["no-cards"]]
+        default=None, description="Guardrails that check all the key's calls.", examples=[["no-cards"]]
     )
     metadata: Annotated[dict[str, Any], AfterValidator(_metadata)] | None = Field(
-        None, description=f"Any JSON object of at most {MAX_METADATA_BYTES} bytes.", examples=[{"owner": "ops"}]
+        default=None, description=f"Any JSON object of at most {MAX_METADATA_BYTES} bytes.", examples=[{"owner": "ops"}]
     )
-    blocked: bool | None = Field(None, description="Whether calls with the key are refused.")
+    blocked: bool | None = Field(default=None, description="Whether calls with the key are refused.")
     duration: Annotated[str, AfterValidator(_duration)] | None = Field(
-        None,
+        default=None,
         description="How long the key is valid from now on: a number with s, m, h, d, w or mo. -1: for ever.",
         examples=["30d"],
     )

@@ -175,7 +175,14 @@ def build(config: Config, resources: Resources) -> App:
     resources.sinks.use(config)
     telemetry.register(*gauges.of_deployments(groups, resources.health))
     bounds = RequestLimits(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
-    app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
+    app = App(
+        title="audio-proxy",
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=openapi.ERRORS,
+    )
     # A probe says by itself what its outcome means for the deployment's health.
     app.state.probes = Probes(groups, resources.runner(HealthTracker(), config.router), resources.health)
     app.state.keys = Authenticator(

@@ -50,7 +50,7 @@ class RegenerateKey(KeySettings):
 class RegenerateKeyInPath(KeySettings):
     """The settings replace those of the old key."""
 
-    key: Any = Field(None, description="Ignored: the path names the key.")
+    key: Any = Field(default=None, description="Ignored: the path names the key.")
     new_key: ChosenKey = None
 
 
@@ -61,8 +61,10 @@ class NamedKey(BaseModel):
 class DeleteKeys(BaseModel):
     """At least one key must be named."""
 
-    keys: Annotated[Texts, AfterValidator(_ids)] = Field([], description="Keys, or their SHA-256.", examples=[[_ID]])
-    key_aliases: Texts = Field([], description="Aliases of further keys.", examples=[["night batch"]])
+    keys: Annotated[Texts, AfterValidator(_ids)] = Field(
+        default=[], description="Keys, or their SHA-256.", examples=[[_ID]]
+    )
+    key_aliases: Texts = Field(default=[], description="Aliases of further keys.", examples=[["night batch"]])
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -84,7 +86,7 @@ class KeyInfo(BaseModel):
 
 class Ignored(BaseModel):
     ignored: list[str] = Field(
-        [], description="LiteLLM's fields of the body that have no effect here; missing if there are none."
+        default=[], description="LiteLLM's fields of the body that have no effect here; missing if there are none."
     )
 
 

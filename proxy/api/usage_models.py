@@ -18,20 +18,24 @@ class _Query(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start: str | None = Field(None, description="A date or a timestamp, by default in UTC.", examples=["2026-11-01"])
+    start: str | None = Field(
+        default=None, description="A date or a timestamp, by default in UTC.", examples=["2026-11-01"]
+    )
     end: str | None = Field(
-        None,
+        default=None,
         description="A date, whose day is included, or a timestamp, which is not included.",
         examples=["2026-11-23T08:00:00+01:00"],
     )
-    key: str | None = Field(None, description="Only calls of this key: its SHA-256, its alias, or the key itself.")
-    user: str | None = Field(None, description="Only calls of this user's keys.")
-    team: str | None = Field(None, description="Only calls of this team's keys.")
-    end_user: str | None = Field(None, description="Only calls for this end user.")
-    model: str | None = Field(None, description="Only calls that this model group served.")
-    vendor: str | None = Field(None, description="Only calls that this vendor served.")
-    deployment: str | None = Field(None, description="Only calls that the deployment with this id served.")
-    tag: str | None = Field(None, description="Only calls with this tag.")
+    key: str | None = Field(
+        default=None, description="Only calls of this key: its SHA-256, its alias, or the key itself."
+    )
+    user: str | None = Field(default=None, description="Only calls of this user's keys.")
+    team: str | None = Field(default=None, description="Only calls of this team's keys.")
+    end_user: str | None = Field(default=None, description="Only calls for this end user.")
+    model: str | None = Field(default=None, description="Only calls that this model group served.")
+    vendor: str | None = Field(default=None, description="Only calls that this vendor served.")
+    deployment: str | None = Field(default=None, description="Only calls that the deployment with this id served.")
+    tag: str | None = Field(default=None, description="Only calls with this tag.")
     format: Literal["json", "csv"] = "json"
 
     @model_validator(mode="before")
@@ -54,15 +58,15 @@ class _Query(BaseModel):
 
 class SumsQuery(_Query):
     group_by: str | None = Field(
-        None,
+        default=None,
         description="One or more of day, key, user, team, end_user, model, vendor, deployment, tag; with commas.",
         examples=["model,end_user"],
     )
 
 
 class CallsQuery(_Query):
-    limit: int = Field(100, ge=1, le=MAX_CALLS)
-    cursor: str | None = Field(None, description="The ``next_cursor`` of the page before.")
+    limit: int = Field(default=100, ge=1, le=MAX_CALLS)
+    cursor: str | None = Field(default=None, description="The ``next_cursor`` of the page before.")
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -83,8 +87,8 @@ class Numbers(BaseModel):
 class Group(Numbers):
     """The fields that ``group_by`` names come first, in its order; the others are missing."""
 
-    day: str | None = Field(None, description="In UTC.", examples=["2026-11-23"])
-    key: str | None = Field(None, description="SHA-256 of a virtual key, or ``master``.")
+    day: str | None = Field(default=None, description="In UTC.", examples=["2026-11-23"])
+    key: str | None = Field(default=None, description="SHA-256 of a virtual key, or ``master``.")
     key_alias: str | None = None
     user: str | None = None
     team: str | None = None
@@ -100,7 +104,7 @@ class Sums(BaseModel):
     data: list[Group] = Field(description="The most expensive first, or with ``day`` the earliest first.")
     total: Numbers
     truncated: Literal[True] | None = Field(
-        None, description="There are more groups than are listed; the total includes them all."
+        default=None, description="There are more groups than are listed; the total includes them all."
     )
 
 
