@@ -91,7 +91,7 @@ class Resources:
         self.telemetry.register(*gauges.of_process(self._streams, self.room))
         self.sinks = Sinks()
         self.telemetry.register(*self.sinks.families())
-        self.telemetry.listen(self.sinks.put)
+        self.telemetry.subscribe(self.sinks.put)
         self.database = Database(config.database_url)
         self.key_cache = KeyCache(self.database)
         self.ledger = _ledger(config, self.database) if ledger else None
