@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from proxy import parse
-from proxy.accounting.keys import Authenticator
+from proxy.accounting.authenticator import Authenticator
 from proxy.accounting.recorder import CallRecorder
 from proxy.api.answer_headers import body_headers, cost_headers, routing_headers, warnings_header
 from proxy.api.exchange import Exchange, Header, RequestLimits
@@ -69,7 +69,7 @@ class AudioEndpoint(ABC):
         self._telemetry.begin()
         try:
             authorization = exchange.headers.get(b"authorization")
-            call.caller = self._keys.known(authorization) or await self._keys.look_up(authorization)
+            call.caller = self._keys.cached_caller(authorization) or await self._keys.look_up(authorization)
             self._recorder.admit(call)
             await self.serve(exchange, call)
         except ProxyError as error:
@@ -93,7 +93,7 @@ class AudioEndpoint(ABC):
         """Whom the call is for; raises Forbidden for an end user that was blocked."""
         call.end_user = parse.end_user(request, exchange.headers)
         call.tags = parse.tags(exchange.headers, call.caller.tags)
-        self._keys.admit_end_user(call.end_user)
+        self._keys.check_end_user(call.end_user)
 
     async def _fail(self, exchange: Exchange, call: Call, error: ProxyError, kind: str = "") -> None:
         """An error document, if the answer has not begun; else an error event is out already, or the cut tells it."""
@@ -107,9 +107,9 @@ class AudioEndpoint(ABC):
     async def _record(self, exchange: Exchange, call: Call) -> None:
         """Before the last byte of the answer leaves, so that no client has one that is not recorded."""
         call.bytes_in = exchange.received
-        self._recorder.close(call)
-        if self._recorder.must_settle:
-            await self._recorder.settled()
+        self._recorder.record(call)
+        if self._recorder.needs_sync:
+            await self._recorder.sync()
 
     def _routing(self, call: Call) -> list[Header]:
         return routing_headers(call, expose_deployment=self._expose_deployment)
