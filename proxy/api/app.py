@@ -49,6 +49,7 @@ from proxy.sinks.sinks import Sinks
 from proxy.storage.database import Database
 from proxy.storage.journal import Journal
 from proxy.storage.spool import SpoolRoom
+from proxy.tasks import cancel_all
 from proxy.telemetry import Telemetry, WorkerSlot
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
@@ -140,9 +141,7 @@ class Resources:
         await self._encoders.aclose()
         await self._readers.aclose()
         self.room.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         if self.ledger is not None:
             await self.ledger.aclose()
         await self.key_cache.aclose()

@@ -11,6 +11,7 @@ import structlog
 from proxy.config import Sink as Settings
 from proxy.metrics import Counter
 from proxy.sinks.base import Record, Sink, Undelivered
+from proxy.tasks import cancel_all
 
 #: How often a batch is tried, and the seconds before the second attempt, which double up to the longest.
 ATTEMPTS = 8
@@ -69,8 +70,7 @@ class Feed:
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=DRAIN_SECONDS)
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_all([self._task])
         if self._queue:
             self._drop(len(self._queue))
             self._queue.clear()
