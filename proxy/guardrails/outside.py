@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError
 from proxy.guardrails.base import Undecided
-from proxy.upstream.client import Deadlines, foreign, read_whole
+from proxy.upstream.fetch import fetch
 
 MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 
@@ -20,9 +20,13 @@ async def ask(
     transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], document: Any, seconds: float
 ) -> dict[str, Any]:
     """The JSON object of a 2xx answer. Raises Undecided for anything else, with what is fit for the log."""
+    headers = {**headers, "content-type": "application/json", "accept": "application/json"}
+    content = _encoded(document)
     try:
         async with asyncio.timeout(seconds):
-            status, body = await _exchange(transport, url, headers, _encoded(document), seconds)
+            status, body = await fetch(
+                transport, "POST", url, headers, content, seconds=seconds, max_length=MAX_ANSWER_LENGTH
+            )
     except TimeoutError:
         raise Undecided(f"no answer in {seconds:g} seconds") from None
     except ProxyError as error:
@@ -36,23 +40,6 @@ async def ask(
     if not isinstance(answer, dict):
         raise Undecided("the answer is no JSON object")
     return answer
-
-
-async def _exchange(
-    transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], content: bytes, seconds: float
-) -> tuple[int, bytes]:
-    deadlines = Deadlines(total=seconds, first_byte=None, stall=None)
-    fields = {**headers, "content-type": "application/json", "accept": "application/json"}
-    request = httpx.Request("POST", url, headers=fields, content=content, extensions={"timeout": deadlines})
-    request.headers["accept-encoding"] = "identity"
-    try:
-        response = await transport.handle_async_request(request)
-    except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-        raise foreign(error) from error
-    try:
-        return response.status_code, await read_whole(response, MAX_ANSWER_LENGTH)
-    finally:
-        await response.aclose()
 
 
 def _encoded(document: Any) -> bytes:
