@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from proxy.calls import BoundDeployment
-from proxy.config import Config, Environment, Mode, load
+from proxy.commands import configuration
+from proxy.config import Config, Environment, Mode
 from proxy.providers import registry
 from proxy.providers.vendors import chat
 from proxy.routing import checks, fitness
@@ -36,7 +37,7 @@ def loaded(text: str, folder: Path) -> Config:
     path.write_text(text)
     keys = {name: "sk-dummy" for vendor in registry.VENDORS.values() for name in vendor.key_variables}
     environ = keys | {"PROXY_MASTER_KEY": MASTER_KEY}
-    return load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=environ)
+    return configuration.load(path, environ)
 
 
 def lines(config: Config) -> Mapping[str, list[BoundDeployment]]:

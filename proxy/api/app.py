@@ -129,7 +129,7 @@ class Resources:
 
     def guardrails(self, config: Config) -> Guardrails:
         """They ask others through the vendors' transport."""
-        made = guardrail_registry.guardrails(config, self._transport)
+        made = guardrail_registry.build(config, self._transport)
         self._guardrails.append(made)
         return made
 

@@ -17,12 +17,14 @@ def read_config(path: str, problems: Problems) -> Node | None:
     root = _read_mapping(path, problems)
     if root is None:
         return None
-    for place, included in _included(root, path, problems):
+    for location, included in _included(root, path, problems):
         part = _read_mapping(included, problems)
         if part is None:
             continue
         if part.get("include") is not None:
-            problems.add(part.of_key("include"), f"an included file cannot include others (included by {place})")
+            problems.add(
+                part.key_location("include"), f"an included file cannot include others (included by {location})"
+            )
         root = _merge(root, part, problems, top=True)
     return root
 
@@ -35,7 +37,7 @@ def _read_mapping(path: str, problems: Problems) -> Node | None:
             problems.add(SourceLocation(path, 0), "is empty; a configuration needs model_list")
         return None
     if not isinstance(node.content, Mapping):
-        problems.add(node.place, "a configuration must be a mapping of sections (model_list:, general_settings:)")
+        problems.add(node.location, "a configuration must be a mapping of sections (model_list:, general_settings:)")
         return None
     return node
 
@@ -45,12 +47,12 @@ def _included(root: Node, path: str, problems: Problems) -> list[tuple[SourceLoc
     if node is None or node.content is None:
         return []
     items = node.content if isinstance(node.content, tuple) else (node,)
-    names = [(item.place, item.content) for item in items if isinstance(item.content, str) and item.content]
+    names = [(item.location, item.content) for item in items if isinstance(item.content, str) and item.content]
     if len(names) < len(items) or len(names) > _MAX_INCLUDES:
-        problems.add(root.of_key("include"), f"include must be a file name or a list of at most {_MAX_INCLUDES}")
+        problems.add(root.key_location("include"), f"include must be a file name or a list of at most {_MAX_INCLUDES}")
         return []
     folder = os.path.dirname(path)
-    return [(place, os.path.join(folder, name)) for place, name in names]
+    return [(location, os.path.join(folder, name)) for location, name in names]
 
 
 def _merge(one: Node, two: Node, problems: Problems, *, top: bool) -> Node:
@@ -63,9 +65,9 @@ def _merge(one: Node, two: Node, problems: Problems, *, top: bool) -> Node:
         if mine is None or mine.content is None:
             content[key] = value
         elif top and isinstance(mine.content, tuple) and isinstance(value.content, tuple):
-            content[key] = Node(mine.place, mine.content + value.content)
+            content[key] = Node(mine.location, mine.content + value.content)
         elif top and isinstance(mine.content, Mapping) and isinstance(value.content, Mapping):
             content[key] = _merge(mine, value, problems, top=False)
         else:
-            problems.add(two.of_key(key), f"key {shown(key)} is given twice, first in {one.of_key(key)}")
-    return Node(one.place, MappingProxyType(content), {**two.keys, **one.keys})
+            problems.add(two.key_location(key), f"key {shown(key)} is given twice, first in {one.key_location(key)}")
+    return Node(one.location, MappingProxyType(content), {**two.keys, **one.keys})

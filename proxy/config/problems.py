@@ -37,20 +37,20 @@ class Problems:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, place: SourceLocation, text: str) -> None:
+    def add(self, location: SourceLocation, text: str) -> None:
         if len(self._found) < _MAX_KEPT:
-            self._found.setdefault((place, text))
+            self._found.setdefault((location, text))
         else:
             self._more += 1
 
-    def unknown_key(self, place: SourceLocation, key: str, section: str, known: Iterable[str]) -> None:
+    def unknown_key(self, location: SourceLocation, key: str, section: str, known: Iterable[str]) -> None:
         near = suggestion(key, known) if len(self._found) < _MAX_KEPT else ""
-        self.add(place, f"unknown key {shown(key)} in {section}{near}")
+        self.add(location, f"unknown key {shown(key)} in {section}{near}")
 
     def lines(self) -> list[str]:
-        files = list(dict.fromkeys(place.file for place, _ in self._found))
+        files = list(dict.fromkeys(location.file for location, _ in self._found))
         ordered = sorted(self._found, key=lambda found: (files.index(found[0].file), found[0].line))
-        lines = [f"{place}: {text}" for place, text in ordered[:_MAX_PROBLEMS]]
+        lines = [f"{location}: {text}" for location, text in ordered[:_MAX_PROBLEMS]]
         if left := len(ordered) - len(lines) + self._more:
             lines.append(f"… and {left} more problems")
         return lines

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -35,21 +35,21 @@ Content: TypeAlias = "str | tuple[Node, ...] | Mapping[str, Node] | None"
 class Node:
     """One value of the file. A scalar's content is its text, or None for YAML's null."""
 
-    __slots__ = ("content", "keys", "place", "size")
+    __slots__ = ("content", "keys", "location", "size")
 
     def __init__(
-        self, place: SourceLocation, content: Content, keys: Mapping[str, SourceLocation] = _NO_KEYS, size: int = 1
+        self, location: SourceLocation, content: Content, keys: Mapping[str, SourceLocation] = _NO_KEYS, size: int = 1
     ) -> None:
-        self.place = place
+        self.location = location
         self.content = content
-        #: Of a mapping: the place of each key.
+        #: Of a mapping: the location of each key.
         self.keys = keys
         #: Values in it, aliases followed.
         self.size = size
 
-    def of_key(self, key: str) -> SourceLocation:
-        """Where a mapping has this key; the mapping's own place where it has not."""
-        return self.keys.get(key, self.place)
+    def key_location(self, key: str) -> SourceLocation:
+        """Where a mapping has this key; the mapping's own location where it has not."""
+        return self.keys.get(key, self.location)
 
     def items(self) -> Iterable[tuple[str, Node]]:
         """Of a mapping: its keys and values; nothing for anything else."""
@@ -58,19 +58,19 @@ class Node:
     def get(self, key: str) -> Node | None:
         return self.content.get(key) if isinstance(self.content, Mapping) else None
 
-    def find(self, path: tuple[int | str, ...]) -> SourceLocation:
-        """The place of the value that a path of keys and positions leads to, as far as it leads."""
-        node, place = self, self.place
+    def locate(self, path: Sequence[int | str]) -> tuple[SourceLocation, Node]:
+        """The value that a path of keys and positions leads to, as far as it leads, and where it stands."""
+        node, location = self, self.location
         for step in path:
             if isinstance(node.content, Mapping) and step in node.content:
-                place = node.of_key(str(step))
+                location = node.key_location(str(step))
                 node = node.content[str(step)]
             elif isinstance(node.content, tuple) and isinstance(step, int) and step < len(node.content):
                 node = node.content[step]
-                place = node.place
+                location = node.location
             else:
                 break
-        return place
+        return location, node
 
 
 class Unreadable(Exception):
@@ -147,23 +147,23 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[SourceLocatio
     if not isinstance(error, yaml.MarkedYAMLError):
         return SourceLocation(file, 0), "not valid YAML"
     mark = error.problem_mark or error.context_mark
-    place = SourceLocation(file, min(mark.line, text.count("\n")) + 1 if mark else 0)
+    location = SourceLocation(file, min(mark.line, text.count("\n")) + 1 if mark else 0)
     problem = error.problem or "syntax error"
     if problem.startswith("found"):
         problem = re.sub(r"\s*'.*'", "", problem)  # the parser in Python quotes what it found
     if "nesting depth" in problem:  # PyYAML's own limit, from 6.0.4 on
-        return place, _TOO_DEEP
+        return location, _TOO_DEEP
     if "undefined alias" in problem:
-        return place, "an alias (*name) without its anchor (&name); a value that begins with * needs quotes"
+        return location, "an alias (*name) without its anchor (&name); a value that begins with * needs quotes"
     if "another document" in problem:
-        return place, "more than one YAML document (---) in the file"
+        return location, "more than one YAML document (---) in the file"
     if "duplicate anchor" in (error.context or "") or "duplicate anchor" in problem:
-        return place, "an anchor (&name) of this name exists already"
+        return location, "an anchor (&name) of this name exists already"
     if "start any token" in problem and mark and _begins_with_tab(text, mark):
-        return place, "a tab where spaces are due"
+        return location, "a tab where spaces are due"
     if "start any token" in problem or "tag handle" in problem:
         problem += "; a value that begins with a special character needs quotes"
-    return place, f"not valid YAML: {problem}"
+    return location, f"not valid YAML: {problem}"
 
 
 def _begins_with_tab(text: str, mark: yaml.Mark) -> bool:
@@ -184,37 +184,37 @@ class _Builder:
         if isinstance(known, Node):
             return known
         if known is None:
-            self._problems.add(self._place(node), "an alias must not contain itself")
+            self._problems.add(self._location(node), "an alias must not contain itself")
             raise Unreadable
         self._built[id(node)] = None
         built = self._convert(node)
         if built.size > MAX_VALUES:
-            self._problems.add(built.place, f"expands to more than {MAX_VALUES} values")
+            self._problems.add(built.location, f"expands to more than {MAX_VALUES} values")
             raise Unreadable
         self._built[id(node)] = built
         return built
 
-    def _place(self, node: yaml.Node) -> SourceLocation:
+    def _location(self, node: yaml.Node) -> SourceLocation:
         return SourceLocation(self._file, node.start_mark.line + 1)
 
     def _convert(self, node: yaml.Node) -> Node:
-        place = self._place(node)
+        location = self._location(node)
         if node.tag not in _KNOWN_TAGS:
-            self._problems.add(place, "YAML tags (!name) are not supported; a value that begins with ! needs quotes")
-            return Node(place, None)
+            self._problems.add(location, "YAML tags (!name) are not supported; a value that begins with ! needs quotes")
+            return Node(location, None)
         if isinstance(node, yaml.ScalarNode):
-            return Node(place, None if node.tag == _CORE + "null" else str(node.value))
+            return Node(location, None if node.tag == _CORE + "null" else str(node.value))
         if isinstance(node, yaml.SequenceNode):
             items = tuple(self.build(item) for item in node.value)
-            return Node(place, items, size=1 + sum(item.size for item in items))
-        return self._mapping(node, place)
+            return Node(location, items, size=1 + sum(item.size for item in items))
+        return self._mapping(node, location)
 
-    def _mapping(self, node: yaml.Node, place: SourceLocation) -> Node:
+    def _mapping(self, node: yaml.Node, location: SourceLocation) -> Node:
         content: dict[str, Node] = {}
         keys: dict[str, SourceLocation] = {}
         merged: list[Node] = []
         for key, value in node.value:
-            where = self._place(key)
+            where = self._location(key)
             if key.tag == _CORE + "merge":
                 merged.extend(self._merged(value))
             elif not isinstance(key, yaml.ScalarNode):
@@ -228,9 +228,9 @@ class _Builder:
         for source in merged:
             for name, value in source.items():
                 content.setdefault(name, value)
-                keys.setdefault(name, source.of_key(name))
+                keys.setdefault(name, source.key_location(name))
         size = 1 + sum(value.size for value in content.values())
-        return Node(place, MappingProxyType(content), MappingProxyType(keys), size)
+        return Node(location, MappingProxyType(content), MappingProxyType(keys), size)
 
     def _merged(self, value: yaml.Node) -> Iterator[Node]:
         """The mappings that ``<<: *name`` or ``<<: [*one, *two]`` merges, the first taking precedence."""
@@ -240,4 +240,4 @@ class _Builder:
             if isinstance(built.content, Mapping):
                 yield built
             else:
-                self._problems.add(built.place, "<< merges mappings only")
+                self._problems.add(built.location, "<< merges mappings only")

@@ -82,4 +82,5 @@ class Guard(Protocol):
     async def check(self, text: str, context: Context) -> Verdict:
         """Raises Undecided."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        return  # nothing to close, unless a guardrail says otherwise

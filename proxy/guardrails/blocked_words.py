@@ -11,11 +11,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from proxy.config import Guardrail
-from proxy.guardrails.base import ALLOW, Context, Span, Verdict
+import httpx
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from proxy.config import Config
+from proxy.config.fields import Names, Text
+from proxy.guardrails.base import ALLOW, Context, Guard, Span, Verdict
 from proxy.guardrails.redaction import union
+from proxy.guardrails.settings import GuardrailSettings
 
 LABEL: Final = "BLOCKED_WORD"
 #: Letters, digits and marks on them; what cannot be seen belongs to the word that it splits.
@@ -32,10 +37,45 @@ PIECE: Final = 20_000
 _PATTERN_MEMORY: Final = 8 << 20
 
 
-class BlockedWords:
+def _word(word: str) -> str:
+    if not _SPACED_OUT.fullmatch(word) or not any(char.isalnum() for char in word):
+        raise ValueError("takes letters, digits, spaces, hyphens and apostrophes; write anything else as a pattern")
+    return word
+
+
+def _searchable(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    faults = [f"number {number} {fault}" for number, pattern in enumerate(patterns, 1) if (fault := _fault(pattern))]
+    if faults:
+        raise ValueError(f"must be regular expressions in RE2's syntax: {'; '.join(faults)}")
+    return patterns
+
+
+class BlockedWordsSettings(GuardrailSettings):
+    redacts: ClassVar[bool] = True
+
+    guardrail: Literal["blocked_words"] = "blocked_words"
+    patterns: Annotated[Names, AfterValidator(_searchable)] = Field(
+        default=(), description="Regular expressions of RE2's, beside the words."
+    )
+    words: tuple[Annotated[Text, AfterValidator(_word)], ...] = Field(
+        default=(), validate_default=True, description="What it looks for: words and phrases."
+    )
+
+    @field_validator("words")
+    @classmethod
+    def _has_any(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not words and info.data.get("patterns") == ():
+            raise ValueError("or 'patterns' is missing")
+        return words
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> BlockedWords:
+        return BlockedWords(self)
+
+
+class BlockedWords(Guard):
     is_local = True
 
-    def __init__(self, settings: Guardrail) -> None:
+    def __init__(self, settings: BlockedWordsSettings) -> None:
         self._phrases = _phrases(settings.words)
         self._unspaced = [_plain(word) for word in settings.words if _UNSPACED.search(word)]
         self._patterns = [compiled(pattern) for pattern in settings.patterns]
@@ -72,22 +112,13 @@ class BlockedWords:
                 yield _span(places[at], places[at + len(word) - 1] + 1)
                 at = whole.find(word, at + 1)
 
-    async def aclose(self) -> None:
-        pass
 
-
-def problems(settings: Guardrail) -> Iterator[str]:
-    for word in settings.words:
-        if not _SPACED_OUT.fullmatch(word) or not any(char.isalnum() for char in word):
-            yield "'words' takes letters, digits, spaces, hyphens and apostrophes; write anything else as a pattern"
-    for number, pattern in enumerate(settings.patterns, 1):
-        try:
-            matches_nothing = compiled(pattern).fullmatch("") is not None
-        except ValueError as error:
-            yield f"'patterns': number {number} is no regular expression of RE2's: {error}"
-        else:
-            if matches_nothing:
-                yield f"'patterns': number {number} matches the empty text"
+def _fault(pattern: str) -> str | None:
+    try:
+        matches_empty_text = compiled(pattern).fullmatch("") is not None
+    except ValueError as error:
+        return f"is not valid ({error})"
+    return "matches the empty text" if matches_empty_text else None
 
 
 def compiled(pattern: str) -> Any:
@@ -100,8 +131,8 @@ def compiled(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options=options)
     except re2.error as error:
-        said = error.args[0] if error.args else "it cannot be read"
-        raise ValueError(said.decode(errors="replace") if isinstance(said, bytes) else str(said)) from None
+        reason = error.args[0] if error.args else "it cannot be parsed"
+        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from None
 
 
 def _phrases(words: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:

@@ -5,14 +5,17 @@ Source: ``POST /moderations`` of OpenAI's openapi.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 import httpx
+from pydantic import Field
 
-from proxy.config import Environment, Guardrail
-from proxy.guardrails.base import ALLOW, Context, Undecided, Verdict
+from proxy.config import Config, Environment
+from proxy.config.fields import FrozenMapping, Key, Names, Text, Url, empty_mapping
+from proxy.guardrails.base import ALLOW, Context, Guard, Undecided, Verdict
 from proxy.guardrails.outside import ask
+from proxy.guardrails.settings import RemoteSettings
 
 BASE = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -20,10 +23,30 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 PIECE = 20_000
 
 
-class OpenAIModeration:
+class ModerationSettings(RemoteSettings):
+    guardrail: Literal["openai_moderation"] = "openai_moderation"
+    api_base: Url | None = Field(default=None, description="Its server; OpenAI's if missing.")
+    api_key: Key | None = Field(default=None, description="Its key; $OPENAI_API_KEY if missing.")
+    model: Text = Field(default="omni-moderation-latest", description="Its model.")
+    categories: Names = Field(default=(), description="The categories that count; all if missing.")
+    thresholds: FrozenMapping[Text, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] = Field(
+        default_factory=empty_mapping, description="Scores from which a category counts, in place of the model's own."
+    )
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> OpenAIModeration:
+        return OpenAIModeration(self, config.environment, transport)
+
+    def problems(self, config: Config) -> Iterable[str]:
+        if self.api_key is None and self.api_base is None and KEY_VARIABLE not in config.environment:
+            yield f"'api_key' is missing in litellm_params, and ${KEY_VARIABLE} is not set"
+
+
+class OpenAIModeration(Guard):
     is_local = False
 
-    def __init__(self, settings: Guardrail, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(
+        self, settings: ModerationSettings, environment: Environment, transport: httpx.AsyncBaseTransport
+    ) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else environment.get(KEY_VARIABLE)
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._url = f"{settings.api_base or BASE}/moderations"
@@ -46,22 +69,13 @@ class OpenAIModeration:
         )
         if not isinstance(flags, Mapping) or not isinstance(scores, Mapping | None):
             raise Undecided("the answer has no categories")
-        thresholds, wanted = self._settings.thresholds, self._settings.categories
+        thresholds, categories = self._settings.thresholds, self._settings.categories
         return [
             name
             for name in dict.fromkeys((*flags, *(scores or ())))
-            if (not wanted or name in wanted)
+            if (not categories or name in categories)
             and (_score(scores, name) >= thresholds[name] if name in thresholds else flags.get(name) is True)
         ]
-
-    async def aclose(self) -> None:
-        pass
-
-
-def problems(settings: Guardrail, environment: Environment) -> list[str]:
-    if settings.api_key is None and settings.api_base is None and KEY_VARIABLE not in environment:
-        return [f"'api_key' is missing in litellm_params, and ${KEY_VARIABLE} is not set"]
-    return []
 
 
 def _score(scores: Mapping[str, Any] | None, name: str) -> float:

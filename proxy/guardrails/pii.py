@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from proxy.config import Guardrail
-from proxy.guardrails.base import ALLOW, Context, Span, Verdict
+import httpx
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from proxy.config import Config
+from proxy.guardrails.base import ALLOW, Context, Guard, Span, Verdict
 from proxy.guardrails.entities import by_name
 from proxy.guardrails.redaction import union
+from proxy.guardrails.settings import GuardrailSettings, NotEmpty
 from proxy.guardrails.spoken import NormalizedText
 
 #: Characters that are looked at without a pause for other calls, and how far two such pieces overlap.
@@ -16,10 +22,41 @@ PIECE = 2_000
 OVERLAP = 400
 
 
-class Pii:
+Entity = Literal["CREDIT_CARD", "EMAIL", "PHONE", "IBAN", "IP", "US_SSN"]
+ENTITIES: tuple[Entity, ...] = get_args(Entity)
+#: The names that Presidio, and so LiteLLM, has for them.
+_ALIASES = {"EMAIL_ADDRESS": "EMAIL", "PHONE_NUMBER": "PHONE", "IBAN_CODE": "IBAN", "IP_ADDRESS": "IP"}
+
+
+def _canonical(name: Any) -> Any:
+    return _ALIASES.get(str(name), name)
+
+
+def _country(code: str) -> str:
+    if not re.fullmatch("[A-Z]{2}", code):
+        raise ValueError("must be codes of countries, such as US or DE")
+    return code
+
+
+class PiiSettings(GuardrailSettings):
+    redacts: ClassVar[bool] = True
+
+    guardrail: Literal["pii"] = "pii"
+    entities: Annotated[tuple[Annotated[Entity, BeforeValidator(_canonical)], ...], NotEmpty] = Field(
+        default=ENTITIES, description="What it looks for."
+    )
+    regions: Annotated[tuple[Annotated[str, AfterValidator(_country)], ...], NotEmpty] = Field(
+        default=("US",), description="Countries whose phone numbers are known without their code."
+    )
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Pii:
+        return Pii(self)
+
+
+class Pii(Guard):
     is_local = True
 
-    def __init__(self, settings: Guardrail) -> None:
+    def __init__(self, settings: PiiSettings) -> None:
         finders = by_name(settings.regions)
         self._finders = {name: finders[name] for name in finders if name in settings.entities}
 
@@ -46,9 +83,6 @@ class Pii:
             Span(start, end, f"[{name}]") for name, find in self._finders.items() for start, end in find(reading.text)
         ]
         return reading.original(spans) if spans else spans
-
-    async def aclose(self) -> None:
-        pass
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:

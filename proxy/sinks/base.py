@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from proxy.domain.call import Call
@@ -16,6 +17,8 @@ class Record(NamedTuple):
     #: When it ended, on the call's clock, and what to add to times of that clock for seconds since 1970.
     ended: float
     epoch: float
+    #: Vendors' models by the deployments' ids.
+    models: Mapping[str, str] = MappingProxyType({})
 
 
 class Undelivered(Exception):
@@ -30,6 +33,7 @@ class Sink(Protocol):
     """Takes batches, one after the other."""
 
     async def send(self, records: Sequence[Record]) -> None:
-        """All or nothing; raises Undelivered. May be told the same batch again."""
+        """All or nothing; raises Undelivered. May get the same batch again."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        return  # nothing to close, unless a sink says otherwise

@@ -8,9 +8,9 @@ from collections import deque
 
 import structlog
 
-from proxy.config import Sink as Settings
 from proxy.metrics import Counter
 from proxy.sinks.base import Record, Sink, Undelivered
+from proxy.sinks.settings import SinkSettings
 from proxy.tasks import cancel_all
 
 #: How often a batch is tried, and the seconds before the second attempt, which double up to the longest.
@@ -32,7 +32,9 @@ class Counters:
 class Feed:
     """Feeds one sink. It begins with the first record."""
 
-    def __init__(self, settings: Settings, sink: Sink, counters: Counters, first_pause: float = FIRST_PAUSE) -> None:
+    def __init__(
+        self, settings: SinkSettings, sink: Sink, counters: Counters, first_pause: float = FIRST_PAUSE
+    ) -> None:
         self.settings = settings
         self._size, self._most = settings.batch_size, settings.queue_size
         self._sink = sink

@@ -8,14 +8,16 @@ import importlib.util
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from typing import Literal
 from urllib.parse import unquote
 
 import httpx
 
-from proxy.config import Environment
+from proxy.config import Config, Environment
 from proxy.domain.call import Call
 from proxy.sinks import post
-from proxy.sinks.base import Record
+from proxy.sinks.base import Record, Sink
+from proxy.sinks.settings import SinkSettings
 
 DEFAULT_ENDPOINT = "http://localhost:4318"
 PATH = "/v1/traces"
@@ -27,11 +29,22 @@ NOT_INSTALLED = "OpenTelemetry is not installed: pip install 'audio-proxy[otel]'
 AT_A_TIME = 10
 
 
-class Otel:
+class OtelSettings(SinkSettings):
+    """All else is in variables."""
+
+    kind: Literal["otel"] = "otel"
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Otel:
+        return Otel(config.environment, transport)
+
+    def problems(self, config: Config) -> Iterable[str]:
+        return problems(config.environment)
+
+
+class Otel(Sink):
     def __init__(
         self,
         environment: Environment,
-        models: Mapping[str, str],
         transport: httpx.AsyncBaseTransport,
         *,
         endpoint: str | None = None,
@@ -49,7 +62,7 @@ class Otel:
             self._headers["content-encoding"] = "gzip"
         self._resource = resource_of(environment)
         self._sampler = Sampler(environment)
-        self._models, self._transport, self._is_langfuse = models, transport, is_langfuse
+        self._transport, self._is_langfuse = transport, is_langfuse
 
     async def send(self, records: Sequence[Record]) -> None:
         records = [record for record in records if self._sampler.takes(record.call)]
@@ -70,7 +83,7 @@ class Otel:
 
         spans = []
         for number, record in enumerate(records, start=1):
-            spans += trace_of(record, self._models, is_generation=self._is_langfuse)
+            spans += trace_of(record, is_generation=self._is_langfuse)
             if number % AT_A_TIME == 0:
                 await asyncio.sleep(0)
         scope = ScopeSpans(scope=InstrumentationScope(name="audio-proxy", version=self._resource["service.version"]))
@@ -78,24 +91,21 @@ class Otel:
         resource = ResourceSpans(resource=Resource(attributes=pairs(self._resource)), scope_spans=[scope])
         return ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
 
-    async def aclose(self) -> None:
-        pass
-
 
 class Sampler:
     """``OTEL_TRACES_SAMPLER``: which calls become traces. By default the caller decides, and all where it does not."""
 
     def __init__(self, environment: Environment) -> None:
         name = environment.get("OTEL_TRACES_SAMPLER", PARENT_BASED + "always_on")
-        self._heeds_parent = name.startswith(PARENT_BASED)
+        self._follows_parent = name.startswith(PARENT_BASED)
         share = {"always_on": 1.0, "always_off": 0.0}.get(name.removeprefix(PARENT_BASED))
         self._share = _share(environment) if share is None else share
 
     def takes(self, call: Call) -> bool:
         from proxy.sinks.spans import is_sampled_by_parent
 
-        said = is_sampled_by_parent(call) if self._heeds_parent else None
-        return random.random() < self._share if said is None else said  # noqa: S311
+        sampled = is_sampled_by_parent(call) if self._follows_parent else None
+        return random.random() < self._share if sampled is None else sampled  # noqa: S311
 
 
 def _share(environment: Environment) -> float:

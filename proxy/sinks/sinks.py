@@ -12,7 +12,7 @@ from proxy.domain.call import Call
 from proxy.metrics import Family, Gauge, Labels
 from proxy.sinks.base import Record
 from proxy.sinks.feed import Counters, Feed
-from proxy.sinks.registry import BuildContext, made
+from proxy.sinks.registry import settings_of
 from proxy.upstream.transport import HTTPTransport
 
 #: Connections to sinks at a time; they have a pool of their own, so that no call waits for one of them.
@@ -31,7 +31,7 @@ class Sinks:
         self._failures: tuple[Feed, ...] = ()
         self._config: Config | None = None
         #: Vendors' models by the deployments' ids.
-        self._models: dict[str, str] = {}
+        self._models: Mapping[str, str] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
     def families(self) -> Iterator[Family]:
@@ -43,12 +43,12 @@ class Sinks:
 
     def use(self, config: Config) -> None:
         """Its sinks from now on. Those of an earlier configuration still send what waits for them."""
-        self._models.clear()
-        self._models.update({deployment.id: deployment.model for deployment in config.deployments})
+        self._models = {deployment.id: deployment.model for deployment in config.deployments}
         if self._config is not None and _same(self._config, config):
             return
-        around = BuildContext(config, self._transport, self._models)
-        feeds = tuple(Feed(settings, made(settings, around), self._counters) for settings in config.sinks)
+        feeds = tuple(
+            Feed(settings, settings.build(config, self._transport), self._counters) for settings in settings_of(config)
+        )
         old, self._feeds, self._config = self._feeds, feeds, config
         self._successes = tuple(feed for feed in self._feeds if feed.settings.successes)
         self._failures = tuple(feed for feed in self._feeds if feed.settings.failures)
@@ -62,7 +62,7 @@ class Sinks:
         feeds = self._failures if call.error else self._successes
         if not feeds or call.row is None:
             return
-        record = Record(call, call.row, ended, time.time() - perf_counter())
+        record = Record(call, call.row, ended, time.time() - perf_counter(), self._models)
         for feed in feeds:
             feed.put(record)
 

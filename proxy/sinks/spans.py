@@ -36,12 +36,12 @@ ROW_FIELDS = (
 )  # fmt: skip
 
 
-def trace_of(record: Record, models: Mapping[str, str], *, is_generation: bool = False) -> list[Span]:
-    """The call's span, then those of its stages and attempts. ``models``: vendors' models by deployments' ids.
+def trace_of(record: Record, *, is_generation: bool = False) -> list[Span]:
+    """The call's span, then those of its stages and attempts.
 
     ``is_generation``: with the attributes by which Langfuse knows what a model did, for whom, and what it cost.
     """
-    return list(_Trace(record, models, is_generation=is_generation).spans())
+    return list(_Trace(record, is_generation=is_generation).spans())
 
 
 def is_sampled_by_parent(call: Call) -> bool | None:
@@ -50,8 +50,8 @@ def is_sampled_by_parent(call: Call) -> bool | None:
 
 
 class _Trace:
-    def __init__(self, record: Record, models: Mapping[str, str], *, is_generation: bool) -> None:
-        self._record, self._call, self._models = record, record.call, models
+    def __init__(self, record: Record, *, is_generation: bool) -> None:
+        self._record, self._call = record, record.call
         self._is_generation = is_generation
         parent = record.call.traceparent
         self._trace = bytes.fromhex(parent[3:35]) if parent else random.randbytes(16)  # noqa: S311
@@ -111,7 +111,7 @@ class _Trace:
 
     def _attempt(self, attempt: Attempt, parent: Span) -> Span:
         operation = OPERATIONS.get(self._call.endpoint, self._call.endpoint)
-        model = self._models.get(attempt.deployment)
+        model = self._record.models.get(attempt.deployment)
         usage = attempt.usage or Usage()
         attributes: dict[str, Value] = {
             "gen_ai.operation.name": operation,

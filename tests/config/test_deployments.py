@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from proxy.config import Config, Mode, describe, load
+from proxy.config import Config, Mode, describe
 from proxy.errors import ConfigError
-from tests.config.conftest import KEY, Load, Problems, infer_mode
+from tests.config.conftest import KEY, Load, Problems, load_file
 
 SEED = """
 model_list:
@@ -639,4 +639,4 @@ def test_nothing_of_a_configuration_can_be_changed(load_text: Load, tmp_path: Pa
         with pytest.raises((ValueError, AttributeError)):
             change()
     assert len(set(config.deployments)) == 2
-    assert load(tmp_path / "config.yaml", vendors=["openai"], infer_mode=infer_mode, environ={**config.environment})
+    assert load_file(tmp_path / "config.yaml", {**config.environment})

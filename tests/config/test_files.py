@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import load
 from proxy.config.tree import MAX_BYTES
 from proxy.errors import ConfigError
-from tests.config.conftest import Load, Problems, infer_mode
+from tests.config.conftest import Load, Problems, load_file
 
 ENTRY = "model_list: [{model_name: tts, litellm_params: {model: tts-1}}]\n"
 
@@ -95,7 +94,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         expected["secret.yaml"] = "secret.yaml: cannot be read: Permission denied"
     for name, problem in expected.items():
         with pytest.raises(ConfigError) as raised:
-            load(name, vendors=["openai"], infer_mode=infer_mode, environ={})
+            load_file(name, {})
         assert raised.value.problems == [problem]
 
 

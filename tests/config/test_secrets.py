@@ -12,10 +12,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from proxy.config import Config, Deployment, describe, load
+from proxy.config import Config, Deployment, describe
 from proxy.config.problems import shown
 from proxy.errors import ConfigError
-from tests.config.conftest import VENDORS, Load, infer_mode
+from tests.config.conftest import Load, load_file
 
 CANARY = "canary-Zq8"
 
@@ -193,7 +193,7 @@ def _outcome(text: str) -> Config | list[str]:
         path = Path(folder, "config.yaml")
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         try:
-            return load(path, vendors=VENDORS, infer_mode=infer_mode, environ=environ)
+            return load_file(path, environ)
         except ConfigError as error:
             return error.problems
 

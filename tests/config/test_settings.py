@@ -183,8 +183,8 @@ router_settings:
     assert router.model_group_alias == {"voice": "tts", "hidden": "tts"}
     assert router.hedge_after == 0.8
     assert config.warnings == ()
-    assert config.places["router_settings.fallbacks"] == "config.yaml:9"
-    assert config.places["litellm_settings.request_timeout"] == "config.yaml:3"
+    assert config.locations["router_settings.fallbacks"] == "config.yaml:9"
+    assert config.locations["litellm_settings.request_timeout"] == "config.yaml:3"
 
 
 def test_defaults_of_the_router(load_text: Load) -> None:

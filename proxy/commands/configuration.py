@@ -1,0 +1,40 @@
+"""The configuration as the commands use it: loaded with all vendors and kinds that there are, and checked by them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from proxy import config as configuration
+from proxy.config import Config
+from proxy.errors import ConfigError
+from proxy.guardrails import registry as guardrails
+from proxy.providers import registry as vendors
+from proxy.providers.vendors import chat
+from proxy.routing import checks
+from proxy.sinks import registry as sinks
+
+
+def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
+    """Raises ConfigError with everything that the file alone shows to be wrong."""
+    return configuration.load(
+        path,
+        vendors=vendors.VENDORS,
+        infer_mode=vendors.infer_mode,
+        guardrails=guardrails.KINDS,
+        sinks=sinks.KINDS,
+        environ=environ,
+    )
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError with everything else that is known to be wrong."""
+    problems = [
+        *vendors.problems(config),
+        *chat.problems(config),
+        *checks.problems(config),
+        *guardrails.problems(config),
+        *sinks.problems(config),
+    ]
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,54 @@
+"""Settings that LiteLLM has and this proxy has not: refused, warned of one by one, or named in one warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxy.config.litellm import OFF_IF_TRUE, Section
+from proxy.config.problems import Problems, SourceLocation
+from proxy.config.setting import Setting
+
+
+class Unsupported:
+    def __init__(self, problems: Problems, warnings: list[str]) -> None:
+        self._problems = problems
+        self._warnings = warnings
+        self._ignored: dict[str, list[SourceLocation]] = {}
+
+    def take(self, setting: Setting, section: Section) -> bool:
+        """Deal with a setting of LiteLLM's; False if LiteLLM's section has no such setting."""
+        key = setting.key
+        if key in section.refused:
+            if setting.is_on:
+                self.refuse(setting, section.refused[key], setting.location)
+        elif key in section.warned:
+            is_off = setting.is_true if key in OFF_IF_TRUE else not setting.is_on
+            if not is_off:
+                self._warnings.append(
+                    f"{setting.location}: {setting.section}.{key} has no effect: {section.warned[key]}"
+                )
+        elif key in section.ignored:
+            self.ignore(setting)
+        else:
+            return False
+        return True
+
+    def refuse(self, setting: Setting, reason: str, location: SourceLocation) -> None:
+        remedy = "LiteLLM's protection is not dropped in silence: take the key out to start without it"
+        self._problems.add(location, f"'{setting.key}' in {setting.section}: {reason}; {remedy}")
+
+    def ignore(self, setting: Setting) -> None:
+        """Name the setting in the one warning."""
+        name = setting.key if setting.section == "the configuration" else f"{setting.section}.{setting.key}"
+        self._ignored.setdefault(name, []).append(setting.location)
+
+    def warning(self, file: str) -> Iterator[str]:
+        """The one warning, if there is anything to warn of."""
+        if self._ignored:
+            names = ", ".join(f"{name} ({_lines(locations)})" for name, locations in self._ignored.items())
+            yield f"{file}: settings of LiteLLM that have no effect here: {names}"
+
+
+def _lines(locations: list[SourceLocation]) -> str:
+    numbers = ", ".join(str(location.line) for location in locations[:5]) + (", …" if len(locations) > 5 else "")
+    return f"line {numbers}" if len(locations) == 1 else f"lines {numbers}"
