@@ -9,8 +9,8 @@ from proxy import config as configuration
 from proxy.config import Config
 from proxy.errors import ConfigError
 from proxy.guardrails import registry as guardrails
+from proxy.providers import chat_models
 from proxy.providers import registry as vendors
-from proxy.providers.vendors import chat
 from proxy.routing import checks
 from proxy.sinks import registry as sinks
 
@@ -31,7 +31,7 @@ def check(config: Config) -> None:
     """Raises ConfigError with everything else that is known to be wrong."""
     problems = [
         *vendors.problems(config),
-        *chat.problems(config),
+        *chat_models.problems(config),
         *checks.problems(config),
         *guardrails.problems(config),
         *sinks.problems(config),
