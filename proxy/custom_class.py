@@ -1,4 +1,4 @@
-"""Classes of the operator's own, which the configuration names: guardrails and sinks."""
+"""Loads the custom classes of guardrails and sinks that the configuration names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 
 def load_class(path: str, folder: Path, method: str) -> type[Any]:
-    """``module.Class``: of a module in the folder, else of an installed one.
+    """The class ``module.Class`` of a module in the folder, or of an installed module.
 
-    ``method`` is what the class must have, with its parameters: ``send(self, records)``.
-    Raises ValueError, ImportError or whatever the module raises while it is loaded.
+    It must have the coroutine ``method``, which is written with its parameters: ``send(self, records)``.
+    Raises ValueError, ImportError, or whatever the module raises when it is imported.
     """
     module_name, _, name = path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in path.split(".")):
@@ -25,7 +25,7 @@ def load_class(path: str, folder: Path, method: str) -> type[Any]:
         raise ValueError(f"the module has no {name}")
     method_name, _, _ = method.partition("(")
     if not inspect.isclass(loaded) or not inspect.iscoroutinefunction(getattr(loaded, method_name, None)):
-        raise ValueError(f"{name} is no class with 'async def {method}'")
+        raise ValueError(f"{name} must be a class with 'async def {method}'")
     return loaded
 
 

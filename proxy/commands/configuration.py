@@ -1,4 +1,4 @@
-"""The configuration as the commands use it: loaded with all vendors and kinds that there are, and checked by them."""
+"""Loads and checks a configuration with all available vendors, guardrails and sinks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proxy.sinks import registry as sinks
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
-    """Raises ConfigError with everything that the file alone shows to be wrong."""
+    """Raises ConfigError with every problem in the file itself."""
     return configuration.load(
         path,
         vendors=vendors.VENDORS,
@@ -28,7 +28,7 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
 
 
 def check(config: Config) -> None:
-    """Raises ConfigError with everything else that is known to be wrong."""
+    """Raises ConfigError with the problems that only vendors, routing, guardrails and sinks can find."""
     problems = [
         *vendors.problems(config),
         *chat_models.problems(config),

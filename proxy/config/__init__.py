@@ -1,4 +1,4 @@
-"""The frozen configuration: shape and line numbers here, meaning in the tables that use it."""
+"""The frozen configuration: reading, validation and messages with line numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``callbacks`` of ``litellm_settings``: LiteLLM's lists of names become the settings of sinks."""
+"""``litellm_settings.callbacks``: turns LiteLLM's lists of names into the settings of sinks."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Final
 
 from proxy.config import litellm
 from proxy.config.kinds import Kinds, keys_of
-from proxy.config.problems import Problems, SourceLocation, shown, suggestion
+from proxy.config.problems import Problems, SourceLocation, safe_quote, suggestion
 from proxy.config.setting import Setting, settings_of
 from proxy.config.tree import Node
 from proxy.config.unsupported import Unsupported
 from proxy.config.validation import Draft, Validator
 from proxy.config.variables import Variables
 
-#: The kind of a sink whose name is that of a class.
+#: The kind of a sink whose name is the path of a class.
 CUSTOM: Final = "custom"
 
 
 @dataclass(slots=True)
 class _Callback:
-    """A name of the lists, with the first list that it stands in, and its place there."""
+    """A name, with the first list that contains it, and its location there."""
 
     setting: Setting
     location: SourceLocation
@@ -45,7 +45,7 @@ class Callbacks:
         self._s3_params: Setting | None = None
 
     def take(self, setting: Setting) -> bool:
-        """A setting of `litellm_settings`; False if it is not about callbacks."""
+        """Read a setting of `litellm_settings`. Returns False if it is not about callbacks."""
         if setting.key == "s3_callback_params":
             self._s3_params = setting
         elif setting.key in litellm.CALLBACK_KEYS:
@@ -59,11 +59,11 @@ class Callbacks:
         for node in content if isinstance(content, tuple) else (setting.value,):
             name = node.content
             if not isinstance(name, str | None):
-                self._unsupported.refuse(setting, "a callback that is not a name is not supported", node.location)
+                self._unsupported.refuse(setting, "a callback must be a name", node.location)
             elif name is None or name in litellm.BUILT_IN_CALLBACKS:
                 continue
             elif setting.key not in litellm.CALLBACK_LISTS:
-                self._unsupported.refuse(setting, f"callback {shown(name)} is not supported", node.location)
+                self._unsupported.refuse(setting, f"callback {safe_quote(name)} is not supported", node.location)
             else:
                 callback = self._callbacks.setdefault(name, _Callback(setting, node.location))
                 successes, failures = litellm.CALLBACK_LISTS[setting.key]
@@ -71,7 +71,7 @@ class Callbacks:
                 callback.failures |= failures
 
     def sinks(self, callback_settings: Node | None) -> tuple[Any, ...]:
-        """The sinks of the lists that have been taken, with the settings that each has of its own."""
+        """The sinks that the lists name, each with its own settings."""
         settings = {setting.key: setting for setting in settings_of("callback_settings", callback_settings)}
         sinks = [self._sink(name, callback, settings.pop(name, None)) for name, callback in self._callbacks.items()]
         for setting in settings.values():
@@ -82,7 +82,7 @@ class Callbacks:
 
     def _sink(self, name: str, callback: _Callback, own: Setting | None) -> Any:
         if own is not None and not isinstance(own.value.content, Mapping):
-            self._problems.add(own.location, f"{shown(name)} in callback_settings must be a mapping (key: value)")
+            self._problems.add(own.location, f"{safe_quote(name)} in callback_settings must be a mapping (key: value)")
             return None
         section = f"callback_settings.{name}"
         settings = {
@@ -105,7 +105,7 @@ class Callbacks:
         return self._validator.validate(self._kinds, Draft(section, callback.location, settings, constants))
 
     def _kind(self, name: str, callback: _Callback, callback_type: Setting | None) -> str | None:
-        """By ``callback_type``, as LiteLLM has it for names of the operator's own, else by the name."""
+        """From ``callback_type``, which LiteLLM has for custom names, or from the name."""
         kind = name if callback_type is None else self._variables.text(callback_type)
         if kind is None or kind in self._names:
             return kind
@@ -114,18 +114,21 @@ class Callbacks:
         setting, location = callback.setting, callback.location
         if callback_type is not None:
             setting, location = callback_type, callback_type.location
-        names = ", ".join([*litellm.BUILT_IN_CALLBACKS, *self._names, "a class of your own (module.Class)"])
-        reason = f"callback {shown(kind)} is not supported: there are {names}{suggestion(kind, self._names)}"
-        self._unsupported.refuse(setting, reason, location)
+        names = ", ".join([*litellm.BUILT_IN_CALLBACKS, *self._names])
+        choices = f"use one of {names}, or module.Class for a class of your own{suggestion(kind, self._names)}"
+        self._unsupported.refuse(setting, f"unknown callback {safe_quote(kind)}; {choices}", location)
         return None
 
     def _s3_settings(self, kind: str) -> Iterator[tuple[str, Setting]]:
-        """``s3_callback_params``, for the first sink that they are for."""
+        """The settings in ``s3_callback_params``. Only the first sink of the kind gets them."""
         params, self._s3_params = self._s3_params, None
-        keys = keys_of(self._kinds.classes[kind])
+        prefix = "s3_"
+        keys = {key: key for key in keys_of(self._kinds.classes[kind]) if key.startswith(prefix)}
+        keys |= litellm.S3_PARAM_ALIASES
         for setting in settings_of("s3_callback_params", params.value if params is not None else None):
-            key = litellm.S3_PARAM_ALIASES.get(setting.key, setting.key)
-            if key.startswith("s3_") and key not in keys:
+            if setting.key in keys:
+                yield keys[setting.key], setting
+            elif setting.key.startswith(prefix):
                 self._unsupported.ignore(setting)
             else:
-                yield key, setting
+                self._problems.unknown_key(setting.location, setting.key, setting.section, keys)

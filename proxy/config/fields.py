@@ -1,6 +1,6 @@
-"""Types of settings: what a value may be.
+"""The types of settings.
 
-A validator raises ValueError with a message that says what is expected and never repeats the value.
+A validator raises ValueError. Its message says what is expected and never repeats the value, which may be secret.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _V = TypeVar("_V")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _IDENTIFIER = re.compile(r"[!-~]{1,128}")
-#: Other ways to name a variable, as people know them from shells, Compose files and Python.
+#: How shells, Compose files and Python refer to variables.
 _VARIABLE = re.compile(
     r"\$[A-Z][A-Z0-9_]*|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%\w+%|(?i:os\.(environ|getenv)).*|(?i:env)[/:.]\w+"
 )
-#: Headers that belong to one connection or are computed by the HTTP client. Answers are passed on undecoded, so none
-#: may be asked for in another encoding.
+#: Headers that belong to one connection or are computed by the HTTP client. Responses are passed on without decoding,
+#: so no content encoding may be requested.
 _REFUSED_HEADERS = frozenset(
     {"accept-encoding", "connection", "content-length", "content-type", "expect", "host", "keep-alive"}
     | {"proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -41,14 +41,14 @@ def _printable(text: str) -> str:
 def _key(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value().strip()
     if not text.isascii() or not text.isprintable():
-        raise ValueError("has characters that a header cannot carry (only printable ASCII can be sent)")
+        raise ValueError("contains characters that an HTTP header cannot carry (use printable ASCII)")
     if _VARIABLE.fullmatch(text):
-        raise ValueError("names a variable in a way that is not read here; write os.environ/NAME")
+        raise ValueError("looks like a variable; use os.environ/NAME to read an environment variable")
     return SecretStr(text)
 
 
 def _url(text: str) -> str:
-    """The base of an http(s) API, without userinfo, query and fragment. Trailing slashes are removed."""
+    """The base URL of an HTTP API, without user name, query and fragment. Trailing slashes are removed."""
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise ValueError("must be a URL of printable ASCII characters")
     try:
@@ -61,17 +61,17 @@ def _url(text: str) -> str:
     if not parts.hostname or port == 0:
         raise ValueError("must name a host, such as https://host:port/v1")
     if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password; use api_key or headers")
+        raise ValueError("must not contain a user name or password; use api_key or headers")
     if "?" in text or "#" in text:
         raise ValueError("must not have a query or a fragment")
     for endpoint in _ENDPOINTS:
         if parts.path.rstrip("/").endswith(endpoint):
-            raise ValueError(f"must be the base (https://host/v1), without {endpoint}")
+            raise ValueError(f"must be the base URL (https://host/v1), without {endpoint}")
     return text.rstrip("/")
 
 
 def _database_url(secret: SecretStr) -> SecretStr:
-    """A URL of SQLAlchemy's, which may hold a password."""
+    """A URL for SQLAlchemy. It may contain a password."""
     text = secret.get_secret_value()
     if not text.isprintable() or not re.match(r"(sqlite(\+aiosqlite)?:///|postgres(ql(\+\w+)?)?://)", text):
         raise ValueError("must begin with sqlite:/// or postgresql://")
@@ -82,17 +82,15 @@ def _headers(headers: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     names: set[str] = set()
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise ValueError("has a name that is no header name (letters, digits and dashes)")
+            raise ValueError("has an invalid header name (use letters, digits and dashes)")
         if name.lower() in _REFUSED_HEADERS:
-            raise ValueError(f"must not set '{name.lower()}', which is the HTTP client's own")
+            raise ValueError(f"must not set '{name.lower()}': the HTTP client sets it")
         if name.lower() in names:
             raise ValueError(f"sets '{name.lower()}' twice")
         names.add(name.lower())
         text = value.get_secret_value()
         if not text.isascii() or not text.replace("\t", " ").isprintable():
-            raise ValueError(
-                "has a value with characters that a header cannot carry (only printable ASCII can be sent)"
-            )
+            raise ValueError("has a value with characters that an HTTP header cannot carry (use printable ASCII)")
     return headers
 
 
@@ -129,6 +127,6 @@ Names = tuple[Text, ...]
 
 
 class Frozen(BaseModel):
-    """Base of all settings: they never change, reject unknown keys and hide values in error messages."""
+    """Base of all settings: immutable, without unknown keys, and with values hidden in error messages."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)

@@ -1,4 +1,4 @@
-"""``guardrails``: LiteLLM's shape of an entry becomes the settings of a guardrail's kind."""
+"""``guardrails``: turns entries in LiteLLM's shape into the settings of guardrails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.config import litellm
 from proxy.config.kinds import Kinds
-from proxy.config.problems import Problems, shown
+from proxy.config.problems import Problems, safe_quote
 from proxy.config.setting import Setting, settings_of
 from proxy.config.tree import Node
 from proxy.config.unsupported import Unsupported
@@ -47,7 +47,7 @@ class GuardrailEntries:
         return guardrail
 
     def _settings(self, node: Node) -> Mapping[str, Setting] | None:
-        """Those of ``litellm_params``, and those that stand beside it."""
+        """The settings inside of ``litellm_params`` and next to it."""
         if not isinstance(node.content, Mapping):
             self._problems.add(node.location, f"{_SECTION} must be a mapping (guardrail_name:, litellm_params:)")
             return None
@@ -66,21 +66,22 @@ class GuardrailEntries:
             return None
         settings = {setting.key: setting for setting in settings_of("litellm_params", params.value)}
         if misplaced := settings.pop("guardrail_name", None):
-            self._problems.add(misplaced.location, "'guardrail_name' stands beside litellm_params, not in it")
+            self._problems.add(misplaced.location, "'guardrail_name' belongs next to litellm_params, not inside it")
         if "default_on" in entry and "default_on" in settings:
             self._problems.add(entry["default_on"].location, "'default_on' is given twice; give it once")
         return settings | {key: entry[key] for key in ("guardrail_name", "default_on") if key in entry}
 
     def _is_class(self, setting: Setting | None) -> bool:
-        """Report LiteLLM's way to name a class of the operator's own."""
+        """Report LiteLLM's way to name a custom class."""
         text = setting.value.content if setting is not None else None
         if setting is None or not isinstance(text, str) or "." not in text or text.startswith(REFERENCE):
             return False
-        remedy = "a class of your own is guardrail: custom with class: module.Class"
-        self._problems.add(setting.location, f"there is no guardrail {shown(text)}; {remedy}")
+        remedy = "for a class of your own, use guardrail: custom and class: module.Class"
+        self._problems.add(setting.location, f"unknown guardrail {safe_quote(text)}; {remedy}")
         return True
 
     def _check_name(self, name: str, node: Node) -> None:
         first = self._names.setdefault(name, node)
         if first is not node:
-            self._problems.add(node.location, f"guardrail_name {shown(name)} is given twice, first in {first.location}")
+            what = f"guardrail_name {safe_quote(name)} is given twice, first in {first.location}"
+            self._problems.add(node.location, what)

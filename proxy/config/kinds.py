@@ -1,4 +1,4 @@
-"""Settings that come in kinds, each with a class of its own: guardrails and sinks."""
+"""Settings that come in several kinds, each with its own class: guardrails and sinks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class Kinds(Generic[Settings]):
-    """The classes as one union. Pydantic tells them apart by the field ``key``: a Literal with the kind's names."""
+    """A table of settings classes, as a discriminated union.
+
+    The field ``key`` of each class is a Literal with the names of its kind.
+    """
 
     def __init__(self, key: str, *classes: type[Settings]) -> None:
         self.key = key
-        #: By the names of their kinds, in the order of the table.
+        #: The classes by the names of their kinds, in the order of the table.
         self.classes: Mapping[str, type[Settings]] = {
             name: settings for settings in classes for name in get_args(settings.model_fields[key].annotation)
         }
@@ -24,10 +27,10 @@ class Kinds(Generic[Settings]):
     @cached_property
     def union(self) -> TypeAdapter[Settings]:
         classes = tuple(dict.fromkeys(self.classes.values()))
-        union: Any = Annotated[Union[classes], Field(discriminator=self.key)]  # noqa: UP007  (made of a tuple)
+        union: Any = Annotated[Union[classes], Field(discriminator=self.key)]  # noqa: UP007  (built from a tuple)
         return TypeAdapter(union)
 
 
 def keys_of(settings: type[BaseModel]) -> list[str]:
-    """The keys that the file has for the fields: their aliases, else their names."""
+    """The names of the fields in the file: their aliases, or their names if they have none."""
     return [str(field.validation_alias or name) for name, field in settings.model_fields.items()]

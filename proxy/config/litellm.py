@@ -1,4 +1,4 @@
-"""What LiteLLM's configuration knows and this proxy does not: data only, from LiteLLM's published reference.
+"""The settings that LiteLLM has and this proxy does not support. Data only, from LiteLLM's published reference.
 
 Sources: docs.litellm.ai "config_settings", "configs" and "config_management"; ``litellm/types/router.py``.
 """
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 
 class Section(NamedTuple):
-    """The settings of one section of LiteLLM's, by what it would mean to ignore them. The reasons are for messages."""
+    """The settings of one section, by the consequence of ignoring them. The values are reasons, for messages."""
 
-    #: It protects somebody: who may call, what may be said, what may be spent. To start without it would remove a
-    #: protection silently, so it is an error, unless the setting is off (false, 0, empty).
+    #: Settings that protect somebody: who may call, what may be said, what may be spent. Ignoring them would remove a
+    #: protection silently, so they are errors unless they are off (false, 0, empty).
     refused: Mapping[str, str] = MappingProxyType({})
-    #: It changes what callers or operators see: a warning of its own.
+    #: Settings that change what callers or operators see. Each gets its own warning.
     warned: Mapping[str, str] = MappingProxyType({})
-    #: It concerns chat, databases, user interfaces or virtual keys: named in one warning.
+    #: Settings about chat, databases, user interfaces or virtual keys. One warning names them all.
     ignored: frozenset[str] = frozenset()
 
 
@@ -26,7 +26,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: Callbacks that exist here under the same name.
+#: Callbacks that the proxy always has.
 BUILT_IN_CALLBACKS = frozenset({"prometheus"})
 CALLBACK_KEYS = _words(
     """
@@ -35,19 +35,19 @@ CALLBACK_KEYS = _words(
     """
 )
 
-#: Which calls each list of callbacks is about: those that succeeded, those that failed.
+#: Which calls each list of callbacks gets: those that succeeded, those that failed.
 CALLBACK_LISTS: Mapping[str, tuple[bool, bool]] = {
     "callbacks": (True, True),
     "success_callback": (True, False),
     "failure_callback": (False, True),
 }
-#: No content is ever sent, and a batch is one JSON array.
+#: The proxy never sends content, and a batch is always one JSON array.
 CALLBACK_SETTINGS = Section(ignored=_words("message_logging log_format event_types"))
-#: The callbacks that ``s3_callback_params`` is for, and its other names of our own keys.
+#: The callbacks that use ``s3_callback_params``, and its names for the settings of all sinks.
 S3_CALLBACKS = frozenset({"s3", "s3_v2"})
 S3_PARAM_ALIASES: Mapping[str, str] = {"s3_batch_size": "batch_size", "s3_flush_interval": "flush_interval"}
 
-#: LiteLLM's other names of our own keys.
+#: LiteLLM's other names for supported keys.
 PARAM_ALIASES: Mapping[str, str] = {
     "extra_headers": "headers",
     "base_url": "api_base",
@@ -62,8 +62,8 @@ OTHER_MODES = _words(
     """
 )
 
-#: Prefixes of ``model`` that name one of LiteLLM's providers. One that the proxy has no vendor for must not become a
-#: model of openai's, since the vendor's key would go to OpenAI.
+#: Prefixes of ``model`` that name LiteLLM's providers. A provider that the proxy does not support must not be treated
+#: as a model of openai, because its key would be sent to OpenAI.
 PROVIDERS = _words(
     """
     a2a_agent abliteration ai21 ai21_chat aiml aiohttp_openai amazon_nova anthropic anthropic_text anyscale apertis
@@ -82,7 +82,7 @@ PROVIDERS = _words(
     """
 )
 
-#: Those of them that are any server that speaks OpenAI's API, at ``api_base``.
+#: Providers that stand for any server with OpenAI's API, at ``api_base``.
 OPENAI_COMPATIBLE = _words(
     """
     aiohttp_openai custom custom_openai litellm_proxy llamafile lm_studio openai_like vllm xinference
@@ -106,7 +106,7 @@ TOP = Section(
     ),
 )
 
-#: Settings that are off where they are true.
+#: Settings that are off when they are true.
 OFF_IF_TRUE = frozenset({"ssl_verify"})
 
 # -- an audio entry of model_list --------------------------------------------------------------------------------------
@@ -124,9 +124,9 @@ PARAMS = Section(
     refused={
         "guardrails": _OF_ONE_MODEL,
         "max_budget": "budgets are not supported",
-        "litellm_credential_name": "credential_list is not supported; write api_key and api_base into the entry",
-        "mock_response": "mock answers are not supported; the vendor would be called",
-        "mock_timeout": "mock answers are not supported; the vendor would be called",
+        "litellm_credential_name": "credential_list is not supported; set api_key and api_base in the entry",
+        "mock_response": "mock responses are not supported; the vendor would be called",
+        "mock_timeout": "mock responses are not supported; the vendor would be called",
         "default_api_key_rpm_limit": "limits for each key are not supported",
     },
     warned={
@@ -162,7 +162,7 @@ PARAMS = Section(
 
 MODEL_INFO = Section(
     refused={
-        "blocked": "blocked deployments are not supported; take the entry out",
+        "blocked": "blocked deployments are not supported; remove the entry",
         "access_windows": "access windows are not supported",
     },
     ignored=_words(
@@ -197,16 +197,16 @@ GENERAL = Section(
         "allowed_routes": "an allowlist of routes is not supported; put it in front of the proxy",
         "enforced_params": "required request fields are not supported",
         "enforce_user_param": "a required `user` is not supported",
-        "key_management_system": "secret managers are not supported; put the keys into the environment",
-        "use_google_kms": "secret managers are not supported; put the keys into the environment",
-        "use_azure_key_vault": "secret managers are not supported; put the keys into the environment",
+        "key_management_system": "secret managers are not supported; put the keys in environment variables",
+        "use_google_kms": "secret managers are not supported; put the keys in environment variables",
+        "use_azure_key_vault": "secret managers are not supported; put the keys in environment variables",
     },
     warned={
         "alerting": "no alerts are sent; watch /metrics",
         "max_parallel_requests": "no limit is set on a key's parallel requests",
         "global_max_parallel_requests": "use max_concurrent_streams",
         "max_in_flight_requests_per_worker": "use max_concurrent_streams",
-        "max_response_size_mb": "answers are passed on whatever their size",
+        "max_response_size_mb": "responses of any size are passed on",
         "litellm_key_header_name": "callers send their key as `Authorization: Bearer`",
         "missing_session_id": "sessions are not tracked",
     },
@@ -265,7 +265,7 @@ GUARDRAIL = Section(
 
 ROUTER = Section(
     refused={
-        "guardrail_list": "write the list `guardrails` at the top of the file",
+        "guardrail_list": "use the top-level list `guardrails`",
         "provider_budget_config": "budgets are not supported",
     },
     warned={
@@ -291,13 +291,13 @@ ROUTER = Section(
 
 # -- litellm_settings --------------------------------------------------------------------------------------------------
 
-#: Settings of LiteLLM's module that mean the same as one of `router_settings`; router_settings wins.
+#: Settings that mean the same as one of `router_settings`, which has precedence.
 SETTING_ALIASES: Mapping[str, str] = {"request_timeout": "timeout"}
 LITELLM = Section(
     refused={
-        "guardrails": "write the list `guardrails` at the top of the file",
-        "guardrail_name_config_map": "write the list `guardrails` at the top of the file",
-        "banned_keywords_list": "write a guardrail of kind blocked_words",
+        "guardrails": "use the top-level list `guardrails`",
+        "guardrail_name_config_map": "use the top-level list `guardrails`",
+        "banned_keywords_list": "use a guardrail of kind blocked_words",
         "blocked_user_list": "blocked users are not supported",
         "llamaguard_model_name": "this guardrail is not supported",
         "max_budget": "budgets are not supported",

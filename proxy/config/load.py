@@ -1,4 +1,4 @@
-"""Reads a configuration: ``load`` returns it whole, or raises ConfigError with every problem in it."""
+"""``load`` reads a configuration, or raises ConfigError with all its problems."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.config.guardrails import GuardrailEntries
 from proxy.config.kinds import Kinds
 from proxy.config.model_list import ModelList, Skipped
 from proxy.config.models import Config, Deployment, GeneralSettings, RouterSettings
-from proxy.config.problems import Problems, SourceLocation, quoted, suggestion
+from proxy.config.problems import Problems, SourceLocation, quote, suggestion
 from proxy.config.setting import Setting, settings_of
 from proxy.config.tree import Node
 from proxy.config.unsupported import Unsupported
@@ -39,7 +39,7 @@ _MAPPINGS = (
     "environment_variables",
     "callback_settings",
 )
-#: Where the master key is looked for when `general_settings` has none.
+#: Read if `general_settings` has no master key.
 _MASTER_KEY_VARIABLES = ("PROXY_MASTER_KEY", "LITELLM_MASTER_KEY")
 
 
@@ -54,10 +54,10 @@ def load(
 ) -> Config:
     """The configuration in a YAML file.
 
-    ``vendors`` are the prefixes that ``model`` may carry; ``infer_mode(vendor, model)`` says what a model does where
-    ``model_info.mode`` does not, None meaning that it is not audio. ``guardrails`` and ``sinks`` are the kinds that
-    there are. ``environ`` is read, never changed.
-    Raises ConfigError: one line for each problem, with file, line and the nearest valid name.
+    ``vendors`` are the prefixes that ``model`` may have. ``infer_mode(vendor, model)`` returns what a model does if
+    ``model_info.mode`` is missing; None means that it is not audio. ``guardrails`` and ``sinks`` are the available
+    kinds. ``environ`` is read, never changed.
+    Raises ConfigError: one line for each problem, with file, line and the most similar valid name.
     """
     file, problems = os.fspath(path), Problems()
     root = read_config(file, problems)
@@ -72,10 +72,9 @@ def load(
 
 
 class _Loader:
-    """One pass over the sections, in the order in which they depend on each other.
+    """Reads the sections in the order in which they depend on each other.
 
-    Each section is first brought from LiteLLM's shape to ours (what LiteLLM has and the proxy has not is dealt with,
-    names are translated), then validated.
+    Each section is first translated from LiteLLM's shape, then validated.
     """
 
     def __init__(
@@ -133,7 +132,7 @@ class _Loader:
             elif setting.key in _SECTIONS:
                 sections[setting.key] = setting.value
             elif setting.key.startswith("x-"):
-                continue  # a place for anchors
+                continue  # for anchors
             elif not self._unsupported.take(setting, litellm.TOP):
                 self._problems.unknown_key(setting.location, setting.key, setting.section, _SECTIONS)
         return sections
@@ -170,7 +169,7 @@ class _Loader:
         return general
 
     def _master_key(self, settings: dict[str, Setting]) -> dict[str, Any]:
-        """The key from the environment, if the file names none."""
+        """The key from the environment, if the file has none."""
         setting = settings.get("master_key")
         if setting is not None and setting.value.content != "":
             return {}
@@ -180,7 +179,7 @@ class _Loader:
         return {} if key is None else {"master_key": key}
 
     def _router(self) -> RouterSettings | None:
-        """`router_settings`, and what `litellm_settings` says of the same things where those are silent."""
+        """`router_settings` override the same settings in `litellm_settings`."""
         settings = dict(self._router_settings_of_litellm())
         settings |= {
             setting.key: setting
@@ -199,12 +198,12 @@ class _Loader:
                 known = litellm.LITELLM.ignored | litellm.CALLBACK_KEYS | RouterSettings.model_fields.keys()
                 self._problems.unknown_key(setting.location, setting.key, setting.section, known)
 
-    # -- what concerns several sections --------------------------------------------------------------------------------
+    # -- several sections ----------------------------------------------------------------------------------------------
 
     def _translators(
         self, general: GeneralSettings | None, router: RouterSettings
     ) -> dict[str, tuple[Deployment, ...]]:
-        """The chat groups that a ``translation_model`` names; one that does not exist is a problem."""
+        """The chat groups that ``translation_model`` names."""
         named = dict(self._model_list.translation_models)
         if general is not None and general.translation_model is not None:
             location = self._sections["general_settings"].key_location("translation_model")
@@ -212,7 +211,7 @@ class _Loader:
         chats = self._model_list.chat_groups
         for name, location in named.items():
             if name not in chats:
-                what = f"translation_model names {quoted(name)}, which is no model_name of an entry with mode: chat"
+                what = f"translation_model names {quote(name)}, but no entry with mode: chat has that model_name"
                 self._problems.add(location, f"{what}{suggestion(name, chats)}")
         return self._model_list.translators([name for name in named if name in chats], router)
 
@@ -223,25 +222,26 @@ class _Loader:
 
     def _warn_of_skipped(self, any_served: bool) -> None:
         skipped = self._model_list.skipped
-        remedy = f"an entry that is audio needs model_info.mode ({', '.join(Mode)})"
+        remedy = f"an audio entry needs model_info.mode ({', '.join(Mode)})"
         if not any_served and not self._problems:
             location = SourceLocation(self._file, 0)
             if "model_list" in self._sections:
                 location = self._root.key_location("model_list")
-            vendors = f"and a vendor of ours ({', '.join(sorted(self._vendors))})"
+            vendors = f"and a supported vendor ({', '.join(sorted(self._vendors))})"
             what = f"no entry of model_list can be served: {_listed(skipped)}; {remedy} {vendors}"
             self._problems.add(location, what if skipped else "model_list is missing or empty")
         elif not_audio := [entry for entry in skipped if not entry.is_audio]:
-            self._warnings.append(f"{self._file}: skipped, because not audio: {_listed(not_audio)}; {remedy}")
+            self._warnings.append(f"{self._file}: skipped entries that are not audio: {_listed(not_audio)}; {remedy}")
 
     def _warn_of_weakness(self, general: GeneralSettings) -> None:
         location = self._locations().get("general_settings.master_key", self._file)
         if general.master_key_weak:
             self._warnings.append(f"{location}: the master key is weak: use 32 random characters or more")
         if general.master_key is None:
-            self._warnings.append(f"{self._file}: allow_unauthenticated: everybody who reaches the port may call")
+            what = "allow_unauthenticated: anyone who can reach the port can use the proxy"
+            self._warnings.append(f"{self._file}: {what}")
         elif general.allow_unauthenticated:
-            self._warnings.append(f"{self._file}: allow_unauthenticated has no effect, for there is a master key")
+            self._warnings.append(f"{self._file}: allow_unauthenticated has no effect because there is a master key")
 
 
 def _listed(entries: Sequence[Skipped]) -> str:

@@ -1,4 +1,4 @@
-"""``model_list``: its audio entries become deployments, the others are skipped and named."""
+"""``model_list``: turns audio entries into deployments, and skips the others with a warning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from proxy.config import litellm
 from proxy.config.models import COST_FIELDS, DERIVED_FIELDS, MODEL_INFO_FIELDS, Deployment, RouterSettings
-from proxy.config.problems import Problems, SourceLocation, nearest, quoted, shown, suggestion
+from proxy.config.problems import Problems, SourceLocation, nearest, quote, safe_quote, suggestion
 from proxy.config.setting import Setting, settings_of
 from proxy.config.tree import Node
 from proxy.config.unsupported import Unsupported
@@ -22,9 +22,9 @@ _SECTION = "an entry of model_list"
 _ENTRY_KEYS = ("model_name", "litellm_params", "params", "model_info")
 _PARAM_FIELDS = Deployment.model_fields.keys() - MODEL_INFO_FIELDS - DERIVED_FIELDS
 _COST = "_cost_per_"
-#: Prices of LiteLLM's that are named otherwise.
+#: LiteLLM's prices whose names do not contain `_COST`.
 _CACHE_COSTS = frozenset({"cache_read_input_token_cost", "cache_read_input_audio_token_cost"})
-#: Parameters of other vendors come in families.
+#: Prefixes of vendor-specific parameters.
 _IGNORED_PREFIXES = ("aws_", "azure_", "vertex_", "langfuse_", "s3_", "milvus_", "valkey_", "auto_router_")
 _KNOWN_ENTRY_KEYS = {*_ENTRY_KEYS, *litellm.ENTRY.refused, *litellm.ENTRY.ignored}
 _KNOWN_PARAMS = {"custom_llm_provider", *_PARAM_FIELDS, *litellm.PARAM_ALIASES} | {
@@ -39,29 +39,29 @@ def _is_cost(key: str) -> bool:
 
 
 def _misspelt_entry_key(key: str) -> str | None:
-    """The key of ours that this one probably stands for, if neither we nor LiteLLM know it."""
+    """The supported key that this one probably stands for, if neither the proxy nor LiteLLM has it."""
     return None if key in _KNOWN_ENTRY_KEYS else nearest(key, _ENTRY_KEYS)
 
 
 def _misspelt_param(key: str) -> str | None:
-    """As `_misspelt_entry_key`, in litellm_params."""
+    """The same for the keys of litellm_params."""
     is_known = key in _KNOWN_PARAMS or key.startswith(_IGNORED_PREFIXES) or _is_cost(key)
     return None if is_known else nearest(key, _PARAM_FIELDS)
 
 
 class Skipped(NamedTuple):
-    """An entry that is not served: it is not audio, or there is no such vendor."""
+    """An entry that is not served: it is not audio, or its vendor is unknown."""
 
     name: str
     location: SourceLocation
     is_audio: bool
 
     def __str__(self) -> str:
-        return f"{quoted(self.name)[1:-1]} (line {self.location.line})"
+        return f"{quote(self.name)[1:-1]} (line {self.location.line})"
 
 
 class _Parts(NamedTuple):
-    """An entry by its parts. What is missing or unusable has been reported, and is None or empty."""
+    """The parts of an entry. Missing or invalid parts have been reported and are None or empty."""
 
     node: Node
     settings: Mapping[str, Setting]
@@ -84,14 +84,14 @@ class ModelList:
         self._variables, self._validator, self._problems = variables, validator, problems
         self._unsupported, self._warnings = unsupported, warnings
         self._vendors, self._infer_mode = vendors, infer_mode
-        #: How many entries there have been of the same group, vendor, model and server.
+        #: The number of entries with the same group, vendor, model and server.
         self._duplicates: Counter[tuple[str, ...]] = Counter()
-        #: Deployments' ids, and where each stands.
+        #: The ids of deployments, with their locations.
         self._ids: dict[str, str] = {}
-        #: Entries of ``mode: chat`` by their names. Only those that are to translate are read, by `translators`.
+        #: Entries with ``mode: chat`` by name. They are read only if they are needed as translators.
         self._chats: dict[str, list[Node]] = {}
         self.skipped: list[Skipped] = []
-        #: The groups that deployments' ``translation_model`` names, and where each is named first.
+        #: The groups named by ``translation_model`` of deployments, with the location of the first mention.
         self.translation_models: dict[str, SourceLocation] = {}
 
     def read(self, model_list: Node | None, router: RouterSettings) -> tuple[Deployment, ...]:
@@ -105,11 +105,11 @@ class ModelList:
 
     @property
     def chat_groups(self) -> Collection[str]:
-        """Names of the entries of ``mode: chat`` that have not been read."""
+        """The names of the entries with ``mode: chat`` that have not been read."""
         return self._chats.keys()
 
     def translators(self, names: Sequence[str], router: RouterSettings) -> dict[str, tuple[Deployment, ...]]:
-        """The entries of ``mode: chat`` of these names, which are skipped no more."""
+        """Read the entries with ``mode: chat`` and these names. They no longer count as skipped."""
         entries = {name: self._chats.pop(name) for name in names}
         read = {(name, node.location) for name, nodes in entries.items() for node in nodes}
         self.skipped = [entry for entry in self.skipped if (entry.name, entry.location) not in read]
@@ -125,8 +125,8 @@ class ModelList:
             return None
         vendor, model = self._vendor_and_model(node, entry.params, None)
         if model and not vendor:
-            remedy = "if its server speaks OpenAI's API, write openai/NAME and api_base"
-            self._problems.add(node.location, f"there is no vendor for {quoted(model)}; {remedy}")
+            remedy = "if its server speaks OpenAI's API, use openai/NAME and api_base"
+            self._problems.add(node.location, f"unknown vendor in {quote(model)}; {remedy}")
         return self._deployment(entry, vendor, model, {}, router)
 
     def _entry(self, node: Node, router: RouterSettings) -> Deployment | None:
@@ -156,12 +156,12 @@ class ModelList:
         location = entry.node.location
         self.skipped.append(Skipped(entry.name or "?", location, is_audio))
         if "*" in model:
-            self._warnings.append(f"{location}: wildcards are not supported; name each audio model in an entry")
+            self._warnings.append(f"{location}: wildcards are not supported; add an entry for each audio model")
 
     # -- the parts of an entry -----------------------------------------------------------------------------------------
 
     def _parts(self, node: Node) -> _Parts:
-        """Settings with misspelt keys are also found under the keys that they probably stand for."""
+        """Settings with misspelt keys are also stored under the keys that they probably stand for."""
         settings = {setting.key: setting for setting in settings_of(_SECTION, node)}
         corrected = {near: setting for key, setting in settings.items() if (near := _misspelt_entry_key(key))}
         settings = corrected | settings
@@ -185,7 +185,7 @@ class ModelList:
             return None
         if len(names) > 1:
             location = settings["params"].location
-            self._problems.add(location, "'params' is the same key as 'litellm_params'; give one of them")
+            self._problems.add(location, "'params' is the same setting as 'litellm_params'; use only one of them")
         return self._mapping(settings[names[0]])
 
     def _mapping(self, setting: Setting) -> dict[str, Setting] | None:
@@ -195,7 +195,7 @@ class ModelList:
         return {inner.key: inner for inner in settings_of(setting.key, setting.value)}
 
     def _mode(self, info: Mapping[str, Setting]) -> tuple[Mode | None, bool]:
-        """The mode that the entry has, or probably means, and whether that is none of audio."""
+        """The audio mode that the entry has or probably means, and whether it has another mode."""
         text = self._variables.text(info["mode"]) if "mode" in info else None
         if text is None:
             return None, False
@@ -203,14 +203,16 @@ class ModelList:
         if text not in modes and text not in litellm.OTHER_MODES:
             near = suggestion(text, {*modes, *litellm.OTHER_MODES})
             self._problems.add(
-                info["mode"].location, f"'mode' in model_info must be {', '.join(modes)}, not {shown(text)}{near}"
+                info["mode"].location, f"'mode' in model_info must be {', '.join(modes)}, not {safe_quote(text)}{near}"
             )
             text = nearest(text, {*modes, *litellm.OTHER_MODES})
         return (Mode(text), False) if text in modes else (None, text is not None)
 
     def _vendor_and_model(self, node: Node, params: Mapping[str, Setting], mode: Mode | None) -> tuple[str, str]:
-        """Vendor and its name of the model. The vendor is empty if there is none for the prefix, and the model too if
-        the entry names none."""
+        """The vendor, and the vendor's name for the model.
+
+        The vendor is empty if it is unknown. Both are empty if the entry names no model.
+        """
         setting = self._model(node, params)
         text = self._variables.text(setting) if setting is not None else None
         if setting is None or text is None:
@@ -221,9 +223,9 @@ class ModelList:
             vendor = "openai"
         if vendor not in self._vendors:
             if mode is not None:
-                remedy = f"if its server speaks OpenAI's API, write openai/{quoted(name)[1:-1] or 'NAME'} and api_base"
+                remedy = f"if its server speaks OpenAI's API, use openai/{quote(name)[1:-1] or 'NAME'} and api_base"
                 self._warnings.append(
-                    f"{setting.location}: there is no vendor {quoted(vendor)}: the entry is not served; {remedy}"
+                    f"{setting.location}: unknown vendor {quote(vendor)}, the entry is not served; {remedy}"
                 )
             return "", text
         if not name or name.endswith("/"):
@@ -232,7 +234,7 @@ class ModelList:
         return vendor, name
 
     def _model(self, node: Node, params: Mapping[str, Setting]) -> Setting | None:
-        """What names the model, also under a misspelt key: with the model known, so is whether the entry is audio."""
+        """The setting ``model``, even if its key is misspelt: the model tells whether the entry is audio."""
         if "model" in params:
             return params["model"]
         misspelt = next((setting for key, setting in params.items() if _misspelt_param(key) == "model"), None)
@@ -243,7 +245,7 @@ class ModelList:
         return misspelt
 
     def _prefix_and_name(self, model: str, provider: str | None) -> tuple[str, str]:
-        """The prefix is openai if there is none, or none that is known: names of models have slashes, too."""
+        """Without a known prefix the vendor is openai: names of models may contain slashes."""
         if provider:
             return provider, model.removeprefix(f"{provider}/")
         for vendor in self._vendors:
@@ -267,7 +269,7 @@ class ModelList:
     def _deployment(
         self, entry: _Parts, vendor: str, model: str, constants: Mapping[str, Any], router: RouterSettings
     ) -> Deployment | None:
-        """What is missing has been reported: with a question mark in its place, the other faults are found as well."""
+        """Missing values have been reported. A question mark replaces them, so that other problems are found too."""
         location, params = entry.node.location, entry.params or {}
         constants = {
             "group": entry.name or "?",
@@ -277,13 +279,13 @@ class ModelList:
             **constants,
         }
         if "*" in constants["model"] or "*" in constants["group"]:
-            self._problems.add(location, "wildcards (*) are not supported; name each audio model in an entry")
+            self._problems.add(location, "wildcards (*) are not supported; add an entry for each audio model")
         settings = self._fields_of_params(params) | self._fields_of_info(entry.info)
         for name, default in (("timeout", router.timeout), ("stream_timeout", router.stream_timeout)):
             if name not in settings and default is not None:
                 constants[name] = default
         if "id" not in settings:
-            constants["id"] = self._made_up_id(constants, settings.get("api_base"))
+            constants["id"] = self._default_id(constants, settings.get("api_base"))
         costs = self._costs({**entry.info, **params})
         draft = Draft("litellm_params", location, settings, constants, {"costs": costs})
         deployment = self._validator.validate(Deployment, draft)
@@ -308,8 +310,8 @@ class ModelList:
             if setting.key in ("model", "custom_llm_provider") or _is_cost(setting.key):
                 continue
             if field in fields:
-                other = fields[field].key
-                self._problems.add(setting.location, f"'{setting.key}' is the same key as '{other}'; give one of them")
+                what = f"'{setting.key}' is the same setting as '{fields[field].key}'; use only one of them"
+                self._problems.add(setting.location, what)
             elif field in _PARAM_FIELDS:
                 fields[field] = setting
             elif setting.key.startswith(_IGNORED_PREFIXES):
@@ -319,7 +321,7 @@ class ModelList:
         return fields
 
     def _fields_of_info(self, info: Mapping[str, Setting]) -> dict[str, Setting]:
-        """`model_info` may hold notes of the operator's own: only what looks misspelt is an error."""
+        """`model_info` may contain the operator's own notes, so only keys that look misspelt are errors."""
         fields: dict[str, Setting] = {}
         for setting in info.values():
             if setting.key == "mode" or _is_cost(setting.key):
@@ -333,8 +335,8 @@ class ModelList:
                     self._unsupported.ignore(setting)
         return fields
 
-    def _made_up_id(self, constants: Mapping[str, Any], api_base: Setting | None) -> str:
-        """Stable over restarts, different for entries that differ in nothing, and never made of the key."""
+    def _default_id(self, constants: Mapping[str, Any], api_base: Setting | None) -> str:
+        """Stable across restarts, unique even among identical entries, and never derived from the API key."""
         base = api_base.value.content if api_base is not None and isinstance(api_base.value.content, str) else ""
         identity = (constants["group"], constants["vendor"], constants["model"], base)
         self._duplicates[identity] += 1
@@ -344,5 +346,5 @@ class ModelList:
     def _check_id(self, deployment: Deployment, location: SourceLocation) -> None:
         if deployment.id in self._ids:
             first = self._ids[deployment.id]
-            self._problems.add(location, f"model_info.id {shown(deployment.id)} is given twice, first in {first}")
+            self._problems.add(location, f"model_info.id {safe_quote(deployment.id)} is given twice, first in {first}")
         self._ids.setdefault(deployment.id, deployment.where)

@@ -1,4 +1,4 @@
-"""A key of the file with its value: what the readers of the sections pass on."""
+"""One setting of the file: a key with its value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TRUE = frozenset({"true", "yes", "on", "1"})
 
 
 class Setting(NamedTuple):
-    """A key with its value, and the section that it stands in."""
+    """A key with its value, and the name of the section that contains it."""
 
     section: str
     key: str
@@ -26,7 +26,7 @@ class Setting(NamedTuple):
 
     @property
     def is_on(self) -> bool:
-        """Whether a setting that the proxy does not have asks for anything."""
+        """Whether a setting that the proxy does not support asks for anything."""
         content = self.value.content
         return content.strip().lower() not in _OFF if isinstance(content, str) else bool(content)
 
@@ -37,7 +37,7 @@ class Setting(NamedTuple):
 
 
 def settings_of(section: str, node: Node | None) -> Collection[Setting]:
-    """The keys of a section that have a value: null is as good as absent."""
+    """The settings of a section. A key whose value is null counts as absent."""
     if node is None:
         return ()
     return [Setting(section, key, node, value) for key, value in node.items() if value.content is not None]

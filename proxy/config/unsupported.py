@@ -1,4 +1,4 @@
-"""Settings that LiteLLM has and this proxy has not: refused, warned of one by one, or named in one warning."""
+"""Settings that LiteLLM has and this proxy does not support: errors, warnings, or named in one common warning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Unsupported:
         self._ignored: dict[str, list[SourceLocation]] = {}
 
     def take(self, setting: Setting, section: Section) -> bool:
-        """Deal with a setting of LiteLLM's; False if LiteLLM's section has no such setting."""
+        """Report a setting of LiteLLM. Returns False if LiteLLM does not have it either."""
         key = setting.key
         if key in section.refused:
             if setting.is_on:
@@ -24,9 +24,8 @@ class Unsupported:
         elif key in section.warned:
             is_off = setting.is_true if key in OFF_IF_TRUE else not setting.is_on
             if not is_off:
-                self._warnings.append(
-                    f"{setting.location}: {setting.section}.{key} has no effect: {section.warned[key]}"
-                )
+                what = f"{setting.section}.{key} has no effect: {section.warned[key]}"
+                self._warnings.append(f"{setting.location}: {what}")
         elif key in section.ignored:
             self.ignore(setting)
         else:
@@ -34,19 +33,19 @@ class Unsupported:
         return True
 
     def refuse(self, setting: Setting, reason: str, location: SourceLocation) -> None:
-        remedy = "LiteLLM's protection is not dropped in silence: take the key out to start without it"
+        remedy = "remove the key to start without this protection"
         self._problems.add(location, f"'{setting.key}' in {setting.section}: {reason}; {remedy}")
 
     def ignore(self, setting: Setting) -> None:
-        """Name the setting in the one warning."""
+        """Name the setting in the common warning."""
         name = setting.key if setting.section == "the configuration" else f"{setting.section}.{setting.key}"
         self._ignored.setdefault(name, []).append(setting.location)
 
     def warning(self, file: str) -> Iterator[str]:
-        """The one warning, if there is anything to warn of."""
+        """The common warning, if there is anything to warn of."""
         if self._ignored:
             names = ", ".join(f"{name} ({_lines(locations)})" for name, locations in self._ignored.items())
-            yield f"{file}: settings of LiteLLM that have no effect here: {names}"
+            yield f"{file}: LiteLLM settings that have no effect here: {names}"
 
 
 def _lines(locations: list[SourceLocation]) -> str:

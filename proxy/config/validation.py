@@ -1,4 +1,4 @@
-"""From settings of the file to validated models: pydantic checks them, its errors are reported with file and line."""
+"""Turns settings of the file into validated models, and pydantic's errors into problems with file and line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy.config.kinds import Kinds, keys_of
-from proxy.config.problems import Problems, SourceLocation, shown, suggestion
+from proxy.config.problems import Problems, SourceLocation, safe_quote, suggestion
 from proxy.config.setting import Setting
 from proxy.config.variables import REFERENCE, UNSET, Variables
 
@@ -23,16 +23,16 @@ _SECRET_NAME = re.compile(r"key|token|secret|password|header|credential|authoriz
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What is known of a model before it is validated: a setting for each field, and where it stands in the file."""
+    """A model before validation: a setting for each field, and the location in the file."""
 
-    #: Names the section in messages about fields that are missing.
+    #: The name of the section, for messages about missing fields.
     section: str
-    #: Of what is missing, and of what is wrong with a constant.
+    #: The location of missing fields and invalid constants.
     location: SourceLocation
     settings: Mapping[str, Setting]
-    #: Values that the loader adds itself. The file cannot set these fields.
+    #: Values that the loader adds. The file cannot set these fields.
     constants: Mapping[str, Any] = field(default_factory=dict)
-    #: Fields that are mappings, each gathered from settings of their own.
+    #: Fields that are mappings whose entries are settings themselves.
     mappings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
 
 
@@ -42,7 +42,7 @@ class Validator:
         self._problems = problems
 
     def validate(self, schema: type[Model] | Kinds[Model], draft: Draft) -> Model | None:
-        """The model, or None if something is wrong with it, which is reported."""
+        """The model, or None if it is invalid. All problems are reported."""
         count = len(self._problems)
         data = {name: self._variables.resolve(setting.value) for name, setting in draft.settings.items()}
         unset = {name for name, value in data.items() if value is UNSET}
@@ -72,6 +72,9 @@ class Validator:
                 self._report_kind(schema, draft, unset)
                 return
             schema, path = schema.classes[str(path[0])], path[1:]
+        if not path:
+            self._problems.add(draft.location, f"{draft.section} {_expected(details)}")
+            return
         settings = draft.settings
         if path[0] in draft.mappings:
             settings, path = draft.mappings[str(path[0])], path[1:]
@@ -90,39 +93,39 @@ class Validator:
             self._problems.add(location, text + _correction(details, setting.key, node.content))
 
     def _report_kind(self, kinds: Kinds[Any], draft: Draft, unset: Collection[str]) -> None:
-        """There is no kind, or it is none of ours."""
+        """The kind is missing or unknown."""
         key, names = kinds.key, ", ".join(kinds.classes)
         setting = draft.settings.get(key)
         if setting is None:
-            self._problems.add(draft.location, f"'{key}' is missing in {draft.section}; it is one of {names}")
+            self._problems.add(draft.location, f"'{key}' is missing in {draft.section}; use one of {names}")
         elif not isinstance(text := setting.value.content, str):
             self._problems.add(setting.location, f"'{key}' in {setting.section} must be text")
         elif key not in unset:
             near = suggestion(text, kinds.classes)
-            self._problems.add(setting.location, f"there is no {key} {shown(text)}: there are {names}{near}")
+            self._problems.add(setting.location, f"unknown {key} {safe_quote(text)}; use one of {names}{near}")
 
 
 def _validated(schema: type[Model] | Kinds[Model], data: Mapping[str, Any]) -> Model:
-    """By the names that the file has for the fields (their aliases), not by ours."""
+    """Fields are looked up by their aliases only, which are the keys of the file."""
     if isinstance(schema, Kinds):
         return schema.union.validate_python(data, by_alias=True, by_name=False)
     return schema.model_validate(data, by_alias=True, by_name=False)
 
 
 def _keys(model: Any, path: Sequence[Step], draft: Draft) -> list[str]:
-    """The keys of a model, or of the one inside it that the path leads to."""
+    """The keys of a model, or of the nested model at the path."""
     for step in path:
         model = model.model_fields[step].annotation
     return [key for key in keys_of(model) if key not in draft.constants]
 
 
 def _correction(details: ErrorDetails, key: str, content: object) -> str:
-    """What was given in place of one of the allowed values, unless it may be secret, and the nearest of these."""
+    """The invalid choice, unless it may be secret, and the most similar valid one."""
     if details["type"] not in ("literal_error", "enum") or not isinstance(content, str):
         return ""
     if _SECRET_NAME.search(key) or content.startswith(REFERENCE):
         return ""
-    return f", not {shown(content)}{suggestion(content, _choices(details))}"
+    return f", not {safe_quote(content)}{suggestion(content, _choices(details))}"
 
 
 def _choices(details: ErrorDetails) -> Sequence[str]:
@@ -159,7 +162,7 @@ _EXPECTED_BOUNDS = {
 
 
 def _expected(details: ErrorDetails) -> str:
-    """What is expected of a value, in our words: pydantic's own may quote the value."""
+    """What is expected of a value. Pydantic's own messages may quote the value."""
     kind, context = details["type"], details.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])

@@ -1,4 +1,4 @@
-"""``os.environ/NAME`` in the file: the variables that it may name, and values with all of them resolved."""
+"""Environment variables in the file, written ``os.environ/NAME``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.config.environment import Environment
-from proxy.config.problems import Problems, SourceLocation, shown
+from proxy.config.problems import Problems, SourceLocation, safe_quote
 from proxy.config.setting import Setting
 from proxy.config.tree import Node
 
@@ -14,14 +14,14 @@ REFERENCE = "os.environ/"
 
 
 class _Unset:
-    """Stands for a value whose variable is not set, which has been reported."""
+    """Replaces a value whose variable is not set. The problem has been reported."""
 
 
 UNSET: Final = _Unset()
 
 
 def read_environment(section: Node | None, environ: Mapping[str, str], warnings: list[str]) -> Environment:
-    """``environment_variables`` over those of the process, as LiteLLM has it. The process's own stay as they are."""
+    """``environment_variables``, which override those of the process, as in LiteLLM. The process's are not changed."""
     values = dict(environ)
     for name, node in section.items() if section else ():
         text = node.content
@@ -30,21 +30,21 @@ def read_environment(section: Node | None, environ: Mapping[str, str], warnings:
             if values.get(source, "").strip():
                 values[name] = values[source]
             else:
-                warnings.append(f"{node.location}: environment_variables: variable {shown(source)} is not set")
+                warnings.append(f"{node.location}: environment_variables: variable {safe_quote(source)} is not set")
         elif isinstance(text, str):
             values[name] = text
     return Environment(values)
 
 
 class Variables:
-    """Turns values of the file into plain ones. A variable that is not set is reported, and its value is `UNSET`."""
+    """Turns nodes into plain values. A variable that is not set is reported, and its value is `UNSET`."""
 
     def __init__(self, environment: Environment, problems: Problems) -> None:
         self._environment = environment
         self._problems = problems
 
     def text(self, setting: Setting) -> str | None:
-        """The text of a setting; None if it is no text or its variable is not set, which is reported."""
+        """The text of a setting. None, and a problem, if it is not text or its variable is not set."""
         value = self.resolve(setting.value)
         if isinstance(value, str):
             return value
@@ -53,7 +53,7 @@ class Variables:
         return None
 
     def resolve(self, node: Node) -> Any:
-        """Without what is `UNSET` inside of it."""
+        """The plain value. Items of lists and mappings that are `UNSET` are left out."""
         content = node.content
         if isinstance(content, str):
             return self._resolved(content, node.location)
@@ -71,8 +71,7 @@ class Variables:
         name = text.removeprefix(REFERENCE)
         value = self._environment.get(name)
         if value is None:
-            self._problems.add(
-                location, f"variable {shown(name)} is not set" if name else f"{REFERENCE} names no variable"
-            )
+            what = f"variable {safe_quote(name)} is not set"
+            self._problems.add(location, what if name else f"{REFERENCE} must be followed by the name of a variable")
             return UNSET
         return value

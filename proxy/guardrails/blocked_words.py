@@ -1,7 +1,6 @@
-"""``guardrail: blocked_words``: words and phrases, and regular expressions.
+"""``guardrail: blocked_words``: finds words, phrases and regular expressions.
 
-The expressions are RE2's, which takes time in proportion to the text whatever the expression and the text are; it has
-no look-around and no back-references.
+The expressions are RE2's, which always takes linear time. It has no look-around and no back-references.
 """
 
 from __future__ import annotations
@@ -23,23 +22,25 @@ from proxy.guardrails.redaction import union
 from proxy.guardrails.settings import GuardrailSettings
 
 LABEL: Final = "BLOCKED_WORD"
-#: Letters, digits and marks on them; what cannot be seen belongs to the word that it splits.
+#: Letters, digits and combining marks. Invisible characters belong to the word that they split.
 _TOKEN: Final = re.compile("[\\w\u0300-\u036f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+")
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
-#: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
+#: Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
 _UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_SPACED_OUT: Final = re.compile(r"[\w\s'\u2019-]+")
+_ALLOWED: Final = re.compile(r"[\w\s'\u2019-]+")
 #: Characters between two words of a phrase.
 _MAX_GAP: Final = 4
-#: Characters that are looked at without a pause for other calls.
+#: Words that are checked without yielding to other calls.
 PIECE: Final = 20_000
-#: Bytes that an expression may take.
+#: Bytes of memory for one expression.
 _PATTERN_MEMORY: Final = 8 << 20
 
 
 def _word(word: str) -> str:
-    if not _SPACED_OUT.fullmatch(word) or not any(char.isalnum() for char in word):
-        raise ValueError("takes letters, digits, spaces, hyphens and apostrophes; write anything else as a pattern")
+    if not _ALLOWED.fullmatch(word) or not any(char.isalnum() for char in word):
+        raise ValueError(
+            "must consist of letters, digits, spaces, hyphens and apostrophes; use patterns for anything else"
+        )
     return word
 
 
@@ -54,11 +55,9 @@ class BlockedWordsSettings(GuardrailSettings):
     redacts: ClassVar[bool] = True
 
     guardrail: Literal["blocked_words"] = "blocked_words"
-    patterns: Annotated[Names, AfterValidator(_searchable)] = Field(
-        default=(), description="Regular expressions of RE2's, beside the words."
-    )
+    patterns: Annotated[Names, AfterValidator(_searchable)] = Field(default=(), description="RE2 regular expressions.")
     words: tuple[Annotated[Text, AfterValidator(_word)], ...] = Field(
-        default=(), validate_default=True, description="What it looks for: words and phrases."
+        default=(), validate_default=True, description="Words and phrases."
     )
 
     @field_validator("words")
@@ -77,7 +76,7 @@ class BlockedWords(Guard):
 
     def __init__(self, settings: BlockedWordsSettings) -> None:
         self._phrases = _phrases(settings.words)
-        self._unspaced = [_plain(word) for word in settings.words if _UNSPACED.search(word)]
+        self._unspaced = [_canonical(word) for word in settings.words if _UNSPACED.search(word)]
         self._patterns = [compiled(pattern) for pattern in settings.patterns]
 
     async def check(self, text: str, context: Context) -> Verdict:
@@ -103,13 +102,13 @@ class BlockedWords(Guard):
     def _found_unspaced(self, text: str) -> Iterator[Span]:
         if not self._unspaced:
             return
-        folded = [_plain(char) for char in text]
-        places = [place for place, char in enumerate(folded) for _ in char]
+        folded = [_canonical(char) for char in text]
+        positions = [position for position, char in enumerate(folded) for _ in char]
         whole = "".join(folded)
         for word in self._unspaced:
             at = whole.find(word)
             while at >= 0:
-                yield _span(places[at], places[at + len(word) - 1] + 1)
+                yield _span(positions[at], positions[at + len(word) - 1] + 1)
                 at = whole.find(word, at + 1)
 
 
@@ -122,8 +121,8 @@ def _fault(pattern: str) -> str | None:
 
 
 def compiled(pattern: str) -> Any:
-    """Raises ValueError, whose message may quote a part of the pattern."""
-    import re2  # loaded at the first use: most proxies have no patterns
+    """Raises ValueError. Its message may quote part of the pattern."""
+    import re2  # loaded on first use: most configurations have no patterns
 
     options = re2.Options()
     options.log_errors = False
@@ -136,7 +135,7 @@ def compiled(pattern: str) -> Any:
 
 
 def _phrases(words: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
-    """By their first words."""
+    """Phrases by their first words."""
     phrases: dict[str, list[tuple[str, ...]]] = {}
     for word in words:
         phrase = tuple(token for token, _, _ in _tokens(word))
@@ -147,11 +146,11 @@ def _phrases(words: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
 
 def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
     for match in _TOKEN.finditer(text):
-        yield _plain(match[0]), match.start(), match.end()
+        yield _canonical(match[0]), match.start(), match.end()
 
 
-def _plain(word: str) -> str:
-    """The same for all ways to write a word."""
+def _canonical(word: str) -> str:
+    """The canonical form of a word: the same for every spelling of its characters."""
     if word.isascii():
         return word.lower()
     return _INVISIBLE.sub("", unicodedata.normalize("NFKC", word)).casefold()

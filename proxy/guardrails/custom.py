@@ -1,4 +1,4 @@
-"""``guardrail: custom``: a class of the operator's, named in the configuration and nowhere else."""
+"""``guardrail: custom``: the operator's class decides."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CustomSettings(RemoteSettings):
     redacts: ClassVar[bool] = True
 
     guardrail: Literal["custom"] = "custom"
-    class_path: Text = Field(validation_alias="class", description="module.Class of a guardrail of one's own.")
+    class_path: Text = Field(validation_alias="class", description="module.Class of the guardrail.")
     params: FrozenMapping[Text, Any] = Field(default_factory=empty_mapping, description="Arguments of the class.")
 
     def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> CustomGuardrail:
@@ -33,12 +33,12 @@ class CustomSettings(RemoteSettings):
             yield f"'class' {self.class_path}: {type(error).__name__}: {error}"
 
     def instance(self, config: Config) -> Any:
-        """Of the class. Raises whatever the module or the class raises."""
+        """Raises whatever the module or the class raises."""
         return load_class(self.class_path, config.folder, "check(self, text, context)")(**self.params)
 
 
 class CustomGuardrail(Guard):
-    """Protects the call from the operator's code: whatever that raises is Undecided."""
+    """Protects calls from the operator's code: whatever it raises becomes Undecided."""
 
     is_local = False
 
@@ -51,10 +51,10 @@ class CustomGuardrail(Guard):
         except Undecided:
             raise
         except Exception as error:
-            # The message may hold the text; the place does not.
+            # The message may contain the text; the location does not.
             raise Undecided(f"{type(error).__name__}{_location(error)}") from None
         if not isinstance(verdict, Verdict):
-            raise Undecided(f"check returned {type(verdict).__name__} and no Verdict")
+            raise Undecided(f"check returned {type(verdict).__name__}, not a Verdict")
         return verdict
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""``guardrail: max_length``: more words than a call may have."""
+"""``guardrail: max_length``: limits the length of texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxy.guardrails.settings import GuardrailSettings
 
 class MaxLengthSettings(GuardrailSettings):
     guardrail: Literal["max_length"] = "max_length"
-    max_characters: Count = Field(description="What it lets pass.")
+    max_characters: Count = Field(description="The longest text that is allowed.")
 
     def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> MaxLength:
         return MaxLength(self)

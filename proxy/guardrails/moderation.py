@@ -1,4 +1,4 @@
-"""``guardrail: openai_moderation``: OpenAI's moderation, or a server that speaks its API.
+"""``guardrail: openai_moderation``: OpenAI's moderation API, or a server that is compatible with it.
 
 Source: ``POST /moderations`` of OpenAI's openapi.yaml.
 """
@@ -19,18 +19,18 @@ from proxy.guardrails.settings import RemoteSettings
 
 BASE = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
-#: Characters of one input; a longer text is sent as several.
+#: Characters per input. A longer text is sent as several inputs.
 PIECE = 20_000
 
 
 class ModerationSettings(RemoteSettings):
     guardrail: Literal["openai_moderation"] = "openai_moderation"
-    api_base: Url | None = Field(default=None, description="Its server; OpenAI's if missing.")
-    api_key: Key | None = Field(default=None, description="Its key; $OPENAI_API_KEY if missing.")
-    model: Text = Field(default="omni-moderation-latest", description="Its model.")
+    api_base: Url | None = Field(default=None, description="Base URL of the server; OpenAI's if missing.")
+    api_key: Key | None = Field(default=None, description="$OPENAI_API_KEY if missing.")
+    model: Text = Field(default="omni-moderation-latest", description="The moderation model.")
     categories: Names = Field(default=(), description="The categories that count; all if missing.")
     thresholds: FrozenMapping[Text, Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]] = Field(
-        default_factory=empty_mapping, description="Scores from which a category counts, in place of the model's own."
+        default_factory=empty_mapping, description="Minimum scores of categories, instead of the model's own decision."
     )
 
     def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> OpenAIModeration:
@@ -60,10 +60,10 @@ class OpenAIModeration(Guard):
         results = answer.get("results")
         if not isinstance(results, list) or len(results) != len(pieces):
             raise Undecided("the answer has no results")
-        found = dict.fromkeys(category for result in results for category in self._found(result))
-        return Verdict(tuple(found)) if found else ALLOW
+        flagged = dict.fromkeys(category for result in results for category in self._flagged(result))
+        return Verdict(tuple(flagged)) if flagged else ALLOW
 
-    def _found(self, result: Any) -> list[str]:
+    def _flagged(self, result: Any) -> list[str]:
         flags, scores = (
             (result.get("categories"), result.get("category_scores")) if isinstance(result, dict) else (None, None)
         )

@@ -1,4 +1,4 @@
-"""Asking somebody outside: a JSON document there, a JSON document back, through the vendors' transport."""
+"""JSON requests to the servers of guardrails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 async def ask(
     transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], document: Any, seconds: float
 ) -> dict[str, Any]:
-    """The JSON object of a 2xx answer. Raises Undecided for anything else, with what is fit for the log."""
+    """POST a JSON document. Returns the JSON object of a 2xx response, and raises Undecided for anything else."""
     headers = {**headers, "content-type": "application/json", "accept": "application/json"}
     content = _encoded(document)
     try:
@@ -38,14 +38,14 @@ async def ask(
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise Undecided("the answer is no JSON object")
+        raise Undecided("the answer is not a JSON object")
     return answer
 
 
 def _encoded(document: Any) -> bytes:
     try:
         return to_json(document)
-    except ValueError:  # half of a surrogate pair, which no UTF-8 can hold
+    except ValueError:  # a lone surrogate, which UTF-8 cannot encode
         return to_json(_without_surrogates(document))
 
 

@@ -1,4 +1,4 @@
-"""``guardrail: pii``: personal data, in figures or as people say it."""
+"""``guardrail: pii``: finds personal data, in digits or spoken words."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from proxy.guardrails.redaction import union
 from proxy.guardrails.settings import GuardrailSettings, NotEmpty
 from proxy.guardrails.spoken import NormalizedText
 
-#: Characters that are looked at without a pause for other calls, and how far two such pieces overlap.
+#: Characters that are checked without yielding to other calls, and the overlap of two such pieces.
 PIECE = 2_000
 OVERLAP = 400
 
 
 Entity = Literal["CREDIT_CARD", "EMAIL", "PHONE", "IBAN", "IP", "US_SSN"]
 ENTITIES: tuple[Entity, ...] = get_args(Entity)
-#: The names that Presidio, and so LiteLLM, has for them.
+#: Presidio's names, which LiteLLM uses.
 _ALIASES = {"EMAIL_ADDRESS": "EMAIL", "PHONE_NUMBER": "PHONE", "IBAN_CODE": "IBAN", "IP_ADDRESS": "IP"}
 
 
@@ -34,7 +34,7 @@ def _canonical(name: Any) -> Any:
 
 def _country(code: str) -> str:
     if not re.fullmatch("[A-Z]{2}", code):
-        raise ValueError("must be codes of countries, such as US or DE")
+        raise ValueError("must be country codes such as US or DE")
     return code
 
 
@@ -46,7 +46,7 @@ class PiiSettings(GuardrailSettings):
         default=ENTITIES, description="What it looks for."
     )
     regions: Annotated[tuple[Annotated[str, AfterValidator(_country)], ...], NotEmpty] = Field(
-        default=("US",), description="Countries whose phone numbers are known without their code."
+        default=("US",), description="Countries whose phone numbers are found without a country code."
     )
 
     def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Pii:
@@ -68,24 +68,23 @@ class Pii(Guard):
             spans += [Span(start + first, start + last, put) for first, last, put in self.find(piece)]
         if not spans:
             return ALLOW
-        found = dict.fromkeys(span.put[1:-1] for span in spans)
-        return Verdict(tuple(found), tuple(union(spans)))
+        labels = dict.fromkeys(span.put[1:-1] for span in spans)
+        return Verdict(tuple(labels), tuple(union(spans)))
 
     def find(self, text: str) -> list[Span]:
-        reading = NormalizedText(text)
-        spans = self._found(reading)
-        if reading.text != text:
-            spans += self._found(NormalizedText(text, joined=False))
+        normalized = NormalizedText(text)
+        spans = self._find(normalized)
+        if normalized.text != text:
+            spans += self._find(NormalizedText(text, joined=False))
         return union(spans) if spans else spans
 
-    def _found(self, reading: NormalizedText) -> list[Span]:
-        spans = [
-            Span(start, end, f"[{name}]") for name, find in self._finders.items() for start, end in find(reading.text)
-        ]
-        return reading.original(spans) if spans else spans
+    def _find(self, normalized: NormalizedText) -> list[Span]:
+        text = normalized.text
+        spans = [Span(start, end, f"[{name}]") for name, find in self._finders.items() for start, end in find(text)]
+        return normalized.original(spans) if spans else spans
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """Pieces with their starts. What is found in one is shorter than the overlap, so that it is whole in the next."""
+    """Pieces with their start positions. A match is shorter than the overlap, so one piece contains all of it."""
     for start in range(0, max(1, len(text)), PIECE):
         yield start, text[start : start + PIECE + OVERLAP]

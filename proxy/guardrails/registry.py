@@ -1,4 +1,4 @@
-"""The table of guardrails: one row, and one module, for each kind."""
+"""The table of guardrails. Each kind is one row here and one module."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ KINDS: Kinds[GuardrailSettings] = Kinds(
 
 
 def build(config: Config, transport: httpx.AsyncBaseTransport) -> Guardrails:
-    """All guardrails of the configuration."""
+    """Create the guardrails of the configuration."""
     return Guardrails([Rule(settings, settings.build(config, transport)) for settings in _settings(config)])
 
 
 def problems(config: Config) -> list[str]:
-    """What only the guardrails themselves can tell: one line each, with file and line number."""
+    """Problems that only the guardrails can find: one line each, with file and line number."""
     return [
         f"{settings.where}: guardrail '{settings.name}': {problem}"
         for settings in _settings(config)
@@ -42,5 +42,5 @@ def problems(config: Config) -> list[str]:
 
 
 def _settings(config: Config) -> tuple[GuardrailSettings, ...]:
-    """The configuration was loaded with `KINDS`, but knows nothing of them."""
+    """The configuration was loaded with `KINDS`, which its type does not show."""
     return cast("tuple[GuardrailSettings, ...]", config.guardrails)

@@ -1,4 +1,4 @@
-"""The settings that guardrails have in common. Each kind adds its own, in the module of its implementation."""
+"""The common settings of guardrails. Each kind adds its own in the module that implements it."""
 
 from __future__ import annotations
 
@@ -38,49 +38,49 @@ NotEmpty = AfterValidator(_not_empty)
 
 
 class GuardrailSettings(Frozen, ABC):
-    """One entry of `guardrails`. The aliases are the keys of the file.
+    """One entry of `guardrails`. Aliases are the keys of the file.
 
-    A kind is a class of these: with its name, a Literal, as ``guardrail``; with further fields; and with `build`.
+    A kind is a subclass with its name as a Literal in ``guardrail``, further fields, and `build`.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
-    #: Whether it can say what is to go, so that ``action: redact`` can be asked of it.
+    #: Whether it reports what to remove, so that ``action: redact`` is possible.
     redacts: ClassVar[bool] = False
 
     name: Annotated[str, AfterValidator(_guardrail_name)] = Field(
-        validation_alias="guardrail_name", description="What requests and keys name."
+        validation_alias="guardrail_name", description="The name that requests and keys use."
     )
     guardrail: str = Field(description="The kind.")
     mode: Annotated[tuple[Stage, ...], BeforeValidator(_as_list), NotEmpty] = Field(
-        description="When it looks: pre_call, during_call, post_call, logging_only; one or several."
+        description="When it runs: one or several of pre_call, during_call, post_call, logging_only."
     )
-    default_on: bool = Field(default=False, description="It looks at every call; no request can switch it off.")
-    teams: Names = Field(default=(), description="It looks at every call of these teams' keys.")
-    action: Action | None = Field(default=None, description="What becomes of what it finds; block if missing.")
-    where: str = Field(default="", description="File and line of the entry, for messages.")
+    default_on: bool = Field(default=False, description="It checks every call. No request can switch it off.")
+    teams: Names = Field(default=(), description="It checks every call with a key of these teams.")
+    action: Action | None = Field(default=None, description="What happens when it finds something; block if missing.")
+    where: str = Field(default="", description="File and line, for messages.")
 
     @field_validator("action")
     @classmethod
     def _can_redact(cls, action: Action | None, info: ValidationInfo) -> Action | None:
         if action == "redact" and not cls.redacts:
-            raise ValueError(f"cannot be redact: {info.data.get('guardrail')} does not say what is to go")
+            raise ValueError(f"cannot be redact: {info.data.get('guardrail')} does not report what to remove")
         if action == "redact" and Stage.DURING_CALL in info.data.get("mode", ()):
-            why = "in during_call the words are with the vendor already"
-            raise ValueError(f"cannot be redact: {why}; use pre_call or post_call")
+            reason = "during_call starts when the vendor already has the text"
+            raise ValueError(f"cannot be redact: {reason}; use pre_call or post_call")
         return action
 
     @abstractmethod
     def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Guard:
-        """The guardrail. It sends requests through ``transport`` only."""
+        """Create the guardrail. It sends requests through ``transport`` only."""
 
     def problems(self, config: Config) -> Iterable[str]:
-        """What is wrong with the settings, as far as only the rest of the configuration and the machine can tell."""
+        """Problems that depend on the environment: missing variables, modules or packages."""
         return ()
 
 
 class RemoteSettings(GuardrailSettings, ABC):
-    """Of a kind that asks others, or runs code that is not ours: it may be slow, and it may fail."""
+    """For kinds that call a server or run custom code, which may be slow and may fail."""
 
-    timeout: Seconds = Field(default=5, description="Seconds that an answer may take.")
-    on_failure: Literal["block", "allow"] = Field(default="block", description="What happens if it cannot decide.")
+    timeout: Seconds = Field(default=5, description="Seconds for one check.")
+    on_failure: Literal["block", "allow"] = Field(default="block", description="What happens if the check fails.")

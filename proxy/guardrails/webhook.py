@@ -1,4 +1,4 @@
-"""``guardrail: webhook``: a server of the operator's decides."""
+"""``guardrail: webhook``: the operator's server decides."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class WebhookSettings(RemoteSettings):
     redacts: ClassVar[bool] = True
 
     guardrail: Literal["webhook"] = "webhook"
-    url: Url = Field(description="Where it asks.")
-    headers: Headers = Field(default_factory=empty_mapping, description="Sent with every question.")
+    url: Url = Field(description="URL of the webhook.")
+    headers: Headers = Field(default_factory=empty_mapping, description="Sent with every request.")
 
     def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> WebhookGuardrail:
         return WebhookGuardrail(self, transport)

@@ -1,6 +1,6 @@
-"""A class of the operator's, named in the configuration and nowhere else: ``async def send(self, records)``.
+"""The operator's class, with ``async def send(self, records)``.
 
-It gets the rows of a batch. What it raises is a failure that may pass: the batch comes again.
+It receives the rows of a batch. If it raises an exception, the batch is sent again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECONDS = 30.0
 
 
 class CustomSettings(SinkSettings):
-    """The name is that of the class: ``module.Class``."""
+    """The name is the path of the class: ``module.Class``."""
 
     kind: Literal["custom"] = "custom"
     params: FrozenMapping[Text, Any] = Field(default_factory=empty_mapping, description="Arguments of the class.")
@@ -33,7 +33,7 @@ class CustomSettings(SinkSettings):
 
     def problems(self, config: Config) -> Iterable[str]:
         try:
-            # Not instantiated here: this may be the process that starts others, or `audio-proxy check`.
+            # Not instantiated: this may be the supervisor or `audio-proxy check`, which deliver no records.
             inspect.signature(self._class(config)).bind(**self.params)
         except Exception as error:
             yield f"{type(error).__name__}: {error}"
@@ -51,7 +51,7 @@ class CustomSink(Sink):
             async with asyncio.timeout(SECONDS):
                 await self._sink.send([dict(record.row) for record in records])
         except Exception as error:
-            # The message may hold anything.
+            # The message may contain anything.
             raise Undelivered(type(error).__name__) from None
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""``langfuse``, ``langfuse_otel``: traces to Langfuse's OTLP endpoint."""
+"""``langfuse``, ``langfuse_otel``: sends traces to Langfuse's OTLP endpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATH = "/api/public/otel/v1/traces"
 
 
 class LangfuseSettings(SinkSettings):
-    """All else is in variables."""
+    """Everything else comes from environment variables."""
 
     kind: Literal["langfuse", "langfuse_otel"] = "langfuse"
 

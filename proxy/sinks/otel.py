@@ -1,4 +1,4 @@
-"""``otel``: traces over OTLP, in protobuf over HTTP. Configured as OpenTelemetry and LiteLLM have it, by variables."""
+"""``otel``: sends traces over OTLP (protobuf over HTTP). Configured by the variables of OpenTelemetry and LiteLLM."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PROTOCOLS = frozenset({"http/protobuf", "otlp_http", "otlp", "http"})
 SAMPLERS = frozenset({"always_on", "always_off", "traceidratio"})
 PARENT_BASED = "parentbased_"
 NOT_INSTALLED = "OpenTelemetry is not installed: pip install 'audio-proxy[otel]'"
-#: Traces made before somebody else gets a turn.
+#: Traces that are encoded without yielding to other tasks.
 AT_A_TIME = 10
 
 
 class OtelSettings(SinkSettings):
-    """All else is in variables."""
+    """Everything else comes from environment variables."""
 
     kind: Literal["otel"] = "otel"
 
@@ -51,7 +51,7 @@ class Otel(Sink):
         headers: Mapping[str, str] | None = None,
         is_langfuse: bool = False,
     ) -> None:
-        """``endpoint`` and ``headers`` in place of those of the variables."""
+        """``endpoint`` and ``headers`` override the variables."""
         self._url = endpoint or endpoint_of(environment)
         self._headers = {
             **(headers_of(environment) if headers is None else headers),
@@ -93,7 +93,7 @@ class Otel(Sink):
 
 
 class Sampler:
-    """``OTEL_TRACES_SAMPLER``: which calls become traces. By default the caller decides, and all where it does not."""
+    """``OTEL_TRACES_SAMPLER``: which calls become traces. By default the caller's decision, else all of them."""
 
     def __init__(self, environment: Environment) -> None:
         name = environment.get("OTEL_TRACES_SAMPLER", PARENT_BASED + "always_on")
@@ -125,8 +125,8 @@ def endpoint_of(environment: Environment) -> str:
 
 
 def headers_of(environment: Environment) -> dict[str, str]:
-    found = post.pairs(_first(environment, "HEADERS") or environment.get("OTEL_HEADERS", ""))
-    return {name: unquote(value) for name, value in found.items()}
+    headers = post.pairs(_first(environment, "HEADERS") or environment.get("OTEL_HEADERS", ""))
+    return {name: unquote(value) for name, value in headers.items()}
 
 
 def resource_of(environment: Environment) -> dict[str, str]:
@@ -153,10 +153,11 @@ def problems(environment: Environment) -> Iterable[str]:
         yield "$OTEL_EXPORTER_OTLP_ENDPOINT must begin with http:// or https://"
     protocol = _first(environment, "PROTOCOL") or environment.get("OTEL_EXPORTER", "http/protobuf")
     if protocol not in PROTOCOLS:
-        yield f"$OTEL_EXPORTER_OTLP_PROTOCOL: there is http/protobuf only, not {protocol!r}"
+        yield f"$OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, not {protocol!r}"
     sampler = environment.get("OTEL_TRACES_SAMPLER", "always_on").removeprefix(PARENT_BASED)
     if sampler not in SAMPLERS:
-        yield f"$OTEL_TRACES_SAMPLER must be one of {', '.join(sorted(SAMPLERS))}, or {PARENT_BASED}… of these"
+        names = ", ".join(sorted(SAMPLERS))
+        yield f"$OTEL_TRACES_SAMPLER must be one of {names}, with or without the prefix {PARENT_BASED}"
     try:
         share = _share(environment)
     except ValueError:

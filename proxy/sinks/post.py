@@ -1,4 +1,4 @@
-"""Sending a batch over HTTP, through the vendors' kind of transport."""
+"""Sends a batch over HTTP."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from proxy.errors import ProxyError
 from proxy.sinks.base import Undelivered
 from proxy.upstream.fetch import fetch
 
-#: For a whole exchange.
+#: For request and response.
 SECONDS = 15.0
-#: Of an answer, which nobody reads.
-MAX_ANSWER_LENGTH = 1024 * 1024
+#: Of the response, which is ignored.
+MAX_RESPONSE_LENGTH = 1024 * 1024
 #: Statuses below 500 after which the same request may succeed.
 RETRYABLE = frozenset({408, 425, 429})
 
@@ -21,9 +21,9 @@ RETRYABLE = frozenset({408, 425, 429})
 async def send(
     transport: httpx.AsyncBaseTransport, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Raises Undelivered unless the answer is a 2xx."""
+    """Raises Undelivered unless the response is a 2xx."""
     try:
-        status, _ = await fetch(transport, method, url, headers, body, seconds=SECONDS, max_length=MAX_ANSWER_LENGTH)
+        status, _ = await fetch(transport, method, url, headers, body, seconds=SECONDS, max_length=MAX_RESPONSE_LENGTH)
     except ProxyError as error:
         raise Undelivered(error.detail or error.message) from error
     if not 200 <= status < 300:
@@ -31,6 +31,6 @@ async def send(
 
 
 def pairs(text: str) -> dict[str, str]:
-    """``name=value,name=value``, as environment variables hold headers and attributes."""
+    """Parse ``name=value,name=value``, the form of headers and attributes in environment variables."""
     parts = (item.partition("=") for item in text.split(",") if "=" in item)
     return {name.strip(): value.strip() for name, _, value in parts}

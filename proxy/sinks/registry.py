@@ -1,4 +1,4 @@
-"""The table of sinks: one row, and one module, for each kind."""
+"""The table of sinks. Each kind is one row here and one module."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ KINDS: Kinds[SinkSettings] = Kinds(
 
 
 def settings_of(config: Config) -> tuple[SinkSettings, ...]:
-    """The configuration was loaded with `KINDS`, but knows nothing of them."""
+    """The configuration was loaded with `KINDS`, which its type does not show."""
     return cast("tuple[SinkSettings, ...]", config.sinks)
 
 
 def problems(config: Config) -> list[str]:
-    """What only the sinks themselves can tell: one line each, with file and line number."""
+    """Problems that only the sinks can find: one line each, with file and line number."""
     return [
         f"{settings.where}: callback '{settings.name}': {problem}"
         for settings in settings_of(config)

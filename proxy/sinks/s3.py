@@ -1,6 +1,6 @@
-"""``s3``, ``s3_v2``: batches as gzipped JSON lines, one object each, in S3 or a store that speaks its protocol.
+"""``s3``, ``s3_v2``: writes each batch as an object of gzipped JSON lines, in S3 or a compatible store.
 
-botocore signs, and finds credentials where AWS has them (variables, profiles, the machine's role).
+botocore signs requests and finds credentials in AWS's usual places (variables, profiles, the machine's role).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ DEFAULT_REGION = "us-east-1"
 
 
 class S3Settings(SinkSettings):
-    """The aliases are the keys of ``s3_callback_params``."""
+    """Aliases are the keys of ``s3_callback_params``."""
 
     kind: Literal["s3", "s3_v2"] = "s3"
     bucket: Text | None = Field(default=None, validation_alias="s3_bucket_name")
     region: Text | None = Field(default=None, validation_alias="s3_region_name")
     endpoint: Url | None = Field(
-        default=None, validation_alias="s3_endpoint_url", description="Of a store that is not AWS's."
+        default=None, validation_alias="s3_endpoint_url", description="A store other than AWS."
     )
-    path: str = Field(default="", validation_alias="s3_path", description="Prefix of the objects' names.")
+    path: str = Field(default="", validation_alias="s3_path", description="Prefix of the object names.")
     access_key_id: Key | None = Field(default=None, validation_alias="s3_aws_access_key_id")
     secret_access_key: Key | None = Field(default=None, validation_alias="s3_aws_secret_access_key")
     session_token: Key | None = Field(default=None, validation_alias="s3_aws_session_token")
@@ -52,7 +52,7 @@ class S3Settings(SinkSettings):
         if self.bucket is None:
             yield "'s3_bucket_name' is missing in litellm_settings.s3_callback_params"
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            yield "s3_aws_access_key_id and s3_aws_secret_access_key go together"
+            yield "s3_aws_access_key_id and s3_aws_secret_access_key must be set together"
 
 
 class S3(Sink):
@@ -63,7 +63,7 @@ class S3(Sink):
         self._static_credentials = _static_credentials(settings, environment)
         self._session_credentials: Any = None
         self._transport = transport
-        #: Tells the objects of this process from those of others.
+        #: Distinguishes the objects of this process from those of others.
         self._writer = secrets.token_hex(4)
 
     async def send(self, records: Sequence[Record]) -> None:
@@ -77,7 +77,7 @@ class S3(Sink):
         await post.send(self._transport, "PUT", url, headers, body)
 
     def _key(self, first: Record, lines: bytes) -> str:
-        """The same for the same batch, so that one which is sent again is no second object."""
+        """The same for the same batch, so that a retry does not create a second object."""
         when = datetime.fromtimestamp(first.ended + first.epoch, UTC)
         digest = hashlib.sha256(lines).hexdigest()[:16]
         return f"{self._prefix}{when:%Y-%m-%d}/{when:%H-%M-%S}-{self._writer}-{digest}.jsonl.gz"
@@ -112,7 +112,7 @@ def _base(settings: S3Settings, region: str) -> str:
 
 
 def _static_credentials(settings: S3Settings, environment: Environment) -> tuple[str, str, str | None] | None:
-    """Those of the configuration or of its variables."""
+    """Credentials from the settings or the configuration's variables."""
     if settings.access_key_id is not None and settings.secret_access_key is not None:
         token = settings.session_token
         return (

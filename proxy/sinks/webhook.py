@@ -1,6 +1,6 @@
-"""``webhook``, ``generic_api``: batches as JSON arrays, POSTed and signed.
+"""``webhook``, ``generic_api``: POSTs each batch as a signed JSON array.
 
-The signature is that of Standard Webhooks (standardwebhooks.com), which has libraries for receivers.
+The signature follows Standard Webhooks (standardwebhooks.com), which has libraries for receivers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ SECRET_PREFIX = "whsec_"  # noqa: S105
 
 class WebhookSettings(SinkSettings):
     kind: Literal["webhook", "generic_api"] = "webhook"
-    endpoint: Url | None = Field(default=None, description="Where the batches go; $GENERIC_LOGGER_ENDPOINT if missing.")
+    endpoint: Url | None = Field(default=None, description="URL of the webhook; $GENERIC_LOGGER_ENDPOINT if missing.")
     headers: Headers = Field(default_factory=empty_mapping, description="Sent with every batch.")
-    signing_secret: Key | None = Field(default=None, description="Signs the batches.")
+    signing_secret: Key | None = Field(default=None, description="Key for signatures.")
 
     def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> WebhookSink:
         return WebhookSink(self, config.environment, transport)
@@ -63,7 +63,7 @@ class WebhookSink(Sink):
         await post.send(self._transport, "POST", self._url, {**self._headers, **self._signature(body)}, body)
 
     def _signature(self, body: bytes) -> dict[str, str]:
-        """The id is that of the content, so that a receiver knows a batch which it gets again."""
+        """The id is derived from the content, so that the receiver recognizes a repeated batch."""
         identity, now = f"msg_{hashlib.sha256(body).hexdigest()[:32]}", str(int(time.time()))
         headers = {"webhook-id": identity, "webhook-timestamp": now}
         if self._secret is not None:
@@ -77,7 +77,7 @@ def signature(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
 
 
 def key_of(secret: str) -> bytes:
-    """``whsec_`` and base64, as Standard Webhooks writes secrets; anything else is taken as it stands."""
+    """``whsec_`` and base64, as in Standard Webhooks. Anything else is used as it is."""
     if secret.startswith(SECRET_PREFIX):
         try:
             return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

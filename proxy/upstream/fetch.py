@@ -1,4 +1,4 @@
-"""One request and its whole answer, for servers that are no vendors: webhooks, moderation, collectors of records."""
+"""One request and its whole response, for servers that are not vendors: webhooks, moderation, collectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def fetch(
     seconds: float,
     max_length: int,
 ) -> tuple[int, bytes]:
-    """Status and body. Raises ProxyError if there is no answer in time, or it has more than ``max_length`` bytes."""
+    """Status and body of the response. Raises ProxyError if it is late or longer than ``max_length`` bytes."""
     deadlines = Deadlines(total=seconds, first_byte=None, stall=None)
     try:
         request = httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": deadlines})

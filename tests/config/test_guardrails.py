@@ -74,13 +74,13 @@ def test_none(load_text: Load, section: str) -> None:
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ("guardrail: presidio, mode: pre_call", "there is no guardrail 'presidio': there are pii, blocked_words, "),
+        ("guardrail: presidio, mode: pre_call", "unknown guardrail 'presidio'; use one of pii, blocked_words, "),
         ("guardrail: pi, mode: pre_call", "did you mean 'pii'?"),
         (
             "guardrail: my_module.Mine, mode: pre_call",
-            "a class of your own is guardrail: custom with class: module.Class",
+            "for a class of your own, use guardrail: custom and class: module.Class",
         ),
-        ("mode: pre_call", "'guardrail' is missing in litellm_params; it is one of pii, "),
+        ("mode: pre_call", "'guardrail' is missing in litellm_params; use one of pii, "),
         ("guardrail: pii", "'mode' is missing"),
         ("guardrail: pii, mode: []", "'mode' in litellm_params must not be empty"),
         ("guardrail: pii, mode: pre_cal", "did you mean 'pre_call'?"),
@@ -91,18 +91,18 @@ def test_none(load_text: Load, section: str) -> None:
         ),
         ("guardrail: pii, mode: pre_call, entities: []", "'entities' in litellm_params must not be empty"),
         ("guardrail: pii, mode: pre_call, entities: [[IP]]", "'entities' in litellm_params must be 'CREDIT_CARD', "),
-        ("guardrail: pii, mode: pre_call, regions: [usa]", "'regions' in litellm_params must be codes of countries"),
+        ("guardrail: pii, mode: pre_call, regions: [usa]", "'regions' in litellm_params must be country codes"),
         (
             "guardrail: pii, mode: pre_call, action: mask",
             "'action' in litellm_params must be 'block', 'redact' or 'log'",
         ),
         (
             "guardrail: pii, mode: during_call, action: redact",
-            "'action' in litellm_params cannot be redact: in during_call the words are",
+            "'action' in litellm_params cannot be redact: during_call starts when the vendor already has the text",
         ),
         (
             "guardrail: max_length, mode: pre_call, max_characters: 9, action: redact",
-            "'action' in litellm_params cannot be redact: max_length does not say what is to go",
+            "'action' in litellm_params cannot be redact: max_length does not report what to remove",
         ),
         ("guardrail: max_length, mode: pre_call", "'max_characters' is missing in litellm_params"),
         ("guardrail: max_length, mode: pre_call, max_characters: 0", "must be at least 1"),

@@ -124,7 +124,7 @@ def test_check_of_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: 
     [
         ("guardrail: custom, mode: pre_call, class: none.Such", "ModuleNotFoundError"),
         ("guardrail: custom, mode: pre_call, class: ours.Other", "the module has no Other"),
-        ("guardrail: custom, mode: pre_call, class: ours.Sync", "no class with 'async def check"),
+        ("guardrail: custom, mode: pre_call, class: ours.Sync", "must be a class with 'async def check"),
         ("guardrail: custom, mode: pre_call, class: ours.Guard, params: {x: 1}", "TypeError"),
     ],
 )
@@ -150,7 +150,7 @@ def test_what_is_wrong_with_a_guardrail_is_told_before_the_start(tmp_path: Path,
         ),
         (
             "words: ['c++']",
-            "'words' in litellm_params takes letters, digits, spaces, hyphens and apostrophes; write",
+            "'words' in litellm_params must consist of letters, digits, spaces, hyphens and apos",
         ),
     ],
 )

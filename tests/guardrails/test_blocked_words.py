@@ -81,8 +81,8 @@ def test_a_long_list_takes_no_longer_than_a_short_one() -> None:
 @pytest.mark.parametrize(
     ("words", "patterns", "problem"),
     [
-        (("c++",), (), "write anything else as a pattern"),
-        (("'-",), (), "write anything else as a pattern"),
+        (("c++",), (), "use patterns for anything else"),
+        (("'-",), (), "use patterns for anything else"),
         ((), ("(",), "must be regular expressions in RE2's syntax: number 1 is not valid"),
         ((), ("a", r"(a)\1"), "number 2 is not valid"),
         ((), ("(?=a)",), "number 1 is not valid"),
