@@ -13,12 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from proxy.config import Config, describe, load
+from proxy.commands import configuration
+from proxy.config import Config, describe
 from proxy.errors import ConfigError
-from proxy.guardrails import registry as guardrails
-from proxy.providers import chat_models, registry, shutdowns
-from proxy.routing import checks
-from proxy.sinks import registry as sinks
+from proxy.providers import registry, shutdowns
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
@@ -179,16 +177,8 @@ def _load(options: argparse.Namespace) -> Config:
     if not Path(path).exists():
         hint = "" if options.config else f" Name one with --config, or in ${CONFIG_VARIABLE}."
         raise ConfigError([f"{path}: no such file.{hint}"])
-    config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=os.environ)
-    problems = [
-        *registry.problems(config),
-        *chat_models.problems(config),
-        *checks.problems(config),
-        *guardrails.problems(config),
-        *sinks.problems(config),
-    ]
-    if problems:
-        raise ConfigError(problems)
+    config = configuration.load(path, os.environ)
+    configuration.check(config)
     return config
 
 

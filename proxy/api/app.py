@@ -50,6 +50,7 @@ from proxy.storage.call_writer import CallWriter
 from proxy.storage.database import Database
 from proxy.storage.journal import Journal
 from proxy.storage.spool import SpoolRoom
+from proxy.tasks import cancel_all
 from proxy.telemetry import Telemetry, WorkerSlot
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
@@ -139,7 +140,7 @@ class Resources:
 
     def guardrails(self, config: Config) -> Guardrails:
         """They ask others through the vendors' transport."""
-        made = guardrail_registry.guardrails(config, self._transport)
+        made = guardrail_registry.build(config, self._transport)
         self._guardrails.append(made)
         return made
 
@@ -151,9 +152,7 @@ class Resources:
         await self._encoders.aclose()
         await self._readers.aclose()
         self.room.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         if self.ledger is not None:
             await self.ledger.aclose()
         await self.key_cache.aclose()
