@@ -4,7 +4,7 @@ A flow yields ``httpx.Request("GET", "wss://…", extensions={"conversation": ma
 with ``"audio": upload`` in the extensions too, the machine is fed that audio, decoded. Whoever runs it
 (``proxy.upstream.websocket``) opens a socket or takes a kept one, sends what `start` says, hands over every message
 that comes, and sends and gives what the machine returns. The response carries the bytes as they come. The adapters of
-such vendors say ``over_socket = True``.
+such vendors set ``over_socket = True``.
 
 A machine raises a ProxyError for what the vendor says went wrong, and UpstreamInvalid for what makes no sense; it is
 of no more use then, and its socket is closed.
@@ -14,10 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
-
-import httpx
-
-from proxy.domain.requests import SpeechRequest
 
 #: Text is str, a binary message bytes.
 Message = str | bytes
@@ -66,10 +62,3 @@ class Conversation(Protocol):
 
     def leave(self) -> Sequence[str]:
         """What is sent before the socket is closed early; it saves the work that nobody waits for."""
-
-
-class OpensAhead(Protocol):
-    """An adapter whose socket may be opened before it is known that it is needed."""
-
-    def opening(self, request: SpeechRequest) -> httpx.Request:
-        """To the URL and with the headers of the speech; ``"setting"`` in the extensions is its conversation's."""

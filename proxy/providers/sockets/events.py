@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError, UpstreamInvalid
 from proxy.providers.sockets.conversation import Message
-from proxy.providers.wire import failures
+from proxy.providers.wire import errors
 
 _STATUS: Mapping[str, int] = {
     "invalid_api_key": 401, "authentication_error": 401, "invalid_authentication": 401, "unauthorized": 401,
@@ -62,7 +61,7 @@ def failure_of(stated: Any, secrets: Iterable[str]) -> ProxyError:
     error = object_of(stated)
     names = [name for name in (error.get("code"), error.get("type")) if isinstance(name, str)]
     status = next((_STATUS[name] for name in names if name in _STATUS), 500)
-    return failures.from_response(httpx.Response(status), to_json({"error": error}), secrets=secrets)
+    return errors.to_error(errors.of_object(status, error), secrets)
 
 
 def nonsense(detail: str) -> UpstreamInvalid:

@@ -23,14 +23,14 @@ from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
-from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.transcript import Transcript
 from proxy.domain.usage import Usage
 from proxy.errors import InvalidAudio, UpstreamInvalid
 from proxy.providers.base import (
+    Adapter,
     BufferedRequest,
     Capabilities,
-    SpeechFlow,
     StreamedTranscript,
     TranscriptionFlow,
     WholeTranscript,
@@ -73,7 +73,7 @@ def declared_of(model: str) -> Capabilities | None:
     return next((found for name, found in MODELS.items() if name in model.lower()), None)
 
 
-class LiveAdapter:
+class LiveAdapter(Adapter):
     """One live model. ``base`` is what ``/v1/realtime`` is added to."""
 
     over_socket = True
@@ -81,15 +81,12 @@ class LiveAdapter:
     def __init__(
         self, deployment: Deployment, *, base: str, authorization: Mapping[str, str], declared: Capabilities
     ) -> None:
-        self.capabilities = declared if declared.response_formats is not None else declared_of(deployment.model) or LIVE
+        target = Target(deployment, base=socket_base(base), authorization=authorization)
+        known = declared if declared.response_formats is not None else declared_of(deployment.model) or LIVE
+        super().__init__(known, secrets=target.secrets)
         self._deployment = deployment
-        self._target = Target(deployment, base=socket_base(base), authorization=authorization)
+        self._target = target
         self._url = self._target.url("/v1/realtime", {"intent": "transcription"})
-        self.error = self._target.error
-        self.event_error = self._target.event_error
-
-    def speech(self, request: SpeechRequest) -> SpeechFlow:
-        raise NotImplementedError
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         dictation = Dictation(self._settings(request), self._target.secrets)

@@ -24,10 +24,10 @@ from typing import Any
 import httpx
 
 from proxy.config import Deployment
-from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.requests import Mode, SpeechRequest
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamRejected
-from proxy.providers.base import Capabilities, SpeechAnswer, SpeechFlow, TranscriptionFlow
+from proxy.providers.base import Adapter, Capabilities, SpeechAnswer, SpeechFlow
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
 from proxy.providers.sockets.verbatim import ReadAlongMatcher
@@ -100,7 +100,7 @@ def socket_base(base: str) -> str:
     return re.sub(r"^http", "ws", without_version(base), flags=re.IGNORECASE)
 
 
-class RealtimeAdapter:
+class RealtimeAdapter(Adapter):
     """One Realtime model. ``base`` is what ``/v1/realtime`` is added to."""
 
     over_socket = True
@@ -109,12 +109,11 @@ class RealtimeAdapter:
         self, deployment: Deployment, *, base: str, authorization: Mapping[str, str], declared: Capabilities
     ) -> None:
         # What another server than OpenAI's can do is not declared; what this adapter makes of it is always the same.
-        self.capabilities = declared if declared.formats is not None else SPEECH
-        self._target = Target(deployment, base=socket_base(base), authorization=authorization)
+        target = Target(deployment, base=socket_base(base), authorization=authorization)
+        super().__init__(declared if declared.formats is not None else SPEECH, secrets=target.secrets)
+        self._target = target
         self._url = self._target.url("/v1/realtime", {"model": deployment.model})
         self._reasons = _REASONS.search(deployment.base_model or deployment.model) is not None
-        self.error = self._target.error
-        self.event_error = self._target.event_error
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         reading = ReadAloud(request, reasons=self._reasons, secrets=self._target.secrets)
@@ -124,9 +123,6 @@ class RealtimeAdapter:
     def opening(self, request: SpeechRequest) -> httpx.Request:
         setting = message_of(_session(_voice(request), request.speed, reasons=self._reasons))
         return httpx.Request("GET", self._url, headers=self._target.headers, extensions={"setting": setting})
-
-    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        raise NotImplementedError
 
 
 class ReadAloud:
