@@ -206,7 +206,7 @@ def test_commands_parse(arguments: list[str]) -> None:
     last = arguments[-1] if arguments else ""
     words = [*arguments, *_MISSING.get(last, [])]
     if {"--help", "--version"} & set(words):
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             cli.parse(words)
     else:
         assert cli.parse(words)
