@@ -31,6 +31,8 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {"File": "File"}
+maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 #: Types of other packages, and of this one's internals, are named but not linked.
 nitpick_ignore_regex = [("py:.*", r"(?!proxy\.(errors|guardrails)\b).*")]
@@ -77,6 +79,12 @@ def relink(app: Sphinx, docname: str, content: list[str]) -> None:
         content[0] = relinked(content[0], f"docs/{docname}.md", f"{docname}.md")
 
 
+def without_signature(app: Sphinx, what: str, name: str, *_: object) -> tuple[str, None] | None:
+    """Nobody constructs these errors but the proxy."""
+    return ("", None) if name.startswith("proxy.errors.") and what == "exception" else None
+
+
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_pages)
     app.connect("source-read", relink)
+    app.connect("autodoc-process-signature", without_signature)
