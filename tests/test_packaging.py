@@ -134,7 +134,7 @@ def runner() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("script", [".ci/run", ".ci/image"])
+@pytest.mark.parametrize("script", [".ci/run", ".ci/image", ".ci/coverage"])
 def test_the_scripts_can_be_started(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run([shutil.which("bash") or "bash", "-n", str(ROOT / script)], check=True)
