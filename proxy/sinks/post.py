@@ -5,44 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.errors import ProxyError
-from proxy.http.errors import TransportError
-from proxy.http.messages import URL, Headers, Request
 from proxy.http.transport import Transport
 from proxy.sinks.base import Undelivered
-from proxy.upstream.client import Deadlines, mapped_error, read_whole
+from proxy.upstream.fetch import fetch
 
-#: For a whole exchange.
+#: For request and response.
 SECONDS = 15.0
-#: Of an answer, which nobody reads.
-MAX_ANSWER_LENGTH = 1024 * 1024
-#: Statuses below 500 after which the same request may be taken.
-AGAIN = frozenset({408, 425, 429})
+#: Of the response, which is ignored.
+MAX_RESPONSE_LENGTH = 1024 * 1024
+#: Statuses below 500 after which the same request may succeed.
+RETRYABLE = frozenset({408, 425, 429})
 
 
 async def send(transport: Transport, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Raises Undelivered if the answer is not a 2xx."""
+    """Raises Undelivered unless the response is a 2xx."""
     try:
-        status = await _exchange(transport, method, url, Headers.of({**headers, "accept-encoding": "identity"}), body)
+        status, _ = await fetch(transport, method, url, headers, body, seconds=SECONDS, max_length=MAX_RESPONSE_LENGTH)
     except ProxyError as error:
         raise Undelivered(error.detail or error.message) from error
     if not 200 <= status < 300:
-        raise Undelivered(f"status {status}", again=status >= 500 or status in AGAIN)
-
-
-async def _exchange(transport: Transport, method: str, url: str, headers: Headers, body: bytes) -> int:
-    deadlines = Deadlines(total=SECONDS, first_byte=None, stall=None)
-    try:
-        response = await transport.send(Request(method, URL(url), headers, body, timeouts=deadlines))
-    except (TransportError, OSError) as error:
-        raise mapped_error(error) from error
-    try:
-        await read_whole(response, MAX_ANSWER_LENGTH)
-        return response.status_code
-    finally:
-        await response.aclose()
+        raise Undelivered(f"status {status}", again=status >= 500 or status in RETRYABLE)
 
 
 def pairs(text: str) -> dict[str, str]:
-    """``name=value,name=value``, as environment variables hold headers and attributes."""
+    """Parse ``name=value,name=value``, the form of headers and attributes in environment variables."""
     parts = (item.partition("=") for item in text.split(",") if "=" in item)
     return {name.strip(): value.strip() for name, _, value in parts}

@@ -23,7 +23,7 @@ from typing import Any
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamRejected
 from proxy.http.messages import Request
 from proxy.providers.base import Adapter, Capabilities, SpeechAnswer, SpeechFlow
@@ -266,7 +266,7 @@ class ReadAloud:
         response = as_object(event.get("response"))
         if self._id is None or response.get("id") != self._id:
             return NOTHING
-        self.usage = _sum(self.usage, _usage(response.get("usage")))
+        self.usage = total((self.usage, _usage(response.get("usage"))))
         if self._cancelled:
             return self._repeat()
         if response.get("status") != "completed":
@@ -370,16 +370,3 @@ def _usage(reported: Any) -> Usage | None:
         output_text_tokens=token_count(output, "text_tokens"),
         output_audio_tokens=token_count(output, "audio_tokens"),
     )
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    if one is None or other is None:
-        return one or other
-    counts: dict[str, Any] = {name: (getattr(one, name) or 0) + (getattr(other, name) or 0) for name in _COUNTS}
-    return Usage(**counts)
-
-
-_COUNTS = (
-    "input_text_tokens", "input_audio_tokens", "cached_text_tokens", "cached_audio_tokens", "output_text_tokens",
-    "output_audio_tokens",
-)  # fmt: skip
