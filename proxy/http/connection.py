@@ -15,6 +15,7 @@ import httptools
 
 from proxy.http.encoding import EncodedRequest
 from proxy.http.errors import (
+    ConnectError,
     ReadError,
     ReadTimeout,
     RemoteProtocolError,
@@ -181,6 +182,13 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionError("the connection was lost")
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """Let another protocol use the connection from here on. Raises ConnectError if it is lost."""
+        if self._transport is None or self.lost:
+            raise ConnectError("the connection was lost")
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
 
     # -- sending -------------------------------------------------------------------------------------------------------
 

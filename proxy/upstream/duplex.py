@@ -33,7 +33,7 @@ from websockets.uri import parse_uri
 
 from proxy.http.connection import Connection
 from proxy.http.dial import dial
-from proxy.http.errors import ConnectError, ReadTimeout, RemoteProtocolError, TransportError
+from proxy.http.errors import ReadTimeout, RemoteProtocolError, TransportError
 from proxy.http.messages import URL, Headers, Timeouts
 from proxy.http.route import Route
 from proxy.providers.sockets.conversation import Message
@@ -243,19 +243,6 @@ class Duplex(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-class _Opening(Connection):
-    """The connection before the handshake, while it may still speak HTTP to a forward proxy."""
-
-    __slots__ = ()
-
-    def hand_over(self, duplex: Duplex) -> None:
-        transport = self._transport
-        if transport is None or self.lost:
-            raise ConnectError("the connection was lost")
-        transport.set_protocol(duplex)
-        duplex.connection_made(transport)
-
-
 async def open_duplex(
     url: URL,
     headers: Headers,
@@ -265,7 +252,7 @@ async def open_duplex(
     on_lost: Callable[[Duplex], None],
 ) -> Duplex:
     """A connected socket after its handshake. Raises what `dial` and `Duplex.handshake` raise, and closes it then."""
-    opening = _Opening(lambda connection: None)
+    opening = Connection(lambda connection: None)
     await dial(opening, route, tls, timeouts)
     duplex = Duplex(url, on_lost)
     try:
