@@ -130,7 +130,7 @@ async def on_the_way(folder: Path) -> None:
     told("and its line in the log", logged)
     everything = telemetry("info", folder)
     fed = sinks(folder)
-    everything.listen(fed.put)
+    everything.subscribe(fed.put)
     whole = best(ended(everything), 5_000)
     told("and five sinks: everything on", whole)
     told("  of which sinks", whole - logged)
