@@ -25,6 +25,7 @@ from proxy.domain.requests import Upload
 from proxy.errors import UpstreamUnavailable
 from proxy.providers.sockets.conversation import Conversation, Turn
 from proxy.providers.wire.requests import ID_HEADERS
+from proxy.tasks import cancel_all
 from proxy.upstream.connection import Timeouts
 from proxy.upstream.duplex import Duplex, HandshakeRefused, open_duplex
 from proxy.upstream.idle_sockets import Endpoint, IdleSockets
@@ -118,9 +119,7 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         self._closed = True
         tasks = [task for tasks in self._warming.values() for task in tasks]
         self._warming.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
         for socket in list(self._open):
             socket.abort()
 
