@@ -62,9 +62,9 @@ class BlockedWordsSettings(GuardrailSettings):
 
     @field_validator("words")
     @classmethod
-    def _has_any(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _not_both_empty(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if not words and info.data.get("patterns") == ():
-            raise ValueError("or 'patterns' is missing")
+            raise ValueError("and 'patterns' must not both be empty")
         return words
 
     def build(self, config: Config, transport: Transport) -> BlockedWords:

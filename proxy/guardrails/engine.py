@@ -137,9 +137,7 @@ class Guardrails:
                 )
 
     async def aclose(self) -> None:
-        for task in self._afterwards:
-            task.cancel()
-        await asyncio.gather(*self._afterwards, return_exceptions=True)
+        await cancel_all(self._afterwards)
         for rule in self._rules.values():
             await rule.guard.aclose()
 

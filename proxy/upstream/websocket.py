@@ -36,6 +36,7 @@ from proxy.http.route import Route, route_to
 from proxy.http.tls import TLS
 from proxy.providers.sockets.conversation import Conversation, Turn
 from proxy.providers.wire.headers import ID_HEADERS
+from proxy.tasks import cancel_all
 from proxy.upstream.duplex import Duplex, HandshakeRefused, open_duplex
 from proxy.upstream.idle_sockets import Endpoint, IdleSockets
 
@@ -124,9 +125,7 @@ class WebSocketTransport:
         self._closed = True
         tasks = [task for tasks in self._warming.values() for task in tasks]
         self._warming.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
         for socket in list(self._open):
             socket.abort()
 
