@@ -44,6 +44,7 @@ ELSEWHERE = {
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
     "bench/README.md": "project/benchmarks.md",
+    "bench/history.md": "project/benchmark-history.md",
 }
 _LINK = re.compile(r"\]\((?![a-z]+:|#)(?P<path>[^)#\s]+)")
 
