@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.serving.protocol import LARGE_BODY
+from proxy.serving.reader import LARGE_BODY
 from tests.conftest import Server
 from tests.fakes.samples import SPEECH
 from tests.fakes.upstream import Upstream

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
 import pytest
-import uvicorn
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from proxy.api.exchange import Exchange, Header, RequestLimits
-from proxy.serving.protocol import BoundedProtocol
+from tests.serving.listening import request, responses
 
 WARNINGS = [(b"x-proxy-warnings", b"The speed was left out."), (b"x-proxy-cost", b"0.0015")]
 
 
-def answers(request: bytes, headers: Sequence[Header] = (), trailers: Sequence[Header] = WARNINGS) -> bytes:
+def answers(requests: bytes, headers: Sequence[Header] = (), trailers: Sequence[Header] = WARNINGS) -> bytes:
     """What the server sends for the bytes of one or more requests: two pieces and then the trailers."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,30 +23,7 @@ def answers(request: bytes, headers: Sequence[Header] = (), trailers: Sequence[H
         await exchange.write(b"two", more=True)
         await exchange.write(b"", more=False, trailers=trailers)
 
-    return asyncio.run(_served(application, request))
-
-
-async def _served(application: object, request: bytes) -> bytes:
-    config = uvicorn.Config(application, http=BoundedProtocol, log_config=None)  # type: ignore[arg-type]
-    config.load()
-    state, loop = ServerState(), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
-    async with server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(request)
-        try:
-            return await within(reader.read())
-        finally:
-            writer.close()
-
-
-def within(answer: Awaitable[bytes]) -> Awaitable[bytes]:
-    return asyncio.wait_for(answer, 10)
-
-
-def request(*lines: str, version: str = "1.1", closes: bool = True) -> bytes:
-    also = ["Connection: close"] if closes else []
-    return "\r\n".join([f"POST /v1/audio/speech HTTP/{version}", "Host: proxy.test", *also, *lines, "", ""]).encode()
+    return responses(application, requests)
 
 
 def body_of(answer: bytes) -> bytes:
