@@ -142,18 +142,24 @@ def test_check_reports_mistakes_in_a_guardrail(tmp_path: Path, params: str, prob
     assert re.search(r"config.yaml:\d+: guardrail", output)
 
 
-def test_unknown_guardrails_and_callbacks_are_errors(tmp_path: Path) -> None:
-    protected = SEED + (
-        "guardrails:\n"
-        "  - guardrail_name: pii\n"
-        "    litellm_params: {guardrail: presidio, mode: pre_call}\n"
-        "litellm_settings:\n"
-        "  callbacks: [custom_callbacks.proxy_handler_instance]\n"
-    )
-    status, output = check(protected, tmp_path, {"OPENAI_API_KEY": "sk-x"})
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (
+            "guardrails:\n  - guardrail_name: pii\n    litellm_params: {guardrail: presidio, mode: pre_call}\n",
+            "no guardrail 'presidio'",
+        ),
+        (
+            "litellm_settings:\n  callbacks: [custom_callbacks.proxy_handler_instance]\n",
+            "callback 'custom_callbacks.proxy_handler_instance'",
+        ),
+    ],
+    ids=["guardrail", "callback"],
+)
+def test_unknown_guardrails_and_callbacks_are_errors(tmp_path: Path, settings: str, problem: str) -> None:
+    status, output = check(SEED + settings, tmp_path, {"OPENAI_API_KEY": "sk-x"})
     assert status == 2
-    assert "guardrail" in output
-    assert "callbacks" in output
+    assert problem in output
 
 
 def test_a_litellm_configuration_works_unchanged(upstream: Upstream, serve: Callable[..., Server]) -> None:

@@ -1,4 +1,4 @@
-"""One connection: its timers, its pipelined requests, and answers of an application that does not keep to the rules."""
+"""One connection: its timers, its pipelined requests, and the responses of an application that breaks ASGI's rules."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
     await send(part(b"hello"))
 
 
-def test_every_answer_has_the_date() -> None:
+def test_every_response_has_the_date() -> None:
     fields = responses(hello, request()).partition(b"\r\n\r\n")[0].split(b"\r\n")
     [date] = [value for name, _, value in (field.partition(b": ") for field in fields) if name.lower() == b"date"]
     assert abs(parsedate_to_datetime(date.decode()).timestamp() - time.time()) < 5
 
 
-def test_a_status_without_a_name_of_its_own() -> None:
+def test_a_status_without_a_standard_phrase() -> None:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await send(START | {"status": 599})
         await send(part(b""))
@@ -39,7 +39,7 @@ def test_a_status_without_a_name_of_its_own() -> None:
     assert responses(application, request()).startswith(b"HTTP/1.1 599 \r\n")
 
 
-# -- answers that are cut ----------------------------------------------------------------------------------------------
+# -- incomplete responses ----------------------------------------------------------------------------------------------
 
 
 def answered(*messages: dict[str, object], raises: bool = False) -> bytes:
@@ -53,7 +53,7 @@ def answered(*messages: dict[str, object], raises: bool = False) -> bytes:
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_an_answer_that_was_never_begun_is_a_500(raises: bool) -> None:
+def test_no_response_at_all_is_a_500(raises: bool) -> None:
     answer = answered(raises=raises)
     assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert b"\r\nconnection: close\r\n" in answer
@@ -61,15 +61,13 @@ def test_an_answer_that_was_never_begun_is_a_500(raises: bool) -> None:
 
 
 @pytest.mark.parametrize("raises", [True, False])
-def test_an_answer_that_was_not_ended_does_not_look_complete(raises: bool) -> None:
+def test_an_unfinished_response_does_not_look_complete(raises: bool) -> None:
     answer = answered(START, part(b"some", more=True), raises=raises)
     assert answer.endswith(b"\r\n\r\n4\r\nsome\r\n")
 
 
-@pytest.mark.parametrize(
-    ("body", "received"), [(b"too long", b""), (b"few", b"few")], ids=["too long for it", "too short for it"]
-)
-def test_an_answer_that_does_not_fit_its_length_is_cut(body: bytes, received: bytes) -> None:
+@pytest.mark.parametrize(("body", "received"), [(b"too long", b""), (b"few", b"few")], ids=["longer", "shorter"])
+def test_a_response_that_does_not_match_its_length_is_cut(body: bytes, received: bytes) -> None:
     answer = answered(START | {"headers": [(b"content-length", b"5")]}, part(body))
     assert answer.partition(b"\r\n\r\n")[2] == received
 
@@ -86,12 +84,12 @@ async def closed_after(*pieces: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("pieces", [[], [request()[:20]], [request()[:20], request()[20:30]]])
-def test_a_head_that_does_not_come_in_time(monkeypatch: pytest.MonkeyPatch, pieces: Sequence[bytes]) -> None:
+def test_a_head_that_is_too_slow(monkeypatch: pytest.MonkeyPatch, pieces: Sequence[bytes]) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     assert asyncio.run(closed_after(*pieces)) == b""
 
 
-def test_a_second_head_that_does_not_come_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_head_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     assert asyncio.run(closed_after(request(closes=False), request()[:20])).endswith(b"hello")
 
@@ -99,7 +97,7 @@ def test_a_second_head_that_does_not_come_in_time(monkeypatch: pytest.MonkeyPatc
 # -- pipelined requests ------------------------------------------------------------------------------------------------
 
 
-def test_answers_keep_the_order_of_the_requests() -> None:
+def test_responses_keep_the_order_of_their_requests() -> None:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         body = (await receive())["body"]
         await asyncio.sleep(0.05 / int(body))
@@ -113,7 +111,7 @@ def test_answers_keep_the_order_of_the_requests() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_client_that_leaves_is_reported_to_the_running_request(count: int) -> None:
-    """However many wait behind it."""
+    """However many requests wait for it."""
 
     async def run() -> None:
         running, gone = asyncio.Event(), asyncio.Event()

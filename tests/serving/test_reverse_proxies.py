@@ -21,7 +21,7 @@ FORWARDED = request("X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")
         ("*", b"203.0.113.9 https"),
     ],
 )
-def test_only_trusted_addresses_are_believed(trusted: str | None, reported: bytes) -> None:
+def test_only_trusted_addresses_may_set_them(trusted: str | None, reported: bytes) -> None:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         body = f"{scope['client'][0]} {scope['scheme']}".encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})

@@ -26,7 +26,7 @@ def stream(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_same_signal_again_ends_it_at_once(
+def test_the_same_signal_again_stops_it_at_once(
     upstream: Upstream, serve: Callable[..., Server], number: signal.Signals
 ) -> None:
     server = serve(standard_config(upstream.url, shutdown_timeout=SHUTDOWN_TIMEOUT))
@@ -41,7 +41,7 @@ def test_the_same_signal_again_ends_it_at_once(
     assert "Traceback" not in server.log()
 
 
-def test_another_signal_does_not(upstream: Upstream, serve: Callable[..., Server]) -> None:
+def test_a_different_signal_does_not(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url, shutdown_timeout=2))
     upstream.behave("tts-1", stop_after=2, stop="hang")
     with Wire(server.port) as wire:
@@ -54,9 +54,7 @@ def test_another_signal_does_not(upstream: Upstream, serve: Callable[..., Server
         assert server.stop() == 0
 
 
-def test_a_connection_that_never_sent_a_request_does_not_hold_it_up(
-    upstream: Upstream, serve: Callable[..., Server]
-) -> None:
+def test_a_connection_without_a_request_does_not_delay_it(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url, shutdown_timeout=SHUTDOWN_TIMEOUT))
     with Wire(server.port):
         time.sleep(0.1)
