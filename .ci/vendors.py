@@ -1,4 +1,4 @@
-"""Write docs/vendors.md from what the vendors' modules declare. A test fails where the file is stale.
+"""Writes docs/vendors.md from the declarations of the vendors' modules. A test fails if the file is stale.
 
 Usage: python .ci/vendors.py
 """
@@ -8,41 +8,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from proxy.calls.fitting import nearest_speed
+from proxy.config import Deployment
 from proxy.domain.requests import Mode
+from proxy.matching.speech import MAX_CHARACTERS, SPEEDS, nearest_speed
 from proxy.providers.base import Capabilities
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voices
-from proxy.routing.fitness import MAX_CHARACTERS, SPEEDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "vendors.md"
-#: Voices of a model that are named one by one.
+#: A model with at most as many voices gets them listed.
 FEW_VOICES = 12
 HEAD = """\
 # Vendors
 
 <!-- Written by `python .ci/vendors.py` from the declarations in proxy/providers. Do not edit. -->
 
-**No vendor on this page was ever tried against its real service**; only the local engines were. All of it is written
-from the vendors' published descriptions, documentation and packages, and tested against fakes that answer as those say.
-The contract in `tests/providers` holds for every vendor, and each request that it makes is held against the vendor's
-description of its API. If you have keys, `python bench/live_check.py MODEL…` tries the real thing and says what
-differs; reports are welcome.
+**No vendor on this page has been tested against its real service**; only the local engines have. The adapters are
+written from the vendors' published API descriptions, documentation and packages, and tested against fakes that behave
+as described there. The contract suite in `tests/providers` runs for every vendor, and every request is checked against
+the vendor's API description. If you have keys, `python bench/live_check.py MODEL…` tries the real service and reports
+what differs; reports are welcome.
 
-`model:` in the configuration is the prefix and one of the vendor's models, such as `deepgram/nova-3`. The key comes
-from `api_key`, else from the variable named here; `api_base` replaces the vendor's address. A running proxy tells what
-each of its models can do: `GET /v1/models/{id}`, and which voices it has: `GET /v1/audio/voices?model=`.
+In the configuration, `model:` is a prefix and one of the vendor's models, such as `deepgram/nova-3`. The key is
+`api_key`, else the variable listed here; `api_base` replaces the vendor's address. A running proxy lists each model's
+capabilities at `GET /v1/models/{id}` and its voices at `GET /v1/audio/voices?model=`.
 
-What holds everywhere, and is not repeated below:
+For every vendor:
 
-- **Speech** comes in OpenAI's six formats, as a stream; what a vendor does not make itself is converted on the way. All
-  13 voices of OpenAI's are taken, and spoken by voices of the vendor's, as the tables say. Speeds from 0.25 to 4 are
-  taken; what the vendor lacks of them is made by stretching. `stream_format=sse` works.
-- **Transcripts** come in each format that the vendor knows enough for; any other is a clear 400. `stream=true` always
-  works: where the vendor does not stream, all of the text comes as one event. Languages are taken by code and by name.
-- What has no effect on a vendor is left out, and `x-proxy-warnings` says so. A field that is not OpenAI's goes on only
-  if it stands under *extras*.
+- **Speech** is streamed in OpenAI's six formats; formats that the vendor does not support are converted. OpenAI's 13
+  voices are accepted and mapped to the vendor's voices as listed. Speeds from 0.25 to 4 are accepted; speeds that the
+  vendor does not support are made by time-stretching. `stream_format=sse` is supported.
+- **Transcripts** are available in every format for which the vendor returns enough; other formats are refused with 400.
+  `stream=true` is always supported: if the vendor does not stream, the whole text is one event. Languages are accepted
+  by code and by name.
+- Fields without effect are left out and reported in `x-proxy-warnings`. Non-OpenAI fields are forwarded only if they
+  are listed under *extras*.
 """
 
 
@@ -52,14 +53,14 @@ def page() -> str:
 
 
 def _overview(vendors: list[Vendor]) -> Iterator[str]:
-    yield "| prefix | key | speech | transcription | translation | voices, live |"
+    yield "| prefix | key | speech | transcription | translation | lists its voices |"
     yield "|---|---|---|---|---|---|"
     for vendor in vendors:
         modes = {mode for can in _declarations(vendor).values() for mode in can.modes} or set(Mode)
-        does = [_yes(mode in modes) for mode in (Mode.SPEECH, Mode.TRANSCRIPTION, Mode.TRANSLATION)]
+        cells = [_yes(mode in modes) for mode in (Mode.SPEECH, Mode.TRANSCRIPTION, Mode.TRANSLATION)]
         keys = ", ".join(map(_code, vendor.key_variables)) or "none"
-        cells = (f"[`{vendor.name}/`](#{_anchor(vendor)})", keys, *does, _yes(_lists_voices(vendor)))
-        yield f"| {' | '.join(cells)} |"
+        row = (f"[`{vendor.name}/`](#{_anchor(vendor)})", keys, *cells, _yes(_lists_voices(vendor)))
+        yield f"| {' | '.join(row)} |"
 
 
 def _section(vendor: Vendor) -> Iterator[str]:
@@ -68,7 +69,7 @@ def _section(vendor: Vendor) -> Iterator[str]:
     yield _address(vendor)
     yield ""
     if not _declarations(vendor):
-        yield "Its server decides what it can do."
+        yield "Capabilities depend on the server."
         yield ""
     by_mode = {Mode.SPEECH: _speech, Mode.TRANSCRIPTION: _transcription}
     for mode, table in by_mode.items():
@@ -85,19 +86,19 @@ def _address(vendor: Vendor) -> str:
         where = f"Address: `api_base`, else `{vendor.base_variable}`."
     else:
         where = (
-            "Address: `api_base`." if vendor.adapter is not VENDORS["local"].adapter else "In the proxy's own process."
+            "Address: `api_base`."
+            if vendor.adapter is not VENDORS["local"].adapter
+            else "Runs in the proxy's own process."
         )
-    other = (
-        " Nothing is declared of a server at another `api_base`: it decides itself." if vendor.others_speak_it else ""
-    )
+    other = " Nothing is declared about servers at another `api_base`." if vendor.has_compatible_servers else ""
     return where + other
 
 
 def _speech(models: Mapping[str, Capabilities]) -> Iterator[str]:
-    yield "| speech | made by the vendor | speed | characters | instructions | extras | ends |"
+    yield "| speech | native formats | speed | characters | instructions | extras | shutdown |"
     yield "|---|---|---|---|---|---|---|"
     for names, can in models.items():
-        formats = "as the server says" if can.formats is None else ", ".join(can.formats)
+        formats = "depends on the server" if can.formats is None else ", ".join(can.formats)
         cells = (
             names,
             formats,
@@ -112,10 +113,10 @@ def _speech(models: Mapping[str, Capabilities]) -> Iterator[str]:
 
 
 def _transcription(models: Mapping[str, Capabilities]) -> Iterator[str]:
-    yield "| transcription | response formats | streams | file | languages | has no effect | extras | ends |"
+    yield "| transcription | response formats | streams | file | languages | without effect | extras | shutdown |"
     yield "|---|---|---|---|---|---|---|---|"
     for names, can in models.items():
-        formats = "as the server says" if can.response_formats is None else ", ".join(can.response_formats)
+        formats = "depends on the server" if can.response_formats is None else ", ".join(can.response_formats)
         limits = [
             f"{can.max_file_mb:g} MB" if can.max_file_mb else "",
             f"{can.max_seconds:g} s" if can.max_seconds else "",
@@ -134,7 +135,7 @@ def _transcription(models: Mapping[str, Capabilities]) -> Iterator[str]:
 
 
 def _voices(models: Mapping[str, Capabilities]) -> Iterator[str]:
-    """Models that have the same voices share a paragraph."""
+    """Models with the same voices share a paragraph."""
     known: list[tuple[list[str], Voices]] = []
     for name, can in models.items():
         same = next((names for names, voices in known if voices == can.voices), None)
@@ -151,7 +152,7 @@ def _voices(models: Mapping[str, Capabilities]) -> Iterator[str]:
 def _catalogue(names: str, voices: Voices) -> Iterator[str]:
     own = [voice.id for voice in voices.catalogue if voice.id not in NAMES]
     listed = f": {', '.join(map(_code, own))}" if own and len(own) <= FEW_VOICES else ""
-    pattern = ", and any that looks like one of its ids" if voices.pattern is not None else ""
+    pattern = ", and any other with an id of the same form" if voices.pattern is not None else ""
     yield f"Voices of {names}: {len(voices.catalogue)}{pattern}{listed}."
     mapped = {name: voices.find(name) for name in NAMES}
     if any(name != found for name, found in mapped.items()):
@@ -160,13 +161,13 @@ def _catalogue(names: str, voices: Voices) -> Iterator[str]:
 
 
 def _declarations(vendor: Vendor) -> dict[str, Capabilities]:
-    """By the model's name, and what holds of any other model."""
+    """By the model's name, and what is declared about any other model."""
     others = {f"any other ({mode.removeprefix('audio_')})": can for mode, can in vendor.others.items()}
     return {**{_code(name): can for name, can in vendor.models.items()}, **others}
 
 
 def _alike(models: Mapping[str, Capabilities]) -> dict[str, Capabilities]:
-    """Models of which the same is declared share a row."""
+    """Models with the same capabilities share a row."""
     rows: list[tuple[list[str], Capabilities]] = []
     for name, can in models.items():
         row = next((names for names, known in rows if known == can), None)
@@ -183,18 +184,16 @@ def _is_of(can: Capabilities, mode: Mode) -> bool:
 
 def _speed(can: Capabilities) -> str:
     if can.speed is None:
-        return "as the server says"
+        return "depends on the server"
     if nearest_speed(SPEEDS[0], can.speed)[1] == nearest_speed(SPEEDS[1], can.speed)[1] == 1:
         return f"{SPEEDS[0]:g} to {SPEEDS[1]:g}"
-    return "stretched" if can.speed[0] == can.speed[1] else f"{can.speed[0]:g} to {can.speed[1]:g}, else stretched"
+    return "stretched" if can.speed[0] == can.speed[1] else f"{can.speed[0]:g} to {can.speed[1]:g}, others stretched"
 
 
 def _characters(can: Capabilities) -> str:
     if can.max_characters is None:
         return ""
-    return (
-        f"{can.max_characters}, longer ones in pieces up to {MAX_CHARACTERS}" if can.splits else str(can.max_characters)
-    )
+    return f"{can.max_characters}; up to {MAX_CHARACTERS} in pieces" if can.splits else str(can.max_characters)
 
 
 def _instructions(can: Capabilities) -> str:
@@ -208,11 +207,18 @@ def _extras(can: Capabilities) -> str:
 
 
 def _lists_voices(vendor: Vendor) -> bool:
-    return hasattr(vendor.adapter, "voices")
+    """Whether an adapter of any of its speech models does."""
+    models = [name for name, can in vendor.models.items() if Mode.SPEECH in can.modes] or ["other"]
+    base = None if vendor.base_url else "http://localhost"
+    deployments = (
+        Deployment(id=name, group="page", vendor=vendor.name, model=name, mode=Mode.SPEECH, api_base=base)
+        for name in models
+    )
+    return any(vendor.bind(deployment, {}).voices() is not None for deployment in deployments)
 
 
 def _anchor(vendor: Vendor) -> str:
-    """As GitHub makes it of a heading."""
+    """The anchor that GitHub generates for the heading."""
     return vendor.name.replace("/", "")
 
 

@@ -25,19 +25,32 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
+from typing import TypeVar
 
 import av
 
 from proxy.accounting.cost import Prices, bill
-from proxy.calls import Answer, BoundDeployment
-from proxy.domain.call import Attempt
+from proxy.attempts import AttemptRunner
+from proxy.domain.call import Call
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import ProxyError, Unauthorized, UpstreamError
+from proxy.matching import (
+    BoundDeployment,
+    Rejection,
+    SpeechPlan,
+    TranscriptionPlan,
+    match_speech,
+    match_transcription,
+)
 from proxy.providers.registry import VENDORS, infer_mode
+from proxy.render.transcription import render_transcription
 from proxy.sdk import target
 from proxy.sdk.files import opened
-from proxy.sdk.session import open_calls
+from proxy.sdk.session import open_runner
 from proxy.sdk.target import Settings
+
+P = TypeVar("P", SpeechPlan, TranscriptionPlan)
+Ask = Callable[[Call], Awaitable[bytes]]
 
 SENTENCE = "The quick brown fox jumped over the lazy dogs."
 SPEECH_FORMATS = ("mp3", "wav")
@@ -59,13 +72,14 @@ class Outcome:
     wrong: str = ""
     said: str = ""
     skipped: bool = False
-    attempt: Attempt | None = None
+    call: Call | None = None
     seconds: float = 0.0
     cost: Decimal | None = None
 
     @property
     def cells(self) -> tuple[str, ...]:
-        first = self.attempt.seconds if self.attempt is not None else None
+        attempt = self.call.attempts[-1] if self.call is not None and self.call.attempts else None
+        first = attempt.seconds if attempt is not None else None
         return (
             self.model,
             self.check,
@@ -73,7 +87,7 @@ class Outcome:
             f"{first * 1000:.0f}" if first is not None else "",
             f"{self.seconds * 1000:.0f}",
             "" if self.cost is None else f"{self.cost:.6f}",
-            self.attempt.upstream_id if self.attempt is not None else "",
+            attempt.upstream_id if attempt is not None else "",
             self.said[:100],
         )
 
@@ -88,59 +102,57 @@ class Checks:
 
     async def speak(self, voice: str) -> bytes | None:
         """The wav, where it came."""
-        line = target.line(self.model, Mode.SPEECH, self.settings)
+        bound = target.bind(self.model, Mode.SPEECH, self.settings)
         spoken = None
         async with AsyncExitStack() as stack:
-            calls = await open_calls(stack, line, None)
+            runner = await open_runner(stack, bound, None)
             for wanted in SPEECH_FORMATS:
                 request = SpeechRequest(self.model, SENTENCE, voice, response_format=wanted)
-                audio = await self._ask(
-                    f"speech {wanted}", line, lambda one, r=request: calls.speech(line, r, one), _audio
-                )
+                audio = await self._ask(f"speech {wanted}", bound, _speaking(runner, bound, request), _audio)
                 spoken = audio if wanted == "wav" else spoken
             request = SpeechRequest(self.model, SENTENCE, NO_VOICE)
-            await self._refused("a voice that is none", line, lambda one: calls.speech(line, request, one))
+            await self._refused("a voice that is none", bound, _speaking(runner, bound, request))
         return spoken
 
     async def hear(self, audio: bytes, *, is_sentence: bool) -> None:
-        line = target.line(self.model, Mode.TRANSCRIPTION, self.settings)
-        able = line.adapter.capabilities.response_formats
+        bound = target.bind(self.model, Mode.TRANSCRIPTION, self.settings)
+        able = bound.adapter.capabilities.response_formats
         async with AsyncExitStack() as stack:
-            calls = await open_calls(stack, line, None)
+            runner = await open_runner(stack, bound, None)
             for wanted in [name for name in TRANSCRIPT_FORMATS if able is None or name in able]:
                 request = await _transcription(stack, self.model, audio, wanted)
                 judge = _transcript(wanted, is_sentence)
-                await self._ask(wanted, line, lambda one, r=request: calls.transcription(line, r, one), judge)
+                await self._ask(wanted, bound, _hearing(runner, bound, request), judge)
             noise = await _transcription(stack, self.model, b"This is no audio. " * 200, "json")
-            await self._refused("a file that is none", line, lambda one: calls.transcription(line, noise, one))
+            await self._refused("a file that is none", bound, _hearing(runner, bound, noise))
 
     async def _ask(
         self,
         check: str,
-        line: BoundDeployment,
-        ask: Callable[[Attempt], Awaitable[Answer]],
+        bound: BoundDeployment,
+        ask: Ask,
         judge: Callable[[bytes], tuple[str, str]],
     ) -> bytes | None:
         """One call, read to its end; ``judge`` says what is wrong with it, and what it said."""
-        outcome = self._begun(check, line)
+        outcome = self._begun(check, bound)
         began, body = perf_counter(), None
         try:
-            body = await _read(await ask(_attempt(outcome)), _attempt(outcome))
+            body = await ask(_call(outcome))
             outcome.wrong, outcome.said = judge(body)
         except ProxyError as error:
             outcome.wrong = f"{error.status} {error.kind}: {error.message} {error.detail}"
         outcome.seconds = perf_counter() - began
-        mode = line.deployment.mode
+        mode = bound.deployment.mode
         if body is not None and mode is not None:
-            outcome.cost = bill(Prices().of(line.deployment), _attempt(outcome).usage, mode).amount
+            outcome.cost = bill(Prices().of(bound.deployment), _call(outcome).attempts[-1].usage, mode).amount
         return body
 
-    async def _refused(self, check: str, line: BoundDeployment, ask: Callable[[Attempt], Awaitable[Answer]]) -> None:
+    async def _refused(self, check: str, bound: BoundDeployment, ask: Ask) -> None:
         """The vendor's own refusal, read as such: neither an answer nor anything of the proxy's."""
-        outcome = self._begun(check, line)
+        outcome = self._begun(check, bound)
         began = perf_counter()
         try:
-            await _read(await ask(_attempt(outcome)), _attempt(outcome))
+            await ask(_call(outcome))
             outcome.wrong = "it was not refused"
         except UpstreamError as error:
             outcome.said = f"{error.status} {error.kind}: {error.message}"
@@ -149,27 +161,36 @@ class Checks:
             outcome.said = f"{error.status} {error.kind}: {error.message}"
         outcome.seconds = perf_counter() - began
 
-    def _begun(self, check: str, line: BoundDeployment) -> Outcome:
-        attempt = Attempt(line.deployment.id, line.deployment.vendor, asked=perf_counter())
-        self.outcomes.append(Outcome(self.model, check, attempt=attempt))
+    def _begun(self, check: str, bound: BoundDeployment) -> Outcome:
+        self.outcomes.append(Outcome(self.model, check, call=Call("", check, perf_counter())))
         return self.outcomes[-1]
 
 
-def _attempt(outcome: Outcome) -> Attempt:
-    assert outcome.attempt is not None
-    return outcome.attempt
+def _call(outcome: Outcome) -> Call:
+    assert outcome.call is not None
+    return outcome.call
 
 
-async def _read(answer: Answer, attempt: Attempt) -> bytes:
-    answer.attempt = attempt
-    body = bytearray(answer.first)
-    try:
-        if answer.rest is not None:
-            async for chunk in answer.rest:
-                body += chunk
-    finally:
-        await answer.aclose()
-    return bytes(body)
+def _accepted(plan: P | Rejection) -> P:
+    if isinstance(plan, Rejection):
+        raise plan.error
+    return plan
+
+
+def _speaking(runner: AttemptRunner, bound: BoundDeployment, request: SpeechRequest) -> Ask:
+    async def ask(call: Call) -> bytes:
+        async with runner.attempt(_accepted(match_speech(request, bound)), call) as result:
+            return b"".join([result.first, *[chunk async for chunk in result.rest]])
+
+    return ask
+
+
+def _hearing(runner: AttemptRunner, bound: BoundDeployment, request: TranscriptionRequest) -> Ask:
+    async def ask(call: Call) -> bytes:
+        async with runner.attempt(_accepted(match_transcription(request, bound)), call) as result:
+            return render_transcription(result, request).first
+
+    return ask
 
 
 async def _transcription(stack: AsyncExitStack, model: str, audio: bytes, wanted: str) -> TranscriptionRequest:

@@ -16,8 +16,7 @@ from typing import NoReturn
 from proxy.config import Config, describe, load
 from proxy.errors import ConfigError
 from proxy.guardrails import registry as guardrails
-from proxy.providers import registry, shutdowns
-from proxy.providers.vendors import chat
+from proxy.providers import chat_models, registry, shutdowns
 from proxy.routing import checks
 from proxy.sinks import registry as sinks
 
@@ -186,7 +185,7 @@ def _load(options: argparse.Namespace) -> Config:
     config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=os.environ)
     problems = [
         *registry.problems(config),
-        *chat.problems(config),
+        *chat_models.problems(config),
         *checks.problems(config),
         *guardrails.problems(config),
         *sinks.problems(config),

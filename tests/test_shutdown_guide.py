@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.calls import BoundDeployment
 from proxy.config import Config, Environment, Mode, load
-from proxy.providers import registry
-from proxy.providers.vendors import chat
-from proxy.routing import checks, fitness
+from proxy.matching import BoundDeployment, serves, translates
+from proxy.providers import chat_models, registry
+from proxy.routing import checks
 from tests.conftest import MASTER_KEY, ROOT
 
 GUIDE = (ROOT / "docs" / "openai-audio-shutdown.md").read_text()
@@ -57,7 +56,7 @@ def test_the_guide_has_them() -> None:
 @cases
 def test_it_loads_without_a_problem(heading: str, text: str, tmp_path: Path) -> None:
     config = loaded(text, tmp_path)
-    assert [*registry.problems(config), *chat.problems(config), *checks.problems(config)] == []
+    assert [*registry.problems(config), *chat_models.problems(config), *checks.problems(config)] == []
     assert config.skipped == ()
     assert config.warnings == ()
 
@@ -67,7 +66,7 @@ def test_every_ended_name_goes_on_after_the_last_day(heading: str, text: str, tm
     serving = lines(loaded(text, tmp_path))
     for names, mode in ((SPEECH, Mode.SPEECH), (TRANSCRIPTION, Mode.TRANSCRIPTION)):
         for name in names:
-            left = [line for line in serving[name] if fitness.serves(line, mode)]
+            left = [line for line in serving[name] if serves(line, mode)]
             dates = [line.adapter.capabilities.shutdown_date for line in left]
             assert any(date is None or date > LAST_DAY for date in dates), name
 
@@ -78,7 +77,7 @@ def test_translations_and_times_and_speakers_go_on(heading: str, text: str, tmp_
     serving = lines(config)
     whisper = [line for line in serving["whisper-1"] if not _ends(line)]
     translator = config.general.translation_model
-    assert any(fitness.translates(line) for line in whisper) or translator in config.translators
+    assert any(translates(line) for line in whisper) or translator in config.translators
     assert any(_knows(line, "srt") for line in whisper)
     speakers = [line for line in serving["gpt-4o-transcribe-diarize"] if not _ends(line)]
     assert heading in WITHOUT_SPEAKERS or any(_knows(line, "diarized_json") for line in speakers)

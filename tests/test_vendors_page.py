@@ -37,4 +37,4 @@ def test_each_vendor_has_a_section_and_each_model_a_row(script: ModuleType) -> N
 
 
 def test_the_page_is_honest(script: ModuleType) -> None:
-    assert "No vendor on this page was ever tried against its real service" in script.page()
+    assert "No vendor on this page has been tested against its real service" in script.page()

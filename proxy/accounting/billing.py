@@ -8,11 +8,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache, partial
 
 from proxy.accounting.cost import FREE, UNKNOWN, Basis, Cost, Price, Prices, bill
-from proxy.calls.chunked_speech import summed
 from proxy.config import Deployment
 from proxy.domain.call import Attempt, Call
 from proxy.domain.requests import Mode
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.providers.registry import VENDORS
 
 #: USD; what a call costs is kept to this.
@@ -65,9 +64,9 @@ class Billing:
                 costs.append(cost)
                 if cost.amount is None:
                     self._unpriced(self._deployments[attempt.deployment])
-        total = added(costs)
-        call.cost, call.cost_basis = total.amount, total.basis if costs else ""
-        return summed(used)
+        cost = added(costs)
+        call.cost, call.cost_basis = cost.amount, cost.basis if costs else ""
+        return total(used)
 
     def quote(self, call: Call) -> Cost | None:
         """The cost of speech that has just begun, where what is still to come cannot change it."""

@@ -29,20 +29,19 @@ from proxy.api.access import operator
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
 from proxy.api.exchange import RequestLimits
 from proxy.api.identity import RequestIds
+from proxy.attempts import AttemptRunner, HealthTracker
 from proxy.audio.pool import WorkerPool
-from proxy.calls import AttemptRunner, BoundDeployment
-from proxy.config import Config, Deployment, GeneralSettings
+from proxy.config import Config, Deployment, GeneralSettings, RouterSettings
 from proxy.domain.requests import Mode
 from proxy.engines.transport import LocalTransport
 from proxy.errors import ProxyError
 from proxy.gateway import Gateway
 from proxy.guardrails import registry as guardrail_registry
 from proxy.guardrails.engine import Guardrails
+from proxy.matching import MEGABYTE, BoundDeployment
 from proxy.metrics import Counter
-from proxy.providers import registry
-from proxy.providers.vendors import chat
-from proxy.routing.fitness import MEGABYTE
-from proxy.routing.health import HealthTracker
+from proxy.providers import chat_models, registry
+from proxy.routing.groups import ModelGroups
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
 from proxy.sinks.sinks import Sinks
@@ -84,7 +83,6 @@ class Resources:
             "local": LocalTransport(self._readers),
         }
         self._upstream = Upstream(mounts)
-        self.calls = AttemptRunner(self._upstream, self._encoders, self._readers)
         self.telemetry = Telemetry(place)
         self.health = HealthTracker(alarm=self.telemetry.cooldown)
         self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
@@ -126,6 +124,17 @@ class Resources:
     def _streams(self) -> int:
         return self._transport.in_flight + self._sockets.in_flight
 
+    def runner(self, health: HealthTracker, settings: RouterSettings) -> AttemptRunner:
+        """Makes attempts by these settings; what becomes of them is noted in ``health``."""
+        return AttemptRunner(
+            self._upstream,
+            self._encoders,
+            self._readers,
+            health,
+            allowed_fails=settings.allowed_fails,
+            cooldown=settings.cooldown_time,
+        )
+
     def guardrails(self, config: Config) -> Guardrails:
         """They ask others through the vendors' transport."""
         made = guardrail_registry.guardrails(config, self._transport)
@@ -153,21 +162,20 @@ def build(config: Config, resources: Resources) -> App:
     """The application for one configuration; a reload builds another one on the same resources."""
     general, telemetry = config.general, resources.telemetry
     billing = Billing([*config.deployments, *_translating(config)], resources.unpriced)
-    groups = lines(config, billing)
+    groups = bound_groups(config, billing)
+    runner = resources.runner(resources.health, config.router)
     gateway = Gateway(
-        groups,
-        Router(config.router, resources.health, costs=billing.minutes()),
-        resources.calls,
-        config.router.model_group_alias,
-        translators=translators(config),
-        translation_model=general.translation_model,
-        guardrails=resources.guardrails(config),
+        ModelGroups(groups, config.router, translators(config), general.translation_model),
+        Router(config.router, runner, costs=billing.minutes()),
+        runner,
+        resources.guardrails(config),
     )
     resources.sinks.use(config)
     telemetry.register(*gauges.of_deployments(groups, resources.health))
     bounds = RequestLimits(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
     app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.probes = Probes(groups, resources.calls, resources.health)
+    # A probe says by itself what its outcome means for the deployment's health.
+    app.state.probes = Probes(groups, resources.runner(HealthTracker(), config.router), resources.health)
     app.state.keys = Authenticator(
         master=general.master_key.get_secret_value() if general.master_key else None,
         metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
@@ -241,16 +249,16 @@ def _with_cors(endpoint: ASGIApp, general: GeneralSettings) -> ASGIApp:
     return CORSMiddleware(endpoint, **_cors(general)) if general.cors_origins else endpoint
 
 
-def lines(config: Config, billing: Billing | None = None) -> Mapping[str, Sequence[BoundDeployment]]:
+def bound_groups(config: Config, billing: Billing | None = None) -> Mapping[str, Sequence[BoundDeployment]]:
     """The model groups with their vendors' adapters bound."""
     billing = billing or Billing(config.deployments)
     return {
-        name: [_line(deployment, config, billing) for deployment in deployments]
+        name: [_bound(deployment, config, billing) for deployment in deployments]
         for name, deployments in config.groups.items()
     }
 
 
-def _line(deployment: Deployment, config: Config, billing: Billing) -> BoundDeployment:
+def _bound(deployment: Deployment, config: Config, billing: Billing) -> BoundDeployment:
     price, mode = billing.price(deployment.id), mode_of(deployment)
     return BoundDeployment(
         deployment,
@@ -278,7 +286,9 @@ def _ledger(config: Config, database: Database) -> Ledger:
 def translators(config: Config) -> Mapping[str, Sequence[BoundDeployment]]:
     """The groups of chat models, which only translate."""
     return {
-        name: [BoundDeployment(deployment, chat.bind(deployment, config.environment)) for deployment in deployments]
+        name: [
+            BoundDeployment(deployment, chat_models.bind(deployment, config.environment)) for deployment in deployments
+        ]
         for name, deployments in config.translators.items()
     }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from functools import partial
 from time import perf_counter
-from typing import Literal
+from typing import Literal, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -19,17 +20,21 @@ from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.api.forms import FormReader
 from proxy.api.identity import TRACEPARENT, traceparent
 from proxy.api.watch import Watch
-from proxy.calls import Answer
 from proxy.domain.call import Attempt, Call
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
+from proxy.domain.results import Headers, SpeechResult, TranscriptionResult
 from proxy.errors import Overloaded, ProxyError
 from proxy.gateway import Gateway
-from proxy.providers.wire import sse
-from proxy.routing.fitness import file_too_large
+from proxy.matching import file_too_large
+from proxy.render import sse
+from proxy.render.body import RenderedBody
+from proxy.render.speech import render_speech
+from proxy.render.transcription import render_transcription
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
 
 JSON_BYTES = 1_048_576
+R = TypeVar("R", SpeechResult, TranscriptionResult)
 
 
 class AudioEndpoint:
@@ -49,7 +54,7 @@ class AudioEndpoint:
     ) -> None:
         self._gateway = gateway
         self._keys = keys
-        self._books = recorder
+        self._recorder = recorder
         self._telemetry = telemetry
         self._bounds = bounds
         self._expose_deployment = expose_deployment
@@ -64,7 +69,7 @@ class AudioEndpoint:
         try:
             authorization = exchange.headers.get(b"authorization")
             call.caller = self._keys.known(authorization) or await self._keys.look_up(authorization)
-            self._books.admit(call)
+            self._recorder.admit(call)
             await self.serve(exchange, call)
         except ProxyError as error:
             await self._fail(exchange, call, error)
@@ -100,21 +105,9 @@ class AudioEndpoint:
     async def _record(self, exchange: Exchange, call: Call) -> None:
         """Before the last byte of the answer leaves, so that no client has one that is not recorded."""
         call.bytes_in = exchange.received
-        self._books.close(call)
-        if self._books.must_settle:
-            await self._books.settled()
-
-    async def _answer(self, exchange: Exchange, call: Call, ask: Callable[[], Awaitable[Answer]]) -> None:
-        """Ask the gateway and pass the answer on; both end at once when the client goes away."""
-        call.received = perf_counter()
-        with self._watch.over(exchange):
-            answer = await ask()
-            try:
-                await self._pass_on(exchange, call, answer)
-            except BaseException as error:
-                await answer.aclose(error)
-                raise
-            await answer.aclose()
+        self._recorder.close(call)
+        if self._recorder.must_settle:
+            await self._recorder.settled()
 
     def _routing_headers(self, call: Call) -> list[Header]:
         """How the answer came about; empty where no guardrail and no deployment was asked."""
@@ -139,55 +132,66 @@ class AudioEndpoint:
             headers.append((b"x-proxy-overhead-ms", b"%.2f" % (overhead * 1000)))
         return headers
 
-    async def _pass_on(self, exchange: Exchange, call: Call, answer: Answer) -> None:
+    async def _answer(
+        self,
+        exchange: Exchange,
+        call: Call,
+        routed: AbstractAsyncContextManager[R],
+        render: Callable[[R], RenderedBody],
+    ) -> None:
+        """Pass the answer on as it arrives; the call ends at once if the client goes away."""
+        call.received = perf_counter()
+        with self._watch.over(exchange):
+            try:
+                async with routed as result:
+                    await self._send(exchange, call, render(result), result.headers)
+            except ProxyError as error:
+                if exchange.sends_events:
+                    await self._end_events(exchange, call, error)
+                raise
+
+    async def _send(self, exchange: Exchange, call: Call, body: RenderedBody, headers: Headers) -> None:
         call.status = 200
         call.sent = perf_counter()
         call.measure_overhead()
-        if answer.rest is None or answer.at_end:
-            await self._pass_on_whole(exchange, call, answer)
-            return
-        quoted = self._quoted(call, answer)
-        await exchange.start(200, [*_headers(answer), *self._routing_headers(call), *_cost_headers(quoted)])
+        if body.rest is None or body.at_end:
+            await self._send_whole(exchange, call, body, headers)
+        else:
+            await self._send_stream(exchange, call, body, body.rest, headers)
+
+    async def _send_whole(self, exchange: Exchange, call: Call, body: RenderedBody, headers: Headers) -> None:
+        call.bytes_out = len(body.first)
+        await self._record(exchange, call)
+        head = [*_body_headers(body), *headers, *self._routing_headers(call), *_cost_headers(call.cost)]
+        await exchange.start(200, head)
+        await exchange.write(body.first, more=False)
+
+    async def _send_stream(
+        self, exchange: Exchange, call: Call, body: RenderedBody, rest: AsyncIterator[bytes], headers: Headers
+    ) -> None:
+        quoted = self._recorder.quote(call) if call.won is not None and call.won.is_settled else None
+        head = [*_body_headers(body), *headers, *self._routing_headers(call), *_cost_headers(quoted)]
+        exchange.sends_events = body.is_sse
+        await exchange.start(200, head)
         warned = len(call.won.warnings) if call.won is not None else 0
-        call.bytes_out = len(answer.first)
-        await exchange.write(answer.first, more=True)
-        gaps, last = self._telemetry.gaps(call), call.sent
-        try:
-            async for chunk in answer.rest:
-                now = perf_counter()
-                gaps.observe(now - last)
-                last = now
-                call.bytes_out += len(chunk)
-                await exchange.write(chunk, more=True)
-            await answer.settled()
-            await self._record(exchange, call)
-        except ProxyError as error:
-            if answer.is_sse:
-                await self._end_events(exchange, call, answer, error)
-            raise
+        call.bytes_out = len(body.first)
+        await exchange.write(body.first, more=True)
+        gaps, last = self._telemetry.gaps(call), call.sent or 0.0
+        async for chunk in rest:
+            now = perf_counter()
+            gaps.observe(now - last)
+            last = now
+            call.bytes_out += len(chunk)
+            await exchange.write(chunk, more=True)
+        await self._record(exchange, call)
         late = [] if quoted is not None else _cost_headers(call.cost)
         if call.won is not None and len(call.won.warnings) > warned:
             late.append(_warnings_header(call.won))
         await exchange.write(b"", more=False, trailers=late)
 
-    async def _pass_on_whole(self, exchange: Exchange, call: Call, answer: Answer) -> None:
-        call.bytes_out = len(answer.first)
-        await answer.settled()
-        await self._record(exchange, call)
-        await exchange.start(200, [*_headers(answer), *self._routing_headers(call), *_cost_headers(call.cost)])
-        await exchange.write(answer.first, more=False)
-
-    def _quoted(self, call: Call, answer: Answer) -> Decimal | None:
-        """What the call costs, where that is known before its end."""
-        if not answer.says_all:
-            return None
-        answer.settle()
-        return self._books.quote(call)
-
-    async def _end_events(self, exchange: Exchange, call: Call, answer: Answer, error: ProxyError) -> None:
+    async def _end_events(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
         """The error as the last event."""
         await exchange.write(sse.event(error.body(call.request_id)), more=True)
-        await answer.settled()
         call.error, call.detail = error.kind, error.detail
         await self._record(exchange, call)
         await exchange.write(b"", more=False)
@@ -204,7 +208,8 @@ class SpeechEndpoint(AudioEndpoint):
         call.characters = len(request.input)
         self._identify(exchange, call, request)
         options = parse.options(exchange.headers)
-        await self._answer(exchange, call, lambda: self._gateway.speech(request, call, options))
+        routed = self._gateway.speech(request, call, options)
+        await self._answer(exchange, call, routed, lambda result: render_speech(result, request.stream_format))
 
 
 class TranscriptionEndpoint(AudioEndpoint):
@@ -230,17 +235,18 @@ class TranscriptionEndpoint(AudioEndpoint):
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"multipart/form-data")
         options = parse.options(exchange.headers)
-        file_limit = partial(self._gateway.file_limit, options=options, caller=call.caller)
+        file_limit = partial(self._gateway.groups.file_limit, options=options, caller=call.caller)
         form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
         try:
             while not exchange.read_all:
                 await form.feed(await exchange.read())
                 if form.passed_limit is not None and exchange.declared_length is None:
-                    raise file_too_large(form.passed_limit, passed=None)
+                    raise file_too_large(form.passed_limit, size=None)
             fields, file = await form.finish()
             request = parse.transcription_request(fields, file, self._task)
             self._identify(exchange, call, request)
-            await self._answer(exchange, call, lambda: self._gateway.transcription(request, call, options))
+            routed = self._gateway.transcription(request, call, options)
+            await self._answer(exchange, call, routed, lambda result: render_transcription(result, request))
         finally:
             form.close()
 
@@ -254,12 +260,12 @@ def _cost_headers(cost: Decimal | None) -> list[Header]:
     return [] if cost is None else [(b"x-proxy-response-cost", f"{cost.normalize():f}".encode("ascii"))]
 
 
-def _headers(answer: Answer) -> list[Header]:
-    headers = [(b"content-type", answer.content_type.encode("latin-1")), *answer.headers]
-    if answer.is_sse:
+def _body_headers(body: RenderedBody) -> list[Header]:
+    headers = [(b"content-type", body.content_type.encode("latin-1"))]
+    if body.is_sse:
         headers.append((b"cache-control", b"no-store"))
-    if answer.rest is None:
-        headers.append((b"content-length", b"%d" % len(answer.first)))
+    if body.rest is None:
+        headers.append((b"content-length", b"%d" % len(body.first)))
     return headers
 
 

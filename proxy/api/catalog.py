@@ -9,11 +9,13 @@ from fastapi import APIRouter, Depends, Request
 
 from proxy.api.access import caller, visitor
 from proxy.api.declared import declared
-from proxy.calls import BoundDeployment, Named
+from proxy.attempts import ListedVoice
 from proxy.domain.caller import Caller
 from proxy.domain.requests import Mode
 from proxy.errors import ModelNotFound
-from proxy.gateway import Gateway, unknown_model
+from proxy.gateway import Gateway
+from proxy.matching import BoundDeployment
+from proxy.routing.groups import unknown_model
 
 
 def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
@@ -36,13 +38,13 @@ def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
     @routes.get("/models", include_in_schema=False)
     async def models(found: Caller = viewer) -> dict[str, Any]:
         """What the caller may use."""
-        return {"object": "list", "data": [model(name, lines) for name, lines in gateway.visible(found).items()]}
+        return {"object": "list", "data": [model(name, lines) for name, lines in gateway.groups.visible(found).items()]}
 
     @routes.get("/v1/models/{name:path}")
     @routes.get("/models/{name:path}", include_in_schema=False)
     async def one_model(name: str, found: Caller = viewer) -> dict[str, Any]:
         """A model, and what it can do."""
-        visible = gateway.visible(found)
+        visible = gateway.groups.visible(found)
         if name not in visible:
             raise ModelNotFound(unknown_model(name, list(visible)))
         lines = visible[name]
@@ -52,7 +54,7 @@ def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
     @routes.get("/audio/models", include_in_schema=False)
     async def audio_models(found: Caller = viewer) -> dict[str, Any]:
         """The speech models, as Open WebUI asks for them."""
-        return {"models": [{"id": name} for name, lines in gateway.visible(found).items() if _speaks(lines)]}
+        return {"models": [{"id": name} for name, lines in gateway.groups.visible(found).items() if _speaks(lines)]}
 
     @routes.get("/v1/audio/voices")
     @routes.get("/audio/voices", include_in_schema=False)
@@ -68,7 +70,7 @@ def _speaks(lines: Sequence[BoundDeployment]) -> bool:
     return any(line.deployment.mode == Mode.SPEECH for line in lines)
 
 
-def _voice(named: Named) -> dict[str, str | None]:
+def _voice(named: ListedVoice) -> dict[str, str | None]:
     voice = named.voice
     return {
         "id": voice.id,

@@ -10,18 +10,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from proxy.audio.formats import SPEECH_FORMATS
-from proxy.calls import BoundDeployment
 from proxy.domain.requests import Mode
+from proxy.matching import BoundDeployment, serves
+from proxy.matching.speech import MAX_CHARACTERS, SPEEDS
 from proxy.providers.base import Capabilities
 from proxy.providers.voices import OPENAI_VOICES
-from proxy.routing import fitness
 
 N = TypeVar("N", int, float)
 
 
 def declared(lines: Sequence[BoundDeployment]) -> dict[str, Any]:
     """``modes``, and ``speech`` and ``transcription`` where the group does that."""
-    modes = [mode for mode in Mode if any(fitness.serves(line, mode) for line in lines)]
+    modes = [mode for mode in Mode if any(serves(line, mode) for line in lines)]
     speaking = [line for line in lines if line.deployment.mode == Mode.SPEECH]
     hearing = [line.adapter.capabilities for line in lines if line.deployment.mode != Mode.SPEECH]
     document: dict[str, Any] = {"modes": modes}
@@ -40,7 +40,7 @@ def _speech(lines: Sequence[BoundDeployment]) -> dict[str, Any]:
         "native_formats": _union(can.formats for can in able),
         "voices": _union(_voices(line) for line in lines),
         "any_voice": any(line.deployment.allow_any_voice or line.adapter.capabilities.voices is None for line in lines),
-        "speed": fitness.SPEEDS if all(can.speed is not None for can in able) else None,
+        "speed": SPEEDS if all(can.speed is not None for can in able) else None,
         "native_speed": _range([can.speed for can in able]),
         "instructions": any("instructions" not in can.ignores for can in able),
         "max_characters": _most(_characters(can) for can in able),
@@ -68,7 +68,7 @@ def _voices(line: BoundDeployment) -> Sequence[str]:
 
 
 def _characters(can: Capabilities) -> int | None:
-    return fitness.MAX_CHARACTERS if can.splits and can.max_characters is not None else can.max_characters
+    return MAX_CHARACTERS if can.splits and can.max_characters is not None else can.max_characters
 
 
 def _union(lists: Iterable[Sequence[str] | None]) -> list[str] | None:

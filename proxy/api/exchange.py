@@ -52,6 +52,8 @@ class Exchange:
         self.received = 0
         self.read_all = False
         self.started = False
+        #: The answer is a stream of events: an error may follow as one.
+        self.sends_events = False
         self.gone = False
         self._stalled = False
         #: The client and the server know trailers; some may follow the answer.

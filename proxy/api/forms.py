@@ -10,7 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from proxy.errors import BadRequest, RequestTooLarge
-from proxy.routing.fitness import MEGABYTE, file_too_large
+from proxy.matching import MEGABYTE, file_too_large
 from proxy.storage.spool import Spool, SpoolRoom
 
 MAX_FIELDS = 1000
@@ -80,7 +80,7 @@ class FormReader:
         if not self._ended:
             raise BadRequest("The multipart form ends before its last boundary.", code="invalid_multipart")
         if self.passed_limit is not None:
-            raise file_too_large(self.passed_limit, passed=self.file_size)
+            raise file_too_large(self.passed_limit, size=self.file_size)
         if self.file is None or self.file.size == 0:
             raise BadRequest(
                 "Missing required parameter: 'file'." if self.file is None else "The file is empty.",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from proxy.accounting.ledger import Ledger
-from proxy.calls import BoundDeployment
+from proxy.attempts.health import DeploymentHealth, HealthTracker
+from proxy.matching import BoundDeployment
 from proxy.metrics import CallbackCounter, Family, Gauge, Labels
-from proxy.routing.health import DeploymentHealth, HealthTracker
 from proxy.storage.spool import SpoolRoom
 
 
@@ -20,7 +20,7 @@ def of_process(streams: Callable[[], int], room: SpoolRoom) -> Iterator[Family]:
 
 def of_deployments(groups: Mapping[str, Sequence[BoundDeployment]], health: HealthTracker) -> Iterator[Family]:
     """Those of a configuration; they take the place of the last one's."""
-    names = [(line.deployment.id, group) for group, lines in groups.items() for line in lines]
+    names = [(bound.deployment.id, group) for group, deployments in groups.items() for bound in deployments]
 
     def each(value: Callable[[str, DeploymentHealth], float]) -> Callable[[], Mapping[Labels, float]]:
         return lambda: {(name, group): value(name, health[name]) for name, group in names}
@@ -33,7 +33,7 @@ def of_deployments(groups: Mapping[str, Sequence[BoundDeployment]], health: Heal
         *labels,
         kind="max",
     )
-    yield Gauge("deployment_in_flight", "Calls that it serves.", each(lambda _, standing: standing.in_flight), *labels)
+    yield Gauge("deployment_in_flight", "Calls that it serves.", each(lambda _, state: state.in_flight), *labels)
 
 
 def of_ledger(ledger: Ledger | None) -> Iterator[Family]:

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 
 from proxy.api.access import master, operator
+from proxy.attempts import HealthTracker
 from proxy.gateway import Gateway
-from proxy.routing.health import HealthTracker
 from proxy.routing.probes import Outcome, Probes
 from proxy.telemetry import Telemetry
 
@@ -44,9 +44,11 @@ def router(
                     "mode": line.deployment.mode,
                     "shutdown_date": line.adapter.capabilities.shutdown_date,
                     "in_flight": health[line.deployment.id].in_flight,
-                    "resting": health[line.deployment.id].why if health.is_cooling_down(line.deployment.id) else None,
+                    "resting": health[line.deployment.id].reason
+                    if health.is_cooling_down(line.deployment.id)
+                    else None,
                 }
-                for name, lines in gateway.groups.items()
+                for name, lines in gateway.groups.deployments.items()
                 for line in lines
             ]
         }

@@ -53,7 +53,7 @@ class Site:
 async def _check(app: App, interval: float) -> None:
     while True:
         try:
-            await app.state.probes.run(rest=interval * 2)
+            await app.state.probes.run(cooldown=interval * 2)
         except Exception:
             structlog.get_logger().exception("a round of health checks failed")
         await asyncio.sleep(interval)

@@ -316,11 +316,6 @@ class Counted:
         self._chunks = chunks
         self._counter = counter
 
-    @property
-    def at_end(self) -> bool:
-        """Nothing more comes, as far as it is known."""
-        return getattr(self._chunks, "at_end", False)
-
     def __aiter__(self) -> Counted:
         return self
 

@@ -37,6 +37,8 @@ class Attempt:
     audio_seconds: float | None = None
     #: What the vendor says it used; it may come with the last byte only.
     usage: Usage | None = None
+    #: No more is to come of what the vendor reports.
+    is_settled: bool = False
     #: The vendor began to answer, and so bills.
     is_billed: bool = False
     #: What was counted here, for vendors that do not say: the characters of what the vendor began to speak, the seconds

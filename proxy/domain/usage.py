@@ -1,25 +1,40 @@
-"""What a vendor says an attempt used."""
+"""What an attempt used, as its vendor reports it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import Any
 
 
 @dataclass(slots=True)
 class Usage:
-    """What an attempt used, as far as the vendor says; None where it does not. Tokens are counted once each."""
+    """What an attempt used; None where the vendor does not report it. Each token is counted once."""
 
     characters: int | None = None
-    #: Seconds of audio that came in and went out.
+    #: Seconds of input and output audio.
     seconds_in: float | None = None
     seconds_out: float | None = None
     input_text_tokens: int | None = None
     input_audio_tokens: int | None = None
-    #: Of the tokens above, those that the vendor had seen before and bills at another price.
+    #: Those of the tokens above that the vendor had cached and bills at another price.
     cached_text_tokens: int | None = None
     cached_audio_tokens: int | None = None
     output_text_tokens: int | None = None
     output_audio_tokens: int | None = None
-    #: USD, where the vendor names the price itself.
+    #: USD, where the vendor reports what it charged.
     cost: Decimal | None = None
+
+
+def total(usages: Iterable[Usage | None]) -> Usage | None:
+    """The sum of each count over the usages that report it; None where none of them reports anything."""
+    known = [usage for usage in usages if usage is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    return Usage(**{field.name: _sum(getattr(usage, field.name) for usage in known) for field in fields(Usage)})
+
+
+def _sum(counts: Iterable[Any]) -> Any:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

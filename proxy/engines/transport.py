@@ -6,7 +6,8 @@ it is made.
 ``POST local://pocketsphinx/transcription?language=en&stream=true``: the bytes of an audio file → JSON ``text``,
 ``duration``, ``language``, ``words``, ``segments``; with ``stream`` one JSON document a line, ``segment`` … ``done``.
 ``prompt`` has no effect. An `Upload` under ``upload`` in the request's extensions goes before the body.
-Errors are OpenAI's documents. After the first byte a failure is an `httpx.RemoteProtocolError`.
+Errors are OpenAI's documents, and the ProxyError itself is the ``error`` in the response's extensions. After the first
+byte a failure is an `httpx.RemoteProtocolError`.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _refusal(error: ProxyError) -> httpx.Response:
     headers = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
-    return httpx.Response(error.status, headers=headers, json=error.body())
+    return httpx.Response(error.status, headers=headers, json=error.body(), extensions={"error": error})
 
 
 def _type(content_type: str) -> dict[str, str]:

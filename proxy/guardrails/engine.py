@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from proxy.calls import Answer, Heard
 from proxy.config import Guardrail
 from proxy.domain.call import Call
 from proxy.domain.guardrails import GuardrailResult, Stage
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
+from proxy.domain.results import RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
 from proxy.domain.transcript import Transcript
-from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation, UpstreamInvalid
+from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation
 from proxy.guardrails.base import ALLOW, Action, Context, Guard, Span, Undecided, Verdict
-from proxy.guardrails.held import held
+from proxy.guardrails.events import checked_events
 from proxy.guardrails.redaction import TEXT, JoinedText, changes, readings, redacted
 from proxy.guardrails.words import Request, with_words, words_of
+from proxy.tasks import cancel_all
+
+R_co = TypeVar("R_co", covariant=True)
 
 #: Words that wait to be looked at by guardrails of ``logging_only``; more are not looked at, and that is logged.
 MAX_WAITING: Final = 256
@@ -151,6 +155,18 @@ def _action(settings: Guardrail, verdict: Verdict, stage: Stage) -> Action | Non
     return "redact" if wished == {"redact"} and has_place and stage != Stage.DURING_CALL else "block"
 
 
+class Opening(Protocol[R_co]):
+    """A call that can be opened before its result is needed; as a context manager it gives its result, too."""
+
+    async def open(self) -> R_co: ...
+
+    async def aclose(self, error: BaseException | None = None) -> None: ...
+
+    async def __aenter__(self) -> R_co: ...
+
+    async def __aexit__(self, *error: Any) -> None: ...
+
+
 class GuardrailRun:
     """The guardrails of one call, at each stage of its way. Raises GuardrailViolation or GuardrailUnavailable."""
 
@@ -161,69 +177,73 @@ class GuardrailRun:
 
     # -- the request ---------------------------------------------------------------------------------------------------
 
-    async def before(self, request: Request) -> Request:
+    async def check_request(self, request: Request) -> Request:
         """``pre_call``: the request as it may go on."""
-        reading = given = _reading(request)
-        self._skip(request, given.text)
-        for rule in self._of(Stage.PRE_CALL) if given.text else ():
-            verdict = await self._asked(rule, reading.text, Stage.PRE_CALL)
+        joined = original = _joined(request)
+        self._note_skipped(request, original.text)
+        for rule in self._of(Stage.PRE_CALL) if original.text else ():
+            verdict = await self._check(rule, joined.text, Stage.PRE_CALL)
             if verdict.action == "redact":
-                request = with_words(request, reading.without(_spans(verdict, reading.text)))
-                reading = _reading(request)
+                request = with_words(request, joined.without(_spans(verdict, joined.text)))
+                joined = _joined(request)
         if isinstance(request, SpeechRequest):
             self._call.characters = len(request.input)
-        self._note(given.text)
+        self._log_later(original.text)
         return request
 
-    async def beside(self, request: SpeechRequest | TranscriptionRequest, answering: Awaitable[Answer]) -> Answer:
-        """``during_call``: the answer, once the guardrails have said yes to the words that it answers."""
-        rules, text = self._of(Stage.DURING_CALL), _reading(request).text
-        if not rules or not text:
-            return await answering
-        answer = asyncio.ensure_future(answering)
-        checks = [asyncio.ensure_future(self._asked(rule, text, Stage.DURING_CALL)) for rule in rules]
-        try:
-            await _all_or_first_failure([answer, *checks])
-        except BaseException:
-            await _let_go([answer, *checks])
-            raise
-        return answer.result()
+    def beside(
+        self, call: Opening[R_co], request: SpeechRequest | TranscriptionRequest
+    ) -> AbstractAsyncContextManager[R_co]:
+        """``during_call``: the call's result, once the guardrails have allowed the words of its request."""
+        rules, text = self._of(Stage.DURING_CALL), _joined(request).text
+        return self._checked_beside(call, rules, text) if rules and text else call
 
-    # -- the answer ----------------------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def _checked_beside(self, call: Opening[R_co], rules: Sequence[Rule], text: str) -> AsyncIterator[R_co]:
+        opening: asyncio.Future[Any] = asyncio.ensure_future(call.open())
+        checks: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(self._check(rule, text, Stage.DURING_CALL)) for rule in rules
+        ]
+        try:
+            await _all_or_first_failure([opening, *checks])
+        except BaseException:
+            await cancel_all([opening, *checks])
+            await call.aclose()
+            raise
+        try:
+            yield opening.result()
+        except BaseException as error:
+            await call.aclose(error)
+            raise
+        await call.aclose()
+
+    # -- the result ----------------------------------------------------------------------------------------------------
 
     @property
     def reads_transcripts(self) -> bool:
-        """Whether a guardrail has to see the transcript, and so the transcript has to be in a form that can be read."""
+        """Whether a guardrail has to see the transcript, so that it must come in a form that can be read."""
         return bool(self._of(Stage.POST_CALL) or self._of(Stage.LOGGING_ONLY))
 
-    async def after(self, request: TranscriptionRequest, answer: Answer) -> Answer:
-        """``post_call``: the transcript as the caller may have it. ``answer`` is `Heard` or a stream of events."""
-        try:
-            if isinstance(answer, Heard):
-                await answer.aclose()
-                transcript = await self._checked_by_all(answer.transcript)
-                self._note(answer.transcript.text)
-                return answer.passed_on(request, transcript)
-            return await self._passing(answer)
-        except BaseException as error:
-            await answer.aclose(error)
-            raise
+    async def check_result(self, result: TranscriptionResult) -> TranscriptionResult:
+        """``post_call``: the transcript as the caller may have it. Its first event has been checked already."""
+        content = result.content
+        if isinstance(content, RawDocument | RawEvents):
+            raise TypeError("guardrails read transcripts; this one was not read")
+        if isinstance(content, TranscriptEvents):
+            check = self._check_transcript if self._of(Stage.POST_CALL) else None
+            events = checked_events(content, check, self._log_later)
+            first = await anext(events, None)
+            return replace(result, content=TranscriptEvents(() if first is None else (first,), events))
+        transcript = await self._check_transcript(content)
+        self._log_later(content.text)
+        return replace(result, content=transcript)
 
-    async def _passing(self, answer: Answer) -> Answer:
-        """The first byte is here when what it is of has been looked at."""
-        if not answer.is_sse:
-            raise UpstreamInvalid("The upstream vendor sent no events where events were due.")
-        look = self._checked_by_all if self._of(Stage.POST_CALL) else None
-        answer.rest = events = held(answer.first, answer.rest, look, self._note)
-        answer.first = await anext(events, b"")
-        return answer
-
-    async def _checked_by_all(self, transcript: Transcript) -> Transcript:
+    async def _check_transcript(self, transcript: Transcript) -> Transcript:
         for rule in self._of(Stage.POST_CALL):
-            transcript = await self._checked(rule, transcript)
+            transcript = await self._check_all_texts(rule, transcript)
         return transcript
 
-    async def _checked(self, rule: Rule, transcript: Transcript) -> Transcript:
+    async def _check_all_texts(self, rule: Rule, transcript: Transcript) -> Transcript:
         """Every reading by itself, since what one hides the other may show."""
         found: dict[str, Sequence[Span]] = {}
         all_readings = readings(transcript)
@@ -232,7 +252,7 @@ class GuardrailRun:
                 continue
             if name != TEXT and not rule.guard.is_local and reading.says_the_same(all_readings[TEXT]):
                 continue
-            verdict = await self._asked(rule, reading.text, Stage.POST_CALL)
+            verdict = await self._check(rule, reading.text, Stage.POST_CALL)
             if verdict.action == "redact":
                 found[name] = _spans(verdict, reading.text)
         return redacted(transcript, found)
@@ -242,7 +262,7 @@ class GuardrailRun:
     def _of(self, stage: Stage) -> list[Rule]:
         return [rule for rule in self._rules if stage in rule.settings.mode]
 
-    async def _asked(self, rule: Rule, text: str, stage: Stage) -> Verdict:
+    async def _check(self, rule: Rule, text: str, stage: Stage) -> Verdict:
         verdict, result = await self._all.ask(rule, text, stage, self._call)
         self._record(result)
         if result.verdict == "failed" and rule.settings.on_failure == "block":
@@ -269,7 +289,7 @@ class GuardrailRun:
                 kept.append(other)
         self._call.guardrails = (*kept, result)
 
-    def _skip(self, request: SpeechRequest | TranscriptionRequest, words: str) -> None:
+    def _note_skipped(self, request: SpeechRequest | TranscriptionRequest, words: str) -> None:
         """Name those that find nothing to look at in this call."""
         able = {Stage.LOGGING_ONLY}
         able |= {Stage.PRE_CALL, Stage.DURING_CALL} if words else set()
@@ -278,13 +298,13 @@ class GuardrailRun:
             rule.name for rule in self._rules if not able.intersection(rule.settings.mode)
         )
 
-    def _note(self, text: str) -> None:
+    def _log_later(self, text: str) -> None:
         rules = self._of(Stage.LOGGING_ONLY)
         if rules and text:
             self._all.later(self._all.note(rules, text, self._call))
 
 
-def _reading(request: SpeechRequest | TranscriptionRequest) -> JoinedText:
+def _joined(request: SpeechRequest | TranscriptionRequest) -> JoinedText:
     """All words of a request, each in lines of its own."""
     return JoinedText(words_of(request), "\n")
 
@@ -302,12 +322,3 @@ async def _all_or_first_failure(futures: Sequence[asyncio.Future[Any]]) -> None:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)
         for future in done:
             future.result()
-
-
-async def _let_go(futures: Sequence[asyncio.Future[Any]]) -> None:
-    """End them all; an answer that came is closed."""
-    for future in futures:
-        future.cancel()
-    for outcome in await asyncio.gather(*futures, return_exceptions=True):
-        if isinstance(outcome, Answer):
-            await outcome.aclose()

@@ -1,59 +1,43 @@
 """What a vendor is: a declaration of what it can do, and flows that translate requests and answers.
 
 A flow is a generator in the manner of ``httpx.Auth.auth_flow``: it yields HTTP requests, receives their responses and
-returns the description of the answer. Whoever runs it (``proxy.upstream``) does the I/O and turns every status of 300
-and above into an error by ``Adapter.error`` before the flow sees it, so a flow reads top to bottom and knows success.
-What a vendor lacks of OpenAI's API (formats, lengths, speeds, subtitles) is not the flow's business but ``calls``'.
+returns a description of the answer. The runner (``proxy.upstream``) does the I/O. It raises ``Adapter.error`` for every
+status of 300 and above, so a flow sees successful responses only and reads top to bottom. Flows do not emulate what a
+vendor lacks of OpenAI's API (formats, lengths, speeds, subtitles); ``calls`` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import httpx
 
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import ResponseMetadata
 from proxy.domain.transcript import Transcript
-from proxy.domain.usage import Usage
-from proxy.errors import ProxyError
+from proxy.errors import BadRequest, ProxyError
 from proxy.providers.voices import Voice, Voices
+from proxy.providers.wire import errors
+from proxy.providers.wire.errors import ErrorDetails
 
 
 class BufferedRequest(NamedTuple):
-    """A request whose response the flow wants with its body read; a bare request gets it unread, as a stream."""
+    """A request whose response body the flow needs; the response to a bare request arrives unread, as a stream."""
 
     request: httpx.Request
-    #: Seconds to let pass first, for one who asks again and again; a failure now and then ends nothing then.
+    #: Seconds to wait before the request is sent, for polling. An occasional failure does not end the flow then.
     wait: float = 0.0
-    #: To be sent once the flow is over, however it ended (also by the caller's leaving): it deletes what was uploaded.
-    #: Its answer is not waited for by the caller.
+    #: Deletes what was uploaded. It is sent when the flow is over, however it ended (also if the caller disconnected).
+    #: The caller does not wait for its response.
     cleanup: httpx.Request | None = None
-    #: Its answer alone tells what there is to delete: it is waited for even where the caller leaves meanwhile, and the
-    #: next step's ``cleanup`` is sent. Not for a request whose body is the caller's file, which is gone then.
+    #: Only the response says what has to be deleted: it is awaited even if the caller disconnects, and the next step's
+    #: ``cleanup`` is sent. Not for a request whose body is the caller's file, which is gone by then.
     creates: bool = False
 
 
 Step = httpx.Request | BufferedRequest
-
-
-class ResponseMetadata(Protocol):
-    """What a vendor says beside its answer; complete when the answer's last byte has come."""
-
-    @property
-    def usage(self) -> Usage | None: ...
-
-    @property
-    def warnings(self) -> Sequence[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StaticMetadata:
-    """Remarks that are known from the beginning, such as a header's."""
-
-    usage: Usage | None = None
-    warnings: Sequence[str] = ()
 
 
 class SpeechDecoder(ResponseMetadata, Protocol):
@@ -62,7 +46,7 @@ class SpeechDecoder(ResponseMetadata, Protocol):
     def feed(self, data: bytes) -> Iterable[bytes]: ...
 
     def end(self) -> Iterable[bytes]:
-        """Raises UpstreamInvalid where the stream is not complete."""
+        """Raises UpstreamInvalid if the stream is incomplete."""
 
 
 @dataclass(slots=True)
@@ -70,28 +54,28 @@ class SpeechAnswer:
     """The last response of the flow carries the speech, in one of OpenAI's formats."""
 
     format: str
-    #: Samples a second, where the format is pcm (s16le, mono).
+    #: Samples per second, if the format is pcm (s16le, mono).
     rate: int = 24_000
     #: The response is a stream of OpenAI's events rather than of audio.
     events: bool = False
-    #: What takes the audio out of the response, where that does not carry it as it is.
+    #: Extracts the audio from the response; None if the response body is the audio.
     decoder: SpeechDecoder | None = None
-    #: Of the decoder where there is one and this is None.
+    #: If None, the decoder's, if there is one.
     metadata: ResponseMetadata | None = None
 
 
 @dataclass(slots=True)
 class OpenAITranscript:
-    """The last response of the flow is OpenAI's own answer, in the format that was asked for."""
+    """The last response of the flow is a transcript in OpenAI's format, as the caller requested it."""
 
-    #: It is a stream of OpenAI's events rather than a document.
+    #: The response is a stream of OpenAI's events rather than a document.
     events: bool = False
     metadata: ResponseMetadata | None = None
 
 
 @dataclass(slots=True)
 class WholeTranscript:
-    """The flow has read a vendor's transcript; whoever runs it renders what the caller asked for."""
+    """The flow has parsed the vendor's transcript; it is rendered later in the format that the caller requested."""
 
     transcript: Transcript
     metadata: ResponseMetadata | None = None
@@ -103,12 +87,12 @@ class TranscriptDecoder(Protocol):
     def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]: ...
 
     def end(self) -> Iterable[Mapping[str, Any]]:
-        """Raises UpstreamInvalid where the stream is not complete."""
+        """Raises UpstreamInvalid if the stream is incomplete."""
 
 
 @dataclass(slots=True)
 class StreamedTranscript:
-    """The last response of the flow carries a transcript bit by bit, in the vendor's own framing."""
+    """The last response of the flow is a transcript that arrives incrementally, in the vendor's own framing."""
 
     decoder: TranscriptDecoder
     metadata: ResponseMetadata | None = None
@@ -125,22 +109,22 @@ VoicesFlow = Generator[Step, httpx.Response, tuple[Voice, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model of a vendor can do. None means that nothing is declared: the upstream decides."""
+    """What a vendor's model can do. None means that nothing is declared: the upstream decides."""
 
     modes: frozenset[Mode]
-    #: Of one request; a longer input is refused, or spoken piece by piece where the vendor `splits`.
+    #: Per request; a longer input is refused, or spoken in pieces if the vendor `splits`.
     max_characters: int | None = None
-    #: A longer input may be spoken in pieces, one request after the other.
+    #: A longer input may be spoken in pieces, one request after another.
     splits: bool = False
     max_instructions: int | None = None
-    #: Speeds that the vendor takes; (1, 1) where it takes none. The rest of OpenAI's is made by stretching.
+    #: The speeds that the vendor supports; (1, 1) if it supports none. Other speeds are made by time-stretching.
     speed: tuple[float, float] | None = None
-    #: Audio formats that the vendor makes itself; the others of OpenAI's six are made of these.
+    #: Audio formats that the vendor produces; the others of OpenAI's six are converted from these.
     formats: tuple[str, ...] | None = None
     sse: bool = True
-    #: OpenAI's ``response_format`` of transcripts: what the vendor knows enough for.
+    #: The values of OpenAI's ``response_format`` of transcripts for which the vendor returns enough.
     response_formats: tuple[str, ...] | None = None
-    #: ``stream=true`` brings text before the end of the audio is reached.
+    #: With ``stream=true``, text arrives before the end of the audio is reached.
     streams: bool = False
     max_file_mb: float | None = None
     #: Seconds of audio in one upload.
@@ -148,32 +132,58 @@ class Capabilities:
     #: ISO-639-1 codes of the languages that are transcribed.
     languages: tuple[str, ...] | None = None
     voices: Voices | None = None
-    #: Fields of OpenAI's that have no effect here; one that is set is left out and named in a warning.
+    #: OpenAI's fields that have no effect; one that is set is left out and named in a warning.
     ignores: frozenset[str] = frozenset()
-    #: Further fields of the vendor's that a request may set; None passes any on (a server of one's own). Never one that
-    #: names a URL, a callback, a key or a header, or that the adapter sets.
+    #: The vendor's own fields that a request may set; None forwards any (self-hosted servers). Never a field that holds
+    #: a URL, a callback, a key or a header, or one that the adapter sets.
     extras: frozenset[str] | None = None
-    #: ISO date on which the vendor ends the model.
+    #: ISO date on which the vendor retires the model.
     shutdown_date: str | None = None
 
 
-class Adapter(Protocol):
-    """One vendor's model bound to one deployment: base URL, key and settings are in place."""
+class Adapter:
+    """One vendor's model bound to one deployment: base URL, key and settings are in place.
 
-    capabilities: Capabilities
+    A vendor overrides what it does differently. ``secrets`` (keys and hosts) are redacted from the vendor's errors.
+    """
 
-    def speech(self, request: SpeechRequest) -> SpeechFlow: ...
+    #: Requests go over a WebSocket.
+    over_socket: ClassVar[bool] = False
 
-    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow: ...
+    def __init__(self, capabilities: Capabilities, *, secrets: Sequence[str] = ()) -> None:
+        self.capabilities = capabilities
+        self._secrets = secrets
+
+    def speech(self, request: SpeechRequest) -> SpeechFlow:
+        """Never called unless ``capabilities`` declare speech."""
+        raise BadRequest(f"The model '{request.model}' does not generate speech.", param="model")
+
+    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
+        """Never called unless ``capabilities`` declare transcription or translation."""
+        raise BadRequest(f"The model '{request.model}' does not transcribe.", param="model")
+
+    def voices(self) -> VoicesFlow | None:
+        """Lists the vendor's public voices; None if the vendor does not list them."""
+        return None
+
+    def opening(self, request: SpeechRequest) -> httpx.Request | None:
+        """A request that opens the connection before it is known that it is needed; None if there is nothing to open.
+
+        It has the URL and the headers of the speech; ``"setting"`` in its extensions is that of its conversation.
+        """
+        return None
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        """What a response of status 300 and above means; ``body`` is its beginning (at most 64 KiB)."""
+        """The error for a response of status 300 and above; ``body`` is its beginning (at most 64 KiB)."""
+        return errors.to_error(self.error_details(response, body), self._secrets)
 
     def event_error(self, event: bytes) -> ProxyError:
-        """What an error event means, in a stream of OpenAI's events; ``event`` is its data."""
+        """The error for an error event in a stream that began with status 200; ``event`` is its data."""
+        return errors.to_error(self.event_error_details(event), self._secrets)
 
+    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+        """Parses an error document. By default it has OpenAI's shape, or one that is close to it."""
+        return errors.of_response(response, body)
 
-class ListsVoices(Protocol):
-    """An adapter whose vendor tells its public voices."""
-
-    def voices(self) -> VoicesFlow: ...
+    def event_error_details(self, event: bytes) -> ErrorDetails:
+        return errors.of_event(event)

@@ -1,4 +1,4 @@
-"""The one table of vendors, by the prefix that ``model:`` carries."""
+"""The table of vendors, by the prefix in ``model:``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES_OF_TRANSCRIPTION = re.compile(r"whisper|transcri|\bstt\b|\basr\b|parakeet
 
 
 def infer_mode(vendor: str, model: str) -> Mode | None:
-    """What a model does, from the vendor's table or else from its name; None where that says nothing of audio."""
+    """A model's mode, from the vendor's table or else from its name; None if the name does not suggest audio."""
     declared = VENDORS[vendor].declared(model) if vendor in VENDORS else None
     if declared is not None:
         return Mode.SPEECH if Mode.SPEECH in declared.modes else Mode.TRANSCRIPTION
@@ -46,18 +46,18 @@ def problems(config: Config) -> list[str]:
         vendor = VENDORS[deployment.vendor]
         declared = vendor.capabilities(deployment)
         if declared is None and vendor.closed:
-            has = ", ".join(vendor.models)
-            found.append(f"{deployment.where}: {deployment.vendor} has no model '{deployment.model}'; it has: {has}")
+            models = ", ".join(vendor.models)
+            found.append(f"{deployment.where}: {deployment.vendor} has no model '{deployment.model}'; it has: {models}")
         if declared is not None and deployment.mode not in declared.modes:
-            can = ", ".join(sorted(mode.value for mode in declared.modes))
+            modes = ", ".join(sorted(mode.value for mode in declared.modes))
             found.append(
                 f"{deployment.where}: {deployment.vendor}/{deployment.model} cannot serve mode {deployment.mode}; "
-                f"it can: {can}"
+                f"it can: {modes}"
             )
         if not vendor.closed and vendor.base(deployment, config.environment) is None:
             variable = f", or the variable {vendor.base_variable}" if vendor.base_variable else ""
             found.append(f"{deployment.where}: {deployment.vendor} needs an address: set api_base{variable}")
-        needs_key = vendor.key_variables and (deployment.api_base is None or not vendor.others_speak_it)
+        needs_key = vendor.key_variables and (deployment.api_base is None or not vendor.has_compatible_servers)
         if needs_key and not has_key(deployment, config.environment):
             found.append(
                 f"{deployment.where}: {deployment.vendor} needs a key: set api_key, or the variable "

@@ -1,4 +1,4 @@
-"""Which deployments' models their vendor ends, and when."""
+"""Deployments whose models their vendor retires, and when."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import NamedTuple
 from proxy.config import Config, Deployment
 from proxy.providers.registry import VENDORS
 
-#: Days before the end at which a start says so.
+#: Days before the shutdown from which the server warns when it starts.
 SOON = 60
 
 
 class Shutdown(NamedTuple):
     deployment: Deployment
     on: date
-    #: Until then; negative where it is over.
+    #: Until then; negative if it has passed.
     days: int
 
     def __str__(self) -> str:
@@ -26,12 +26,12 @@ class Shutdown(NamedTuple):
     def _when(self) -> str:
         count = f"{abs(self.days)} day{'' if abs(self.days) == 1 else 's'}"
         if self.days < 0:
-            return f"ended {count} ago, on {self.on}"
-        return f"ends today, {self.on}" if self.days == 0 else f"ends in {count}, on {self.on}"
+            return f"was retired {count} ago, on {self.on}"
+        return f"is retired today, {self.on}" if self.days == 0 else f"is retired in {count}, on {self.on}"
 
 
 def shutdowns(config: Config, today: date) -> list[Shutdown]:
-    """Of the deployments whose model has an end, the nearest first."""
+    """The deployments whose models have a shutdown date, the nearest first."""
     found = []
     for deployment in config.deployments:
         declared = VENDORS[deployment.vendor].capabilities(deployment)
@@ -42,6 +42,6 @@ def shutdowns(config: Config, today: date) -> list[Shutdown]:
 
 
 def warning(found: Sequence[Shutdown]) -> str | None:
-    """One line on those that end soon, or have ended; None where there are none."""
+    """One line about those that are near or have passed; None if there are none."""
     near = [str(shutdown) for shutdown in found if shutdown.days <= SOON]
-    return f"models that their vendor ends: {'; '.join(near)} (see docs/openai-audio-shutdown.md)" if near else None
+    return f"models near or past retirement: {'; '.join(near)} (see docs/openai-audio-shutdown.md)" if near else None

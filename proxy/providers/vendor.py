@@ -1,4 +1,4 @@
-"""A vendor as the table of vendors holds it: where it is, whose key opens it, which models it has."""
+"""A row of the table of vendors: address, key variables, models."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from proxy.providers.base import Adapter, Capabilities
 
 
 class Binder(Protocol):
-    """Makes the adapter of one deployment; an adapter's class is one."""
+    """Makes the adapter of one deployment, like the class of an adapter."""
 
     def __call__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A row of the table of vendors."""
+    """A vendor or a kind of server."""
 
     #: The prefix in ``model:``.
     name: str
-    #: With the version segment, as vendors print it; None where each customer has another.
+    #: With the version segment, as the vendor documents it; None if every customer has a different one.
     base_url: str | None
-    #: The variables that usually hold the key; the first is the one that messages name.
+    #: Environment variables that usually hold the key; messages name the first.
     key_variables: tuple[str, ...]
     models: Mapping[str, Capabilities]
     adapter: Binder
-    #: There are no models but those of the table.
+    #: There are no models except those in the table.
     closed: bool = False
-    #: ``api_base`` names any server that speaks the API, rather than the vendor at another address: it gets no key from
-    #: the vendor's variable, and nothing is declared of it.
-    others_speak_it: bool = False
-    #: Declares a model that the table does not name, such as one whose id holds a voice.
+    #: ``api_base`` may name another server with the same API. Such a server does not get the key in the vendor's
+    #: variable, and nothing is declared about it.
+    has_compatible_servers: bool = False
+    #: Declares a model that is not in the table, such as one whose id contains a voice.
     find: Callable[[str], Capabilities | None] = lambda model: None
-    #: The variable that usually holds the base URL, where each customer has another.
+    #: The environment variable that usually holds the base URL, if every customer has a different one.
     base_variable: str | None = None
-    #: What holds of any other model, by what a deployment of it does.
+    #: What is declared about any other model, by the mode of its deployment.
     others: Mapping[Mode, Capabilities] = field(default_factory=dict)
 
     @property
@@ -49,36 +49,36 @@ class Vendor:
         return self.models.get(model) or self.find(model)
 
     def capabilities(self, deployment: Deployment) -> Capabilities | None:
-        """What is declared of the deployment's model; None for a model, or a server, of which nothing is known."""
+        """What is declared about the deployment's model; None if nothing is known about the model or the server."""
         if not self.is_reached_by(deployment):
             return None
         return self.declared(deployment.base_model or deployment.model)
 
     def key(self, deployment: Deployment, environment: Mapping[str, str]) -> str | None:
-        """The deployment's key, else that of the vendor's variable."""
+        """The deployment's key, else the one in the vendor's variable."""
         if deployment.api_key is not None:
             return deployment.api_key.get_secret_value()
         if not self.is_reached_by(deployment):
             return None
-        # A variable that was filled from a file ends in a line's end more often than not.
+        # A variable that was set from a file usually ends with a newline.
         return next((environment[name].strip() for name in self.key_variables if name in environment), None)
 
     def base(self, deployment: Deployment, environment: Mapping[str, str]) -> str | None:
-        """The deployment's base URL, else the vendor's, else that of the vendor's variable."""
+        """The deployment's base URL, else the vendor's, else the one in the vendor's variable."""
         return deployment.api_base or self.base_url or environment.get(self.base_variable or "")
 
     def is_reached_by(self, deployment: Deployment) -> bool:
-        """The deployment is the vendor's own, at whatever address, and not another server that speaks its API."""
-        return not self.others_speak_it or self._is_own(deployment)
+        """The deployment belongs to the vendor, at whatever address, and not to another server with the same API."""
+        return not self.has_compatible_servers or self._is_own(deployment)
 
     def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> Adapter:
-        declared = self.capabilities(deployment) or self._other(deployment)
+        declared = self.capabilities(deployment) or self._undeclared(deployment)
         base = self.base(deployment, environment) or ""
         return self.adapter(deployment, base=base, key=self.key(deployment, environment), declared=declared)
 
-    def _other(self, deployment: Deployment) -> Capabilities:
-        known = self.others.get(deployment.mode) if deployment.mode is not None else None
-        return known or Capabilities(modes=frozenset(Mode))
+    def _undeclared(self, deployment: Deployment) -> Capabilities:
+        common = self.others.get(deployment.mode) if deployment.mode is not None else None
+        return common or Capabilities(modes=frozenset(Mode))
 
     def _is_own(self, deployment: Deployment) -> bool:
         return deployment.api_base is None or deployment.api_base.rstrip("/") == self.base_url

@@ -1,4 +1,4 @@
-"""The voices of a vendor: what it has, and which of them speak for OpenAI's names."""
+"""A vendor's voices, and the mapping of OpenAI's names to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """One voice of a vendor's public catalogue; None is what nobody says."""
+    """One voice of a vendor's public catalogue; None is unknown."""
 
     id: str
     name: str | None = None
@@ -27,31 +27,31 @@ class Voice:
 
 @dataclass(frozen=True)
 class Voices:
-    """A vendor's public voices. Others may be an account's own, and belong to somebody."""
+    """A vendor's public voices. Any other may be private to an account."""
 
     catalogue: tuple[Voice, ...]
-    #: The vendor's voice for each of OpenAI's names that is not in the catalogue itself.
+    #: The vendor's voice for each of OpenAI's names that is not in the catalogue.
     openai: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    #: What every id of the public catalogue looks like, where that is too long for a table.
+    #: Matches every id of the public catalogue, if that is too long for a table.
     pattern: re.Pattern[str] | None = None
 
     def __post_init__(self) -> None:
         ids = {voice.id: voice.id for voice in self.catalogue}
-        named = {voice.name.lower(): voice.id for voice in self.catalogue if voice.name}
-        object.__setattr__(self, "_ids", {**named, **ids, **self.openai})
+        by_name = {voice.name.lower(): voice.id for voice in self.catalogue if voice.name}
+        object.__setattr__(self, "_ids", {**by_name, **ids, **self.openai})
 
     _ids: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def find(self, name: str) -> str | None:
-        """The vendor's id for one of OpenAI's names, an id, or the name of a voice; None if it has none such."""
-        found = self._ids.get(name) or self._ids.get(name.lower())
-        if found is None and self.pattern is not None and self.pattern.fullmatch(name):
+        """The vendor's id for one of OpenAI's names, an id, or the name of a voice; None if there is no such voice."""
+        id = self._ids.get(name) or self._ids.get(name.lower())
+        if id is None and self.pattern is not None and self.pattern.fullmatch(name):
             return name
-        return found
+        return id
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a caller may say: OpenAI's names first, then the vendor's ids."""
+        """The names that a caller may use: OpenAI's first, then the vendor's ids."""
         return tuple(dict.fromkeys((*self.openai, *(voice.id for voice in self.catalogue))))
 
 

@@ -16,26 +16,40 @@ from proxy.domain.transcript import Segment, Transcript, Word, timed_segments
 
 _JSON: Final = "application/json"
 _PLAIN: Final = "text/plain; charset=utf-8"
+TEXT_FORMATS: Final = ("text", "srt", "vtt")
 
 
 def render(
     transcript: Transcript, response_format: str, granularities: Collection[str] = ("segment",)
 ) -> tuple[bytes, str]:
-    """Body and content type of json, text, srt, vtt, verbose_json or diarized_json; any other name is a KeyError.
+    """Body and content type of json, text, srt, vtt, verbose_json or diarized_json; any other name is a KeyError."""
+    if response_format in TEXT_FORMATS:
+        return _utf8(as_text(transcript, response_format)), _PLAIN
+    return _utf8(_compact(as_document(transcript, response_format, granularities))), _JSON
+
+
+def as_text(transcript: Transcript, response_format: str) -> str:
+    """``text``, ``srt`` or ``vtt``. Subtitles are made of the words if there are no segments."""
+    if response_format == "text":
+        return f"{transcript.text}\n"
+    return _SUBTITLES[response_format](timed_segments(transcript))
+
+
+def as_document(
+    transcript: Transcript, response_format: str, granularities: Collection[str] = ("segment",)
+) -> dict[str, Any]:
+    """``json``, ``verbose_json`` or ``diarized_json``; any other name is a KeyError.
 
     ``granularities`` ("word", "segment"; none means segment) matters to verbose_json only. Formats with times make
-    segments of the words where there are only words, and one segment of the whole where there are no times at all.
+    segments of the words if there are only words, and one segment of the whole if there are no times at all.
     """
-    if response_format == "text":
-        return _utf8(f"{transcript.text}\n"), _PLAIN
-    if response_format in _SUBTITLES:
-        return _utf8(_SUBTITLES[response_format](timed_segments(transcript))), _PLAIN
-    document = {
-        "json": lambda: _plain_document(transcript),
-        "verbose_json": lambda: _verbose_document(transcript, granularities or ("segment",)),
-        "diarized_json": lambda: _diarized_document(transcript),
-    }[response_format]()
-    return _utf8(_compact(document)), _JSON
+    if response_format == "json":
+        return _plain_document(transcript)
+    if response_format == "verbose_json":
+        return _verbose_document(transcript, granularities or ("segment",))
+    if response_format == "diarized_json":
+        return _diarized_document(transcript)
+    raise KeyError(response_format)
 
 
 def sse_events(transcript: Transcript, *, diarized: bool = False) -> list[bytes]:

@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from time import perf_counter
 
-from proxy.calls import Answer, AttemptRunner, BoundDeployment
-from proxy.domain.call import Attempt
+from proxy.attempts import AttemptRunner, HealthTracker
+from proxy.domain.call import Call
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import ProxyError, UpstreamTimeout
-from proxy.routing.health import HealthTracker
+from proxy.matching import (
+    BoundDeployment,
+    Rejection,
+    SpeechPlan,
+    TranscriptionPlan,
+    match_speech,
+    match_transcription,
+)
 
-AT_A_TIME = 8
+CONCURRENT_PROBES = 8
 SECONDS = 30.0
 WORD = "Hello."
 #: A second of speech: 16 kHz, mono, s16le, made with espeak-ng.
@@ -54,64 +61,65 @@ class Probes:
     """Asks every deployment of ``groups``, some at a time."""
 
     def __init__(
-        self, groups: Mapping[str, Sequence[BoundDeployment]], calls: AttemptRunner, health: HealthTracker
+        self, groups: Mapping[str, Sequence[BoundDeployment]], runner: AttemptRunner, health: HealthTracker
     ) -> None:
-        self._lines = [(group, line) for group, lines in groups.items() for line in lines]
-        self._calls = calls
-        self._fleet = health
-        self._one_at_a_time = asyncio.Lock()
+        """``health`` learns the outcome of each probe; the runner's own tracker is not used."""
+        self._deployments = [(group, bound) for group, deployments in groups.items() for bound in deployments]
+        self._runner = runner
+        self._health = health
+        self._lock = asyncio.Lock()
 
-    async def run(self, *, rest: float | None = None) -> list[Outcome]:
-        """``rest``: seconds that a deployment is left alone which fails; one that answers is back at once."""
-        async with self._one_at_a_time:
-            return await self._run(rest)
+    async def run(self, *, cooldown: float | None = None) -> list[Outcome]:
+        """``cooldown``: seconds for a deployment that fails; one that answers takes calls again at once."""
+        async with self._lock:
+            slots = asyncio.Semaphore(CONCURRENT_PROBES)
+            probes = (self._probe(group, bound, slots, cooldown) for group, bound in self._deployments)
+            return await asyncio.gather(*probes)
 
-    async def _run(self, rest: float | None) -> list[Outcome]:
-        turns = asyncio.Semaphore(AT_A_TIME)
-        return await asyncio.gather(*(self._probe(group, line, turns, rest) for group, line in self._lines))
-
-    async def _probe(self, group: str, line: BoundDeployment, turns: asyncio.Semaphore, rest: float | None) -> Outcome:
-        async with turns:
-            began = perf_counter()
-            error = await self._ask(line)
-        deployment = line.deployment.id
+    async def _probe(
+        self, group: str, bound: BoundDeployment, slots: asyncio.Semaphore, cooldown: float | None
+    ) -> Outcome:
+        async with slots:
+            started = perf_counter()
+            error = await self._ask(bound)
+        deployment = bound.deployment.id
         if error is None:
-            self._fleet.recovered(deployment)
-        elif rest is not None:
-            self._fleet.rest(deployment, rest, error.kind)
-        return Outcome(deployment, group, perf_counter() - began, error)
+            self._health.recovered(deployment)
+        elif cooldown is not None:
+            self._health.cool_down(deployment, cooldown, error.kind)
+        return Outcome(deployment, group, perf_counter() - started, error)
 
-    async def _ask(self, line: BoundDeployment) -> ProxyError | None:
-        attempt = Attempt(line.deployment.id, line.deployment.vendor, asked=perf_counter())
+    async def _ask(self, bound: BoundDeployment) -> ProxyError | None:
+        plan = await _plan(bound)
+        if isinstance(plan, Rejection):
+            return plan.error
+        started = perf_counter()
+        call = Call("", "probe", started)
         try:
             async with asyncio.timeout(SECONDS):
-                answer = await self._call(line, attempt)
-                try:
-                    await _read_to_the_end(answer)
-                finally:
-                    await answer.aclose()
+                if isinstance(plan, SpeechPlan):
+                    async with self._runner.attempt(plan, call, started + SECONDS) as speech:
+                        async for _ in speech.rest:
+                            pass
+                else:
+                    async with self._runner.attempt(plan, call, started + SECONDS):
+                        pass
         except ProxyError as error:
             return error
         except TimeoutError:
             return UpstreamTimeout("The upstream vendor took too long to answer.")
         return None
 
-    async def _call(self, line: BoundDeployment, attempt: Attempt) -> Answer:
-        deployment = line.deployment
-        if deployment.mode == Mode.SPEECH:
-            voice = deployment.voice or "alloy"
-            speech = SpeechRequest(model=deployment.group, input=WORD, voice=voice)
-            return await self._calls.speech(line, speech, attempt, SECONDS)
-        audio = await asyncio.to_thread(files("proxy.routing").joinpath(CLIP).read_bytes)
-        form = TranscriptionRequest(
-            model=deployment.group,
-            file=Clip(audio),
-            task="translate" if deployment.mode == Mode.TRANSLATION else "transcribe",
-        )
-        return await self._calls.transcription(line, form, attempt, SECONDS)
 
-
-async def _read_to_the_end(answer: Answer) -> None:
-    if answer.rest is not None:
-        async for _ in answer.rest:
-            pass
+async def _plan(bound: BoundDeployment) -> SpeechPlan | TranscriptionPlan | Rejection:
+    deployment = bound.deployment
+    if deployment.mode == Mode.SPEECH:
+        voice = deployment.voice or "alloy"
+        return match_speech(SpeechRequest(model=deployment.group, input=WORD, voice=voice), bound)
+    audio = await asyncio.to_thread(files("proxy.routing").joinpath(CLIP).read_bytes)
+    form = TranscriptionRequest(
+        model=deployment.group,
+        file=Clip(audio),
+        task="translate" if deployment.mode == Mode.TRANSLATION else "transcribe",
+    )
+    return match_transcription(form, bound)

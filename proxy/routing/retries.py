@@ -21,8 +21,8 @@ CONTENT_POLICY = frozenset({"content_policy_violation", "content_filter", "moder
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0
 
 
-def allowed(settings: RouterSettings, error: ProxyError, wished: int | None) -> int:
-    """Further attempts within the group after this kind of failure; ``wished`` is what the request says."""
+def allowed(settings: RouterSettings, error: ProxyError, requested: int | None) -> int:
+    """Further attempts within the group after this kind of failure; ``requested`` is what the request says."""
     if not isinstance(error, UpstreamError) or isinstance(error, UpstreamUnfinished):
         return 0
     by_kind = _by_kind(settings.retry_policy, error)
@@ -30,22 +30,22 @@ def allowed(settings: RouterSettings, error: ProxyError, wished: int | None) -> 
         return by_kind
     if isinstance(error, UpstreamRejected):
         return 0
-    return settings.num_retries if wished is None else wished
+    return settings.num_retries if requested is None else requested
 
 
 def may_fall_back(error: ProxyError) -> bool:
-    """Whether another group may be asked: not where the request itself is at fault, except for its content's sake."""
+    """Whether another group may be tried: not if the request itself is at fault, unless for its content."""
     return error.retryable or (isinstance(error, UpstreamRejected) and error.code in CONTENT_POLICY)
 
 
-def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, again: bool) -> float:
-    """Seconds after attempt ``attempt``, counted from 1: jittered and growing; none where waiting mends nothing.
+def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, is_repeated: bool) -> float:
+    """Seconds after attempt ``attempt``, counted from 1: jittered and growing; 0 if waiting cannot help.
 
-    ``again``: only deployments are left that were asked already. Else the next one need not wait for a rate limit.
+    ``is_repeated``: only deployments are left that were tried already. Another one need not wait for a rate limit.
     """
     if isinstance(error, UpstreamCredentials | UpstreamNotFound):
         return 0.0
-    if isinstance(error, UpstreamRateLimited) and not again:
+    if isinstance(error, UpstreamRateLimited) and not is_repeated:
         return settings.retry_after
     backoff = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
     return max(settings.retry_after, backoff * random.uniform(0.5, 1.0))  # noqa: S311

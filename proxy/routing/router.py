@@ -1,26 +1,27 @@
-"""The way of one call through the deployments: order, attempts, pauses, other groups, a second one in parallel."""
+"""The order in which plans are tried: best deployment first, retries with pauses, other groups, a hedge in parallel."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, TracebackType
+from typing import Any, Generic, TypeVar
 
-from proxy.calls import Answer, BoundDeployment
+from proxy.attempts import AttemptRunner, RunningAttempt
 from proxy.config import RouterSettings
-from proxy.domain.call import Attempt, Call
+from proxy.domain.call import Call
 from proxy.domain.requests import CallOptions
 from proxy.errors import ProxyError, RateLimited, UpstreamError
+from proxy.matching import BoundDeployment, Plan, Rejection
 from proxy.routing import retries
-from proxy.routing.health import HealthTracker
 from proxy.routing.strategies import STRATEGIES
+from proxy.tasks import cancel_all
 
-Objection = Callable[[BoundDeployment], ProxyError | None]
-#: Asks one deployment; the float is the seconds that are left for the call (None: the deployment's own limits).
-Ask = Callable[[BoundDeployment, Attempt, float | None], Awaitable[Answer]]
+R = TypeVar("R")
+#: By model group, in the order of the fallbacks: a plan or a rejection for each of its deployments.
+Candidates = Mapping[str, Sequence[Plan[R] | Rejection]]
 
 
 class Router:
@@ -29,254 +30,250 @@ class Router:
     def __init__(
         self,
         settings: RouterSettings,
-        health: HealthTracker,
+        runner: AttemptRunner,
         *,
         costs: Mapping[str, float] = MappingProxyType({}),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """``costs``: of a minute of audio, by deployment."""
         self._settings = settings
-        self._fleet = health
+        self._runner = runner
+        self._health = runner.health
         self._sleep = sleep
-        self._strategy = STRATEGIES[settings.routing_strategy](health, costs)
-        aliases = settings.model_group_alias
-        self._fallbacks = {
-            aliases.get(name, name): groups for row in settings.fallbacks for name, groups in row.items()
-        }
+        self._strategy = STRATEGIES[settings.routing_strategy](runner.health, costs)
 
-    def chain(self, model: str, options: CallOptions) -> list[str]:
-        """The groups that may serve a call for ``model``, itself first."""
-        if options.no_fallback:
-            return [model]
-        others = self._fallbacks.get(model, self._settings.default_fallbacks)
-        return list(dict.fromkeys([model, *others]))[: self._settings.max_fallbacks + 1]
+    def route(self, candidates: Candidates[R], call: Call, options: CallOptions) -> RoutedCall[R]:
+        """``async with router.route(…) as result``: the result of the attempt that wins."""
+        return RoutedCall(self, candidates, call, options)
 
-    async def run(
-        self,
-        groups: Mapping[str, Sequence[BoundDeployment]],
-        objection: Objection,
-        ask: Ask,
-        call: Call,
-        options: CallOptions,
-    ) -> Answer:
-        """``groups`` in the order of the chain. The answer has its first byte; what failed before is in ``call``.
+    async def open(self, candidates: Candidates[R], call: Call, options: CallOptions) -> RunningAttempt[R]:
+        """The attempt that won, with its first byte; the failed ones before it are in ``call``. The caller closes it.
 
-        Raises what stands against the request where no deployment can serve it, else the last upstream error.
+        Raises the first rejection if no deployment can serve the request, else the last upstream error.
         """
         deadline = None if options.timeout is None else perf_counter() + options.timeout
-        able = {name: [line for line in lines if objection(line) is None] for name, lines in groups.items()}
-        if not any(able.values()):
-            raise _first_objection(groups, objection)
+        plans = {name: [plan for plan in some if isinstance(plan, Plan)] for name, some in candidates.items()}
+        if not any(plans.values()):
+            raise _first_rejection(candidates)
         failure: ProxyError | None = None
-        for name in self._in_order(able) if len(able) > 1 else able:
+        for name in self._ordered(plans) if len(plans) > 1 else plans:
             try:
-                answer = await self._in_group(able[name], ask, call, options, deadline)
+                attempt = await _GroupCall(self, plans[name], call, deadline).open(options.num_retries)
             except ProxyError as error:
                 # A limit of our own must not hide what a vendor said.
                 failure = error if failure is None or not isinstance(error, RateLimited) else failure
-                if not retries.may_fall_back(error) or _over(deadline):
+                if not retries.may_fall_back(error) or _is_over(deadline):
                     break
             else:
-                call.won = answer.attempt
+                call.won = attempt.record
                 call.group = name
-                call.fallback = name if name != next(iter(groups)) else ""
-                return answer
+                call.fallback = name if name != next(iter(candidates)) else ""
+                return attempt
         assert failure is not None  # noqa: S101
         raise _final(failure, call)
 
-    def _in_order(self, able: Mapping[str, Sequence[BoundDeployment]]) -> list[str]:
-        """Groups that rest as a whole come last, but they do come: resting must not become an error of our own."""
-        filled = [name for name, lines in able.items() if lines]
-        return sorted(filled, key=lambda name: self._all_rest(able[name]))
+    def _ordered(self, plans: Mapping[str, Sequence[Plan[Any]]]) -> list[str]:
+        """Groups whose deployments all cool down come last, but they are tried: a cooldown is not an error of ours."""
+        filled = [name for name, some in plans.items() if some]
+        return sorted(filled, key=lambda name: all(self._is_cooling_down(plan) for plan in plans[name]))
 
-    async def _in_group(
-        self, lines: Sequence[BoundDeployment], ask: Ask, call: Call, options: CallOptions, deadline: float | None
-    ) -> Answer:
-        """Raises RateLimited where every deployment is at a limit of the configuration, else the last error."""
-        tries: dict[str, int] = {}
+    def _is_cooling_down(self, plan: Plan[Any]) -> bool:
+        return self._health.is_cooling_down(plan.bound.deployment.id)
+
+
+class RoutedCall(Generic[R]):
+    """Opens an attempt, and closes it with whatever ended the block."""
+
+    __slots__ = ("_attempt", "_call", "_candidates", "_options", "_router")
+
+    def __init__(self, router: Router, candidates: Candidates[R], call: Call, options: CallOptions) -> None:
+        self._router = router
+        self._candidates = candidates
+        self._call = call
+        self._options = options
+        self._attempt: RunningAttempt[R] | None = None
+
+    @property
+    def plan(self) -> Plan[R]:
+        """Of the attempt that won."""
+        assert self._attempt is not None  # noqa: S101
+        return self._attempt.plan
+
+    async def open(self) -> R:
+        self._attempt = await self._router.open(self._candidates, self._call, self._options)
+        return self._attempt.result
+
+    async def aclose(self, error: BaseException | None = None) -> None:
+        if self._attempt is not None:
+            await self._attempt.aclose(error)
+
+    async def __aenter__(self) -> R:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose(error)
+
+
+class _GroupCall(Generic[R]):
+    """One call on the deployments of one group."""
+
+    def __init__(self, router: Router, plans: Sequence[Plan[R]], call: Call, deadline: float | None) -> None:
+        self._settings = router._settings
+        self._runner = router._runner
+        self._health = router._health
+        self._strategy = router._strategy
+        self._sleep = router._sleep
+        self._plans = plans
+        self._call = call
+        self._deadline = deadline
+        #: Attempts of this call, by deployment.
+        self._tries: dict[str, int] = {}
+
+    async def open(self, num_retries: int | None) -> RunningAttempt[R]:
+        """Raises RateLimited if every deployment is at a limit of the configuration, else the last error."""
         failure: ProxyError | None = None
-        attempt = 0
-        while candidates := self._candidates(lines, tries):
-            attempt += 1
+        attempts = 0
+        while candidates := self._candidates():
+            attempts += 1
             try:
-                return await self._asked(self._best(candidates, tries), lines, tries, ask, call, deadline)
+                return await self._open_best(candidates)
             except UpstreamError as error:
                 failure = error
-            if attempt > retries.allowed(self._settings, failure, options.num_retries):
+            if attempts > retries.allowed(self._settings, failure, num_retries):
                 break
-            left = self._candidates(lines, tries)
-            again = all(line.deployment.id in tries for line in left)
-            pause = retries.pause(self._settings, failure, attempt, again=again)
-            if not left or (deadline is not None and perf_counter() + pause >= deadline):
+            left = self._candidates()
+            is_repeated = all(plan.bound.deployment.id in self._tries for plan in left)
+            pause = retries.pause(self._settings, failure, attempts, is_repeated=is_repeated)
+            if not left or (self._deadline is not None and perf_counter() + pause >= self._deadline):
                 break
             await self._sleep(pause)
         raise failure or RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
 
-    # -- which one -----------------------------------------------------------------------------------------------------
+    # -- which deployment ----------------------------------------------------------------------------------------------
 
-    def _best(self, candidates: Sequence[BoundDeployment], tries: dict[str, int]) -> BoundDeployment:
-        return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda line: self._position(line, tries))
+    def _candidates(self) -> list[Plan[R]]:
+        if not self._tries:
+            return [plan for plan in self._plans if self._has_room(plan.bound)]
+        return [plan for plan in self._plans if self._has_room(plan.bound) and not self._is_used_up(plan.bound)]
 
-    def _candidates(self, lines: Sequence[BoundDeployment], tries: dict[str, int]) -> list[BoundDeployment]:
-        if not tries:
-            return [line for line in lines if self._has_room(line)]
-        return [line for line in lines if self._has_room(line) and not self._worn_out(line, tries)]
+    def _best(self, candidates: Sequence[Plan[R]]) -> Plan[R]:
+        return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda plan: self._rank(plan.bound))
 
-    def _position(self, line: BoundDeployment, tries: dict[str, int]) -> tuple[bool, int, bool, float, float, float]:
-        """What is out comes last. Then: not yet tried by this call, not resting, ``order``, the strategy, chance.
+    def _rank(self, bound: BoundDeployment) -> tuple[bool, int, bool, float, float, float]:
+        """Disabled ones come last. Then: not yet tried by this call, not cooling down, ``order``, strategy, chance.
 
-        One that rests is tried before one that has just failed this call: it may have been unlucky with others.
+        One that cools down comes before one that has just failed this call: it may have been unlucky with others.
         """
-        deployment = line.deployment
-        out, is_cooling_down = self._fleet.out(deployment.id), self._fleet.is_cooling_down(deployment.id)
+        deployment, health = bound.deployment, self._health
+        disabled, cooling_down = health.is_disabled(deployment.id), health.is_cooling_down(deployment.id)
         order = float("inf") if deployment.order is None else deployment.order
-        return out, tries.get(deployment.id, 0), is_cooling_down, order, self._strategy.rank(line), random.random()  # noqa: S311
+        tries = self._tries.get(deployment.id, 0)
+        return disabled, tries, cooling_down, order, self._strategy.rank(bound), random.random()  # noqa: S311
 
-    def _worn_out(self, line: BoundDeployment, tries: dict[str, int]) -> bool:
-        """It has had its retries in this call, or nothing can come of another one."""
-        most, tried = line.deployment.max_retries, tries.get(line.deployment.id, 0)
-        return tried > 0 and ((most is not None and tried > most) or self._fleet.out(line.deployment.id))
+    def _is_used_up(self, bound: BoundDeployment) -> bool:
+        """It has had its retries in this call, or another one would be pointless."""
+        max_retries, tries = bound.deployment.max_retries, self._tries.get(bound.deployment.id, 0)
+        is_exhausted = max_retries is not None and tries > max_retries
+        return tries > 0 and (is_exhausted or self._health.is_disabled(bound.deployment.id))
 
-    def _has_room(self, line: BoundDeployment) -> bool:
-        deployment = line.deployment
+    def _has_room(self, bound: BoundDeployment) -> bool:
+        deployment = bound.deployment
         parallel, rpm = deployment.max_parallel_requests, deployment.rpm
-        if parallel is not None and self._fleet[deployment.id].in_flight >= parallel:
+        if parallel is not None and self._health[deployment.id].in_flight >= parallel:
             return False
-        return rpm is None or self._fleet.asked_last_minute(deployment.id) < rpm
+        return rpm is None or self._health.requests_last_minute(deployment.id) < rpm
 
-    def _all_rest(self, lines: Sequence[BoundDeployment]) -> bool:
-        return all(self._fleet.is_cooling_down(line.deployment.id) for line in lines)
+    # -- attempts ------------------------------------------------------------------------------------------------------
 
-    # -- asking --------------------------------------------------------------------------------------------------------
+    async def _open_best(self, candidates: Sequence[Plan[R]]) -> RunningAttempt[R]:
+        plan = self._best(candidates)
+        attempt = self._attempt(plan)
+        hedge_after = self._hedge_after(plan.bound)
+        if hedge_after is not None:
+            return await self._hedged(attempt, plan, hedge_after)
+        await attempt.open()
+        return attempt
 
-    def _asked(
-        self,
-        line: BoundDeployment,
-        lines: Sequence[BoundDeployment],
-        tries: dict[str, int],
-        ask: Ask,
-        call: Call,
-        deadline: float | None,
-    ) -> Coroutine[Any, Any, Answer]:
-        patience = self._patience(line)
-        if patience is None:
-            return self._attempt(line, tries, ask, call, deadline)
-        return self._hedged(line, lines, patience, tries, ask, call, deadline)
+    def _attempt(self, plan: Plan[R]) -> RunningAttempt[R]:
+        deployment = plan.bound.deployment.id
+        self._tries[deployment] = self._tries.get(deployment, 0) + 1
+        return self._runner.attempt(plan, self._call, self._deadline)
 
-    def _patience(self, line: BoundDeployment) -> float | None:
-        """Seconds after which a second deployment is asked; None: never."""
+    def _hedge_after(self, bound: BoundDeployment) -> float | None:
+        """Seconds after which a second deployment is tried in parallel; None: never."""
         after = self._settings.hedge_after
-        return self._fleet[line.deployment.id].percentile_95() if after == "p95" else after
+        return self._health[bound.deployment.id].percentile_95() if after == "p95" else after
 
-    def _attempt(
-        self, line: BoundDeployment, tries: dict[str, int], ask: Ask, call: Call, deadline: float | None
-    ) -> Coroutine[Any, Any, Answer]:
-        """Counted from here on, and not from the first step of a task: limits and trials hold in between, too."""
-        deployment = line.deployment
-        attempt = Attempt(deployment.id, deployment.vendor, asked=perf_counter())
-        call.attempts.append(attempt)
-        tries[deployment.id] = tries.get(deployment.id, 0) + 1
-        self._fleet.began(deployment.id, attempt, counted=deployment.rpm is not None)
-        return self._outcome(line, attempt, ask, deadline)
-
-    async def _outcome(self, line: BoundDeployment, attempt: Attempt, ask: Ask, deadline: float | None) -> Answer:
+    async def _hedged(self, first: RunningAttempt[R], plan: Plan[R], hedge_after: float) -> RunningAttempt[R]:
+        """The first of two that answers; the other one is cancelled, and closed if it answered too late."""
+        opening: dict[asyncio.Future[R], RunningAttempt[R]] = {asyncio.ensure_future(first.open()): first}
+        won: RunningAttempt[R] | None = None
         try:
-            answer = await ask(line, attempt, None if deadline is None else deadline - attempt.asked)
-        except BaseException as error:
-            self._over(line, attempt, error)
-            raise
-        self._fleet.answered(line.deployment.id, attempt)
-        answer.attempt = attempt
-        answer.on_end = lambda error: self._over(line, attempt, error)
-        return answer
-
-    def _over(self, line: BoundDeployment, attempt: Attempt, error: BaseException | None) -> None:
-        """An attempt has ended, before its first byte or after."""
-        settings, deployment = self._settings, line.deployment.id
-        attempt.ended = perf_counter()
-        if isinstance(error, ProxyError):
-            attempt.error = error.kind
-            self._fleet.failed(
-                deployment, attempt, error, allowed_fails=settings.allowed_fails, cooldown=settings.cooldown_time
-            )
-        elif error is not None:
-            attempt.error = "cancelled"
-        self._fleet.ended(deployment, attempt)
-
-    async def _hedged(
-        self,
-        first: BoundDeployment,
-        lines: Sequence[BoundDeployment],
-        patience: float,
-        tries: dict[str, int],
-        ask: Ask,
-        call: Call,
-        deadline: float | None,
-    ) -> Answer:
-        """The first of two that answers; the other one is cancelled, and an answer that came too late is closed."""
-        won: Answer | None = None
-        running = {asyncio.ensure_future(self._attempt(first, tries, ask, call, deadline))}
-        try:
-            done, _ = await asyncio.wait(running, timeout=patience)
-            second = None if done else self._second(first, lines, tries)
-            if second is not None:
-                call.hedged = True
-                running.add(asyncio.ensure_future(self._attempt(second, tries, ask, call, deadline)))
-            failure: BaseException | None = None
-            while running:
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                running -= done
-                for task in done:
-                    failure = task.exception()
-                    if failure is None:
-                        running |= done - {task}
-                        won = task.result()
-                        return won
-            assert failure is not None  # noqa: S101
-            raise failure
+            done, _ = await asyncio.wait(opening, timeout=hedge_after)
+            hedge = None if done else self._hedge(plan)
+            if hedge is not None:
+                self._call.hedged = True
+                opening[asyncio.ensure_future(hedge.open())] = hedge
+            won = await _first_to_answer(opening)
+            return won
         finally:
-            if running:
-                await _let_go(running, won)
+            await _close_others(opening, won)
 
-    def _second(
-        self, first: BoundDeployment, lines: Sequence[BoundDeployment], tries: dict[str, int]
-    ) -> BoundDeployment | None:
-        others = [line for line in self._candidates(lines, tries) if line is not first]
-        others = [line for line in others if not self._fleet.is_cooling_down(line.deployment.id)]
-        return self._best(others, tries) if others else None
+    def _hedge(self, plan: Plan[R]) -> RunningAttempt[R] | None:
+        others = [other for other in self._candidates() if other.bound is not plan.bound]
+        others = [other for other in others if not self._health.is_cooling_down(other.bound.deployment.id)]
+        return self._attempt(self._best(others)) if others else None
 
 
-async def _let_go(tasks: Collection[asyncio.Future[Answer]], won: Answer | None) -> None:
-    """End the attempts that are not wanted any more; if this call is ended meanwhile, ``won`` is not, either."""
+async def _first_to_answer(opening: Mapping[asyncio.Future[R], RunningAttempt[R]]) -> RunningAttempt[R]:
+    """Raises the last failure if all of them fail."""
+    pending, failure = set(opening), None
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            failure = task.exception()
+            if failure is None:
+                return opening[task]
+    assert failure is not None  # noqa: S101
+    raise failure
+
+
+async def _close_others(opening: Mapping[asyncio.Future[R], RunningAttempt[R]], won: RunningAttempt[R] | None) -> None:
+    """Close the attempts that are not wanted any more; if this call is cancelled meanwhile, ``won`` is not, either."""
+    others = [attempt for attempt in opening.values() if attempt is not won]
+    tasks = [task for task, attempt in opening.items() if attempt is not won]
+    if not others:
+        return
+
+    async def close() -> None:
+        await cancel_all(tasks)
+        for attempt in others:
+            is_answered = attempt.record.first_byte is not None
+            await attempt.aclose(None if is_answered else asyncio.CancelledError())
+
     try:
-        await asyncio.shield(_ended(tasks))
+        await asyncio.shield(close())
     except asyncio.CancelledError:
         if won is not None:
             await won.aclose()
         raise
 
 
-async def _ended(tasks: Collection[asyncio.Future[Answer]]) -> None:
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Answer):
-            await outcome.aclose()
-
-
-def _over(deadline: float | None) -> bool:
+def _is_over(deadline: float | None) -> bool:
     return deadline is not None and perf_counter() >= deadline
 
 
-def _first_objection(groups: Mapping[str, Sequence[BoundDeployment]], objection: Objection) -> ProxyError:
-    return next(against for lines in groups.values() for line in lines if (against := objection(line)) is not None)
+def _first_rejection(candidates: Candidates[Any]) -> ProxyError:
+    return next(plan.error for some in candidates.values() for plan in some if isinstance(plan, Rejection))
 
 
 def _final(error: ProxyError, call: Call) -> ProxyError:
-    """The last error as the caller sees it: with the number of tries, and told not to try again where we have."""
+    """The last error as the caller sees it: with the number of attempts, and without asking it to retry as we did."""
     if isinstance(error, UpstreamError) and error.retryable:
-        tried = len(call.attempts)
-        if tried > 1:
-            error.message = f"{error.message} ({tried} attempts were made.)"
+        attempts = len(call.attempts)
+        if attempts > 1:
+            error.message = f"{error.message} ({attempts} attempts were made.)"
         error.should_retry = False
     return error

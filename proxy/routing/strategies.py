@@ -6,77 +6,77 @@ import random
 from collections.abc import Mapping
 from typing import Protocol
 
-from proxy.calls import BoundDeployment
+from proxy.attempts import HealthTracker
 from proxy.domain.requests import Mode
-from proxy.routing.health import HealthTracker
+from proxy.matching import BoundDeployment
 
 
 class Strategy(Protocol):
-    def rank(self, line: BoundDeployment) -> float:
-        """Lower is asked first; asked anew at each pick."""
+    def rank(self, bound: BoundDeployment) -> float:
+        """The lowest rank is chosen; ranks are computed anew for each attempt."""
 
 
 class SimpleShuffle:
-    """By chance, in proportion to ``weight`` (1 where it is missing; 0 is asked last)."""
+    """By chance, in proportion to ``weight`` (1 if missing; 0 comes last)."""
 
     def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
         pass
 
-    def rank(self, line: BoundDeployment) -> float:
-        weight = 1.0 if line.deployment.weight is None else line.deployment.weight
-        # Exponential variates with these rates: the least of them falls on each in proportion to its weight.
+    def rank(self, bound: BoundDeployment) -> float:
+        weight = 1.0 if bound.deployment.weight is None else bound.deployment.weight
+        # Of exponential variates with these rates, the smallest falls on each deployment in proportion to its weight.
         return random.expovariate(weight) if weight > 0 else float("inf")
 
 
 class LeastBusy:
-    """The fewest calls under way."""
+    """The fewest calls in flight."""
 
     def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
-        self._fleet = health
+        self._health = health
 
-    def rank(self, line: BoundDeployment) -> float:
-        return self._fleet[line.deployment.id].in_flight
+    def rank(self, bound: BoundDeployment) -> float:
+        return self._health[bound.deployment.id].in_flight
 
 
 class LatencyBased:
-    """Speech: the shortest time to the first byte. Transcription: the most audio in a second. Unknown ones go first.
+    """Speech: the shortest time to the first byte. Transcription: the most audio in a second. Unknown ones come first.
 
-    Now and then chance decides, so that one which was slow once is looked at again.
+    A small share of picks is random, so that a deployment that was slow once is tried again.
     """
 
-    EXPLORED = 0.03
+    EXPLORATION = 0.03
 
     def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
-        self._fleet = health
+        self._health = health
 
-    def rank(self, line: BoundDeployment) -> float:
-        state = self._fleet[line.deployment.id]
-        if random.random() < self.EXPLORED:  # noqa: S311
+    def rank(self, bound: BoundDeployment) -> float:
+        state = self._health[bound.deployment.id]
+        if random.random() < self.EXPLORATION:  # noqa: S311
             return -0.5
-        if line.deployment.mode == Mode.SPEECH or state.speed is None:
+        if bound.deployment.mode == Mode.SPEECH or state.speed is None:
             return -1.0 if state.first_byte is None else state.first_byte
         return 1.0 / state.speed
 
 
 class UsageBased:
-    """The largest part of ``rpm`` unused; without ``rpm`` there is nothing to use up."""
+    """The largest unused share of ``rpm``; a deployment without ``rpm`` has nothing to use up."""
 
     def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
-        self._fleet = health
+        self._health = health
 
-    def rank(self, line: BoundDeployment) -> float:
-        rpm = line.deployment.rpm
-        return 0.0 if rpm is None else self._fleet.asked_last_minute(line.deployment.id) / rpm
+    def rank(self, bound: BoundDeployment) -> float:
+        rpm = bound.deployment.rpm
+        return 0.0 if rpm is None else self._health.requests_last_minute(bound.deployment.id) / rpm
 
 
 class CostBased:
-    """The cheapest, by what a minute of audio costs; those whose price is not known go last."""
+    """The cheapest, by the cost of a minute of audio; deployments without a known price come last."""
 
     def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
         self._costs = costs
 
-    def rank(self, line: BoundDeployment) -> float:
-        return self._costs.get(line.deployment.id, float("inf"))
+    def rank(self, bound: BoundDeployment) -> float:
+        return self._costs.get(bound.deployment.id, float("inf"))
 
 
 STRATEGIES: Mapping[str, type[SimpleShuffle | LeastBusy | LatencyBased | UsageBased | CostBased]] = {

@@ -17,9 +17,10 @@ from typing import IO, Any, Self
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from proxy.calls import Answer
 from proxy.domain.call import Attempt
+from proxy.domain.results import Headers
 from proxy.errors import BadRequest
+from proxy.render.body import RenderedBody
 from proxy.sdk.costs import CostTracker
 from proxy.sdk.documents import Document
 
@@ -139,9 +140,9 @@ class Speech:
 class AsyncStream(Speech):
     """Speech as it arrives, in the event loop that asked for it."""
 
-    def __init__(self, answer: Answer, attempt: Attempt, costs: CostTracker, stack: AsyncExitStack) -> None:
-        super().__init__(answer.content_type, headers_of(answer, attempt), costs=costs)
-        self._answer = answer
+    def __init__(self, body: RenderedBody, headers: httpx.Headers, costs: CostTracker, stack: AsyncExitStack) -> None:
+        super().__init__(body.content_type, headers, costs=costs)
+        self._body = body
         self._stack = stack
 
     async def aread(self) -> bytes:
@@ -157,7 +158,7 @@ class AsyncStream(Speech):
         self._take()
         cutter = _Cutter(chunk_size)
         try:
-            async for chunk in chunks_of(self._answer):
+            async for chunk in chunks_of(self._body):
                 if found := _usage(self.content_type, chunk):
                     self._usage = Document(found)
                 for piece in cutter.feed(chunk):
@@ -233,28 +234,20 @@ class BlockingStream(Speech):
         self._warn_if_open()
 
 
-async def read_whole(answer: Answer, attempt: Attempt, costs: CostTracker) -> Speech:
-    """The answer is closed, however it ended."""
-    try:
-        content = b"".join([chunk async for chunk in chunks_of(answer)])
-        return Speech(answer.content_type, headers_of(answer, attempt), content, costs)
-    finally:
-        await answer.aclose()
-
-
-async def chunks_of(answer: Answer) -> AsyncIterator[bytes]:
-    if answer.first:
-        yield answer.first
-    if answer.rest is not None:
-        async for chunk in answer.rest:
+async def chunks_of(body: RenderedBody) -> AsyncIterator[bytes]:
+    if body.first:
+        yield body.first
+    if body.rest is not None:
+        async for chunk in body.rest:
             yield chunk
 
 
-def headers_of(answer: Answer, attempt: Attempt) -> httpx.Headers:
-    headers = httpx.Headers([(b"content-type", answer.content_type.encode("latin-1")), *answer.headers])
+def headers_of(body: RenderedBody, headers: Headers, attempt: Attempt) -> httpx.Headers:
+    """What the vendor reports about itself, with its id of the request."""
+    shown = httpx.Headers([(b"content-type", body.content_type.encode("latin-1")), *headers])
     if attempt.upstream_id:
-        headers["x-request-id"] = attempt.upstream_id
-    return headers
+        shown["x-request-id"] = attempt.upstream_id
+    return shown
 
 
 async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:

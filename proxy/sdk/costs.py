@@ -9,42 +9,29 @@ from time import perf_counter
 
 from proxy.accounting.billing import Billing, mode_of
 from proxy.accounting.cost import Prices
-from proxy.calls import Answer, BoundDeployment
-from proxy.domain.call import Attempt, Call
+from proxy.domain.call import Call
 from proxy.domain.requests import Mode
+from proxy.matching import BoundDeployment
 
 
 class CostTracker:
-    """The attempts of one call on one line."""
+    """One call on one deployment, with all of its attempts."""
 
-    def __init__(self, line: BoundDeployment) -> None:
-        deployment = line.deployment
+    def __init__(self, bound: BoundDeployment) -> None:
+        deployment = bound.deployment
         self._billing = Billing([deployment], prices=_prices())
-        self._call = Call("", "", perf_counter())
+        self.call = Call("", "", perf_counter())
         price, mode = self._billing.price(deployment.id), mode_of(deployment)
-        #: The line, which counts what is billed.
-        self.line = line if price is None else replace(
-            line, characters=price.characters, bills_seconds_in=mode != Mode.SPEECH and price.needs_seconds(mode)
+        #: The deployment, which counts what is billed.
+        self.bound = bound if price is None else replace(
+            bound, characters=price.characters, bills_seconds_in=mode != Mode.SPEECH and price.needs_seconds(mode)
         )  # fmt: skip
-
-    def attempt(self) -> Attempt:
-        """Another one."""
-        deployment = self.line.deployment
-        attempt = Attempt(deployment.id, deployment.vendor, perf_counter())
-        self._call.attempts.append(attempt)
-        return attempt
 
     @property
     def cost(self) -> Decimal | None:
-        """USD; None where it is not known, as where a stream has not come to its end."""
-        self._billing.bill(self._call)
-        return self._call.cost
-
-
-def settled_by(answer: Answer, attempt: Attempt) -> Answer:
-    """The answer, which notes in the attempt what was used."""
-    answer.attempt = attempt
-    return answer
+        """USD; None if it is not known, as before a stream has come to its end."""
+        self._billing.bill(self.call)
+        return self.call.cost
 
 
 @cache

@@ -56,7 +56,7 @@ class Text(str):
 def _wrapped(value: Any) -> Any:
     if isinstance(value, Mapping):
         return Document(value)
-    return [_wrapped(item) for item in value] if isinstance(value, list) else value
+    return [_wrapped(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: Any) -> Any:

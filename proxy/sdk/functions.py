@@ -1,4 +1,4 @@
-"""The functions that callers see. They translate arguments; what a call means lies in `proxy.calls`.
+"""The functions that callers see. They translate arguments; what a call does is defined in `proxy.attempts`.
 
 Each pair is the same call twice: the ``a…`` function runs in the caller's event loop, the other one blocks, whether or
 not an event loop is running, and makes a loop of its own in a thread for as long as the call lasts.
@@ -25,21 +25,33 @@ import httpx
 from anyio.from_thread import start_blocking_portal
 
 from proxy import parse
-from proxy.calls import Answer, AttemptRunner, BoundDeployment
-from proxy.domain.call import Attempt
+from proxy.attempts import AttemptRunner
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
-from proxy.errors import BadRequest, ProxyError, UpstreamInvalid
-from proxy.routing import fitness
+from proxy.domain.results import RawDocument
+from proxy.domain.transcript import Transcript
+from proxy.errors import BadRequest, UpstreamInvalid
+from proxy.matching import (
+    BoundDeployment,
+    Rejection,
+    SpeechPlan,
+    TranscriptionPlan,
+    match_speech,
+    match_transcription,
+)
+from proxy.render.body import RenderedBody
+from proxy.render.speech import render_speech
+from proxy.render.transcripts import TEXT_FORMATS, as_document, as_text
 from proxy.sdk import target
-from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, read_whole
+from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, chunks_of, headers_of
 from proxy.sdk.clients import Client
-from proxy.sdk.costs import CostTracker, settled_by
+from proxy.sdk.costs import CostTracker
 from proxy.sdk.documents import Text, Transcription
 from proxy.sdk.files import File, opened
-from proxy.sdk.session import open_calls, repeated
+from proxy.sdk.session import open_runner, repeated
 from proxy.sdk.target import Settings
 
 R = TypeVar("R")
+P = TypeVar("P", SpeechPlan, TranscriptionPlan)
 
 Task = Literal["transcribe", "translate"]
 PlainFormat = Literal["text", "srt", "vtt"]
@@ -104,15 +116,15 @@ async def aspeech(
     """
     settings, further = _divided(options)
     request = _speech_request({**further, "model": model, "input": input, "voice": voice})
-    line = target.line(model, Mode.SPEECH, settings)
-    _raise(fitness.speech(line, request))
+    costs = CostTracker(target.bind(model, Mode.SPEECH, settings))
+    plan = _accepted(match_speech(request, costs.bound))
     async with AsyncExitStack() as stack:
-        calls, costs = await open_calls(stack, line, settings.client), CostTracker(line)
+        runner = await open_runner(stack, costs.bound, settings.client)
         if not stream:
-            return await repeated(partial(_spoken, calls, costs, request), _retries(line))
-        answer, attempt = await repeated(partial(_speaking, calls, costs, request), _retries(line))
-        stack.push_async_callback(answer.aclose)
-        return AsyncStream(answer, attempt, costs, stack.pop_all())
+            return await repeated(partial(_speak, runner, plan, request, costs), _retries(costs.bound))
+        open_stream = partial(_open_speech, runner, plan, request, costs, stack)
+        body, headers = await repeated(open_stream, _retries(costs.bound))
+        return AsyncStream(body, headers, costs, stack.pop_all())
 
 
 def speech(
@@ -129,13 +141,21 @@ def speech(
     return BlockingStream.open(ask) if stream else _blocking(ask)
 
 
-async def _speaking(calls: AttemptRunner, costs: CostTracker, request: SpeechRequest) -> tuple[Answer, Attempt]:
-    attempt = costs.attempt()
-    return settled_by(await calls.speech(costs.line, request, attempt), attempt), attempt
+async def _open_speech(
+    runner: AttemptRunner, plan: SpeechPlan, request: SpeechRequest, costs: CostTracker, stack: AsyncExitStack
+) -> tuple[RenderedBody, httpx.Headers]:
+    """``stack`` closes the attempt."""
+    attempt = runner.attempt(plan, costs.call)
+    result = await stack.enter_async_context(attempt)
+    body = render_speech(result, request.stream_format)
+    return body, headers_of(body, result.headers, attempt.record)
 
 
-async def _spoken(calls: AttemptRunner, costs: CostTracker, request: SpeechRequest) -> Speech:
-    return await read_whole(*await _speaking(calls, costs, request), costs)
+async def _speak(runner: AttemptRunner, plan: SpeechPlan, request: SpeechRequest, costs: CostTracker) -> Speech:
+    async with AsyncExitStack() as stack:
+        body, headers = await _open_speech(runner, plan, request, costs, stack)
+        content = b"".join([chunk async for chunk in chunks_of(body)])
+        return Speech(body.content_type, headers, content, costs)
 
 
 def _speech_request(document: Mapping[str, Any]) -> SpeechRequest:
@@ -239,23 +259,27 @@ async def _transcript(model: str, file: File, task: Task, options: Mapping[str, 
     form = [("model", model), *(row for name, value in further.items() for row in _form_rows(name, value))]
     async with AsyncExitStack() as stack:
         request = parse.transcription_request(form, await stack.enter_async_context(opened(file)), task)
-        line = target.line(model, _MODES[task], settings)
-        _raise(fitness.transcription(line, request))
-        calls = await open_calls(stack, line, settings.client)
-        return await repeated(partial(_written, calls, CostTracker(line), request), _retries(line))
+        costs = CostTracker(target.bind(model, _MODES[task], settings))
+        plan = _accepted(match_transcription(request, costs.bound))
+        runner = await open_runner(stack, costs.bound, settings.client)
+        return await repeated(partial(_transcribe, runner, plan, request, costs), _retries(costs.bound))
 
 
-async def _written(calls: AttemptRunner, costs: CostTracker, request: TranscriptionRequest) -> Transcription | str:
-    attempt = costs.attempt()
-    answer = settled_by(await calls.transcription(costs.line, request, attempt), attempt)
-    try:
-        if answer.rest is not None:
-            raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
-    finally:
-        await answer.aclose()
-    if answer.content_type.startswith("application/json"):
-        return Transcription(json.loads(answer.first), costs.cost)
-    return Text(answer.first.decode("utf-8", "replace"), costs.cost)
+async def _transcribe(
+    runner: AttemptRunner, plan: TranscriptionPlan, request: TranscriptionRequest, costs: CostTracker
+) -> Transcription | str:
+    async with runner.attempt(plan, costs.call) as result:
+        content = result.content
+    if isinstance(content, Transcript):
+        if request.response_format in TEXT_FORMATS:
+            return Text(as_text(content, request.response_format), costs.cost)
+        members = as_document(content, request.response_format, request.timestamp_granularities)
+        return Transcription(members, costs.cost)
+    if not isinstance(content, RawDocument):
+        raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
+    if content.content_type.startswith("application/json"):
+        return Transcription(json.loads(content.content), costs.cost)
+    return Text(content.content.decode("utf-8", "replace"), costs.cost)
 
 
 def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -309,10 +333,11 @@ def _blocking(ask: Callable[[], Awaitable[R]]) -> R:
         return portal.call(ask)
 
 
-def _retries(line: BoundDeployment) -> int:
-    return line.deployment.max_retries or 0
+def _retries(bound: BoundDeployment) -> int:
+    return bound.deployment.max_retries or 0
 
 
-def _raise(objection: ProxyError | None) -> None:
-    if objection is not None:
-        raise objection
+def _accepted(plan: P | Rejection) -> P:
+    if isinstance(plan, Rejection):
+        raise plan.error
+    return plan

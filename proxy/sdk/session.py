@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 
 import httpx
 
+from proxy.attempts import AttemptRunner
 from proxy.audio.pool import WorkerPool
-from proxy.calls import AttemptRunner, BoundDeployment
 from proxy.errors import ProxyError, UpstreamCredentials, UpstreamNotFound
+from proxy.matching import BoundDeployment
 from proxy.sdk.clients import Client, transport_of
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
@@ -26,25 +27,25 @@ _FIRST_PAUSE: Final = 0.5
 _MAX_OWN_PAUSE: Final = 8.0
 
 
-async def open_calls(stack: AsyncExitStack, line: BoundDeployment, client: Client | None) -> AttemptRunner:
-    """What makes calls on this line; ``stack`` closes it, but not the caller's client."""
+async def open_runner(stack: AsyncExitStack, bound: BoundDeployment, client: Client | None) -> AttemptRunner:
+    """Makes attempts on this deployment; ``stack`` closes it, but not the caller's client."""
     encoders = WorkerPool(size=1)
     stack.push_async_callback(encoders.aclose)
-    upstream = Upstream(_transports(stack, line, client))
+    upstream = Upstream(_transports(stack, bound, client))
     stack.push_async_callback(upstream.aclose)
     return AttemptRunner(upstream, encoders, readers=encoders)
 
 
 def _transports(
-    stack: AsyncExitStack, line: BoundDeployment, client: Client | None
+    stack: AsyncExitStack, bound: BoundDeployment, client: Client | None
 ) -> Mapping[str, httpx.AsyncBaseTransport]:
-    if line.deployment.vendor == "local":
+    if bound.deployment.vendor == "local":
         from proxy.engines.transport import LocalTransport  # the engines are loaded for those who use them
 
         readers = WorkerPool(size=1)
         stack.push_async_callback(readers.aclose)
         return {"local": LocalTransport(readers)}
-    if getattr(line.adapter, "over_socket", False):
+    if bound.adapter.over_socket:
         from proxy.upstream.websocket import WebSocketTransport  # as above
 
         readers = WorkerPool(size=1)

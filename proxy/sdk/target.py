@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from proxy.calls import BoundDeployment
 from proxy.config import Deployment, Environment
 from proxy.config.litellm import OPENAI_COMPATIBLE, PROVIDERS
 from proxy.domain.requests import Mode
 from proxy.errors import BadRequest, ModelNotFound, Unauthorized
+from proxy.matching import BoundDeployment
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendor import Vendor
 from proxy.sdk.clients import Client
@@ -40,7 +40,7 @@ class Settings:
     client: Client | None = None
 
 
-def line(model: str, mode: Mode, settings: Settings) -> BoundDeployment:
+def bind(model: str, mode: Mode, settings: Settings) -> BoundDeployment:
     """Raises BadRequest or ModelNotFound for what cannot be called, Unauthorized where the vendor's key is missing."""
     vendor_name, name = _vendor_and_model(model, settings.api_base)
     vendor = VENDORS[vendor_name]

@@ -246,12 +246,12 @@ async def _read(adapter: Adapter, response: httpx.Response) -> httpx.Response:
         await response.aclose()
 
 
-def stream(response: httpx.Response) -> AsyncIterator[bytes]:
+def stream(response: httpx.Response) -> BodyStream:
     """The body as it arrives. Raises our errors where it breaks off or stalls."""
-    return _Body(aiter(response.stream))  # type: ignore[arg-type]
+    return BodyStream(aiter(response.stream))  # type: ignore[arg-type]
 
 
-class _Body:
+class BodyStream:
     """An iterator and no generator, for the event loop keeps a list of those."""
 
     __slots__ = ("_chunks",)
@@ -264,7 +264,7 @@ class _Body:
         """Nothing more comes, as far as the transport can tell."""
         return getattr(self._chunks, "at_end", False)
 
-    def __aiter__(self) -> _Body:
+    def __aiter__(self) -> BodyStream:
         return self
 
     async def __anext__(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What ``audio-proxy check`` and the start say of models that their vendor ends."""
+"""What ``audio-proxy check`` and the start report about models that their vendor retires."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ CONFIG = {
     ],
     "general_settings": {"master_key": MASTER_KEY, "drain_delay": 0},
 }
-SAID = r"'mouth' \(openai/tts-1\) (ends in \d+ days?, on|ends today,|ended \d+ days? ago, on) 2027-01-06"
+SAID = (
+    r"'mouth' \(openai/tts-1\) (is retired in \d+ days?, on|is retired today,|was retired \d+ days? ago, on) 2027-01-06"
+)
 
 
 def test_check_names_them_with_the_days_left(tmp_path: Path) -> None:
@@ -31,5 +33,5 @@ def test_check_names_them_with_the_days_left(tmp_path: Path) -> None:
 
 def test_the_start_warns_once(serve: Callable[..., Server]) -> None:
     server = serve(CONFIG)
-    assert re.search(rf"^warning: models that their vendor ends: {SAID} \(see ", server.log(), re.MULTILINE)
+    assert re.search(rf"^warning: models near or past retirement: {SAID} \(see ", server.log(), re.MULTILINE)
     assert server.log().count("2027-01-06") == 1

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from proxy.calls import Answer
 from proxy.config import Environment, Guardrail
 from proxy.domain.call import Call
 from proxy.domain.caller import Caller
@@ -117,7 +116,7 @@ SPANS = (Span(0, 1, "[X]"),)
 )
 def test_actions(action: Any, verdict: Verdict, expected: str) -> None:
     call = a_call()
-    work = guarded(rule("one", Says(verdict), action=action), call=call).before(REQUEST)
+    work = guarded(rule("one", Says(verdict), action=action), call=call).check_request(REQUEST)
     if expected == "blocked":
         with pytest.raises(GuardrailViolation, match=r"^Blocked by the guardrail 'one'( \(X\))?\.$") as error:
             run(work)
@@ -132,7 +131,7 @@ def test_actions(action: Any, verdict: Verdict, expected: str) -> None:
 def test_all_words_of_a_request_are_one_text_and_each_is_mended() -> None:
     guard = Says(lambda text: Verdict.rewrite(text.replace("b", "[B]").replace("h", "[H]"), "X"))
     call = a_call()
-    request = run(guarded(rule("one", guard), call=call).before(REQUEST))
+    request = run(guarded(rule("one", guard), call=call).check_request(REQUEST))
     assert [text for text, _ in guard.asked] == ["abc\ndef\nghi"]
     assert (request.input, request.instructions) == ("a[B]c", "def")
     assert request.extra == {"ref_text": "g[H]i", "seed": 1, "none": ""}
@@ -141,7 +140,7 @@ def test_all_words_of_a_request_are_one_text_and_each_is_mended() -> None:
 
 def test_what_one_has_taken_out_the_next_does_not_see() -> None:
     second = Says(ALLOW)
-    run(guarded(rule("one", Says(Verdict.redact([Span(0, 3, "#")]))), rule("two", second)).before(REQUEST))
+    run(guarded(rule("one", Says(Verdict.redact([Span(0, 3, "#")]))), rule("two", second)).check_request(REQUEST))
     assert second.asked[0][0].startswith("#\n")
 
 
@@ -149,7 +148,7 @@ def test_a_guardrail_is_told_of_the_call_and_not_more() -> None:
     guard = Says(ALLOW)
     call = a_call(key_id="k", user_id="u", team_id="t")
     call.end_user = "e"
-    run(guarded(rule("one", guard), call=call).before(REQUEST))
+    run(guarded(rule("one", guard), call=call).check_request(REQUEST))
     assert guard.asked[0][1] == Context("one", Stage.PRE_CALL, "r-1", "speech", "tts", "k", "u", "t", "e")
 
 
@@ -159,7 +158,7 @@ def test_one_that_cannot_decide() -> None:
 
     for on_failure, expected in (("allow", None), ("block", GuardrailUnavailable)):
         call = a_call()
-        work = guarded(rule("one", Says(fails), on_failure=on_failure), call=call).before(REQUEST)
+        work = guarded(rule("one", Says(fails), on_failure=on_failure), call=call).check_request(REQUEST)
         if expected is None:
             assert run(work) == REQUEST
         else:
@@ -175,45 +174,65 @@ def test_one_that_takes_too_long() -> None:
             return ALLOW
 
     with pytest.raises(GuardrailUnavailable):
-        run(guarded(rule("one", Slow(ALLOW, is_local=False), timeout=0.05)).before(REQUEST))
+        run(guarded(rule("one", Slow(ALLOW, is_local=False), timeout=0.05)).check_request(REQUEST))
 
 
 def test_a_kind_is_cut_short_and_told_once() -> None:
     call = a_call()
     with pytest.raises(GuardrailViolation):
-        run(guarded(rule("one", Says(Verdict(("x" * 500, "x" * 600, "y")))), call=call).before(REQUEST))
+        run(guarded(rule("one", Says(Verdict(("x" * 500, "x" * 600, "y")))), call=call).check_request(REQUEST))
     assert call.guardrails[0].found == ("x" * 64, "y")
 
 
 # -- beside the call ---------------------------------------------------------------------------------------------------
 
 
-class FakeAnswer(Answer):
-    def __init__(self) -> None:
-        super().__init__(SimpleNamespace(aclose=self._closing), "audio/mpeg", b"x")  # type: ignore[arg-type]
+class FakeCall:
+    """Opens to "x", or fails."""
+
+    def __init__(self, error: ProxyError | None = None) -> None:
+        self.error = error
         self.closed = False
 
-    async def _closing(self) -> None:
+    async def open(self) -> str:
+        if self.error is not None:
+            await asyncio.sleep(0.01)
+            raise self.error
+        return "x"
+
+    async def aclose(self, error: BaseException | None = None) -> None:
         self.closed = True
+
+    async def __aenter__(self) -> str:
+        return await self.open()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.aclose()
+
+
+async def opened(run: GuardrailRun, call: FakeCall) -> str:
+    async with run.beside(call, REQUEST) as result:
+        assert not call.closed
+        return result
 
 
 def test_an_answer_that_came_before_the_refusal_is_closed() -> None:
-    answer = FakeAnswer()
-
-    async def answers() -> Answer:
-        return answer
+    call = FakeCall()
 
     class Late(Says):
         async def check(self, text: str, context: Context) -> Verdict:
             await asyncio.sleep(0.05)
             return Verdict.block()
 
-    async def body() -> None:
-        with pytest.raises(GuardrailViolation):
-            await guarded(rule("one", Late(ALLOW), "during_call")).beside(REQUEST, answers())
+    with pytest.raises(GuardrailViolation):
+        run(opened(guarded(rule("one", Late(ALLOW), "during_call")), call))
+    assert call.closed
 
-    asyncio.run(body())
-    assert answer.closed
+
+def test_an_answer_that_is_allowed_is_closed_at_its_end() -> None:
+    call = FakeCall()
+    assert run(opened(guarded(rule("one", Says(ALLOW), "during_call")), call)) == "x"
+    assert call.closed
 
 
 def test_an_upstream_that_failed_ends_the_checks() -> None:
@@ -227,15 +246,8 @@ def test_an_upstream_that_failed_ends_the_checks() -> None:
                 ended.append(True)
             return ALLOW
 
-    async def fails() -> Answer:
-        await asyncio.sleep(0.01)
-        raise UpstreamUnavailable("no")
-
-    async def body() -> None:
-        with pytest.raises(UpstreamUnavailable):
-            await guarded(rule("one", Endless(ALLOW), "during_call")).beside(REQUEST, fails())
-
-    asyncio.run(body())
+    with pytest.raises(UpstreamUnavailable):
+        run(opened(guarded(rule("one", Endless(ALLOW), "during_call")), FakeCall(UpstreamUnavailable("no"))))
     assert ended == [True]
 
 
@@ -246,17 +258,17 @@ def test_those_that_ask_others_see_a_text_once() -> None:
     local, remote = Says(ALLOW), Says(ALLOW, is_local=False)
     same = Transcript("One. Two.", segments=(Segment(0, 0, 1, " one"), Segment(1, 1, 2, "two")))
     rules = (rule("local", local, "post_call"), rule("remote", remote, "post_call"))
-    run(guarded(*rules)._checked_by_all(same))
+    run(guarded(*rules)._check_transcript(same))
     assert [text for text, _ in local.asked] == ["One. Two.", " one two"]
     assert [text for text, _ in remote.asked] == ["One. Two."]
-    run(guarded(*rules)._checked_by_all(Transcript("One.", segments=same.segments)))
+    run(guarded(*rules)._check_transcript(Transcript("One.", segments=same.segments)))
     assert [text for text, _ in remote.asked[1:]] == ["One.", " one two"]
 
 
 def test_what_is_said_of_several_texts_is_one_record_with_the_worst() -> None:
     guard = Says(lambda text: Verdict.redact([Span(0, 3, "#")], "X") if text.startswith("One") else ALLOW)
     call = a_call()
-    run(guarded(rule("one", guard, "post_call"), call=call)._checked_by_all(
+    run(guarded(rule("one", guard, "post_call"), call=call)._check_transcript(
         Transcript("One two", segments=(Segment(0, 0, 1, " One two"),))
     ))  # fmt: skip
     assert [(result.verdict, result.found) for result in call.guardrails] == [("redacted", ("X",))]
@@ -279,7 +291,7 @@ def test_what_is_only_for_the_log_is_bounded() -> None:
         for _ in range(MAX_WAITING + 3):
             found = guardrails.due(a_call(), ["one"])
             assert found is not None
-            assert await found.before(REQUEST) is REQUEST
+            assert await found.check_request(REQUEST) is REQUEST
         await asyncio.sleep(0)
         assert len(guard.asked) == MAX_WAITING
         await guardrails.aclose()
@@ -291,7 +303,7 @@ def test_what_is_only_for_the_log_is_bounded() -> None:
 def test_what_is_skipped_is_named() -> None:
     def skipped(request: SpeechRequest | TranscriptionRequest, *modes: str) -> tuple[str, ...]:
         call = a_call()
-        run(guarded(rule("one", Says(ALLOW), *modes), call=call).before(request))
+        run(guarded(rule("one", Says(ALLOW), *modes), call=call).check_request(request))
         return call.guardrails_skipped
 
     silent = TranscriptionRequest("whisper", SimpleNamespace())  # type: ignore[arg-type]

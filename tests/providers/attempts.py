@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from time import perf_counter
 
+from proxy.attempts import AttemptRunner
 from proxy.audio.pool import WorkerPool
-from proxy.calls import Answer, AttemptRunner, BoundDeployment
-from proxy.domain.call import Attempt
+from proxy.domain.call import Attempt, Call
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
+from proxy.domain.results import SpeechResult
+from proxy.matching import (
+    BoundDeployment,
+    Rejection,
+    SpeechPlan,
+    TranscriptionPlan,
+    match_speech,
+    match_transcription,
+)
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
 
@@ -38,30 +47,30 @@ class Held:
 
 
 def speech_attempt(line: BoundDeployment, request: SpeechRequest) -> Attempt:
-    return _attempt(line, lambda calls, attempt: calls.speech(line, request, attempt))
+    return _attempt(match_speech(request, line))
 
 
 def transcription_attempt(line: BoundDeployment, request: TranscriptionRequest) -> Attempt:
-    return _attempt(line, lambda calls, attempt: calls.transcription(line, request, attempt))
+    return _attempt(match_transcription(request, line))
 
 
-def _attempt(line: BoundDeployment, ask: Callable[[AttemptRunner, Attempt], Awaitable[Answer]]) -> Attempt:
+def _attempt(plan: SpeechPlan | TranscriptionPlan | Rejection) -> Attempt:
     """As it stands when the answer has been read to its end."""
+    assert not isinstance(plan, Rejection)
 
     async def main() -> Attempt:
         upstream = Upstream({"http": HTTPTransport()})
         pool = WorkerPool()
-        attempt = Attempt(line.deployment.id, line.deployment.vendor, asked=perf_counter())
+        attempt = AttemptRunner(upstream, pool, pool).attempt(plan, Call("", "", perf_counter()))
         try:
-            answer = await ask(AttemptRunner(upstream, pool, pool), attempt)
-            answer.attempt = attempt
-            async for _ in answer.rest or _nothing():
-                pass
-            await answer.aclose()
+            async with attempt as result:
+                rest = result.rest if isinstance(result, SpeechResult) else getattr(result.content, "rest", None)
+                async for _ in rest or _nothing():
+                    pass
         finally:
             await upstream.aclose()
             await pool.aclose()
-        return attempt
+        return attempt.record
 
     return asyncio.run(main())
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 import yaml
 
-from proxy.api.app import lines
-from proxy.calls import BoundDeployment
+from proxy.api.app import bound_groups
 from proxy.config import load
+from proxy.matching import BoundDeployment
 from proxy.providers import registry
 from proxy.providers.base import Capabilities
 from tests.conftest import MASTER_KEY, Server, launch
@@ -110,7 +110,7 @@ def bound(config: Mapping[str, Any], folder: Path) -> dict[str, BoundDeployment]
     path = folder / "bound.yaml"
     path.write_text(yaml.safe_dump(dict(config)))
     loaded = load(str(path), vendors=tuple(registry.VENDORS), infer_mode=registry.infer_mode, environ={})
-    return {name: group[0] for name, group in lines(loaded).items()}
+    return {name: group[0] for name, group in bound_groups(loaded).items()}
 
 
 class Desk:

@@ -11,11 +11,12 @@ from typing import Any
 
 import httpx
 
-from proxy.calls import BoundDeployment
-from proxy.domain import transcript
 from proxy.domain.requests import TranscriptionRequest
+from proxy.domain.transcript import Transcript
 from proxy.errors import ProxyError
+from proxy.matching import BoundDeployment
 from proxy.providers.base import BufferedRequest, OpenAITranscript, StreamedTranscript, WholeTranscript
+from proxy.render import transcripts
 from tests.fakes.upstream import Recorded
 from tests.providers.attempts import Held
 from tests.providers.contract import Case, Reply
@@ -132,8 +133,8 @@ def _complaint(
     if found is None:
         return None
     try:
-        body, kind = transcript.render(found, request.response_format, ("word", "segment"))
-        b"".join(transcript.sse_events(found, diarized=request.response_format == "diarized_json"))
+        body, kind = transcripts.render(found, request.response_format, ("word", "segment"))
+        b"".join(transcripts.sse_events(found, diarized=request.response_format == "diarized_json"))
         document = json.loads(body) if kind == "application/json" else None
     except Exception as error:
         return f"cannot be rendered: {type(error).__name__}: {error}"
@@ -161,7 +162,7 @@ def _oddities(node: Any, name: str = "") -> Iterator[str]:
 
 def _run(
     case: Case, line: BoundDeployment, request: TranscriptionRequest, lie: dict[tuple[int, int], Any]
-) -> transcript.Transcript | None:
+) -> Transcript | None:
     """The flow's transcript; None where the answer is read elsewhere, or the flow would ask on and on."""
     flow = line.adapter.transcription(request)
     step = next(flow)

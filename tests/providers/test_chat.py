@@ -9,15 +9,14 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from proxy.calls import BoundDeployment
 from proxy.config import Config, Deployment, Environment
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
-from proxy.providers import registry
+from proxy.matching import BoundDeployment, Needs, Rejection, TranscriptionPlan, match_transcription
+from proxy.providers import chat_models, registry
 from proxy.providers.base import BufferedRequest
 from proxy.providers.vendors import chat
-from proxy.routing import fitness
 from proxy.routing.probes import Clip
 
 AZURE = "https://mine.openai.azure.com"
@@ -28,7 +27,7 @@ def deployment(vendor: str, **settings: Any) -> Deployment:
 
 
 def asked(settings: Deployment) -> httpx.Request:
-    step = next(chat.bind(settings, Environment({})).translation(["Hallo"]))
+    step = next(chat_models.bind(settings, Environment({})).translation(["Hallo"]))
     assert isinstance(step, BufferedRequest)
     return step.request
 
@@ -81,7 +80,7 @@ def answer(content: str, **further: Any) -> httpx.Response:
 
 
 def translated(*answers: httpx.Response) -> chat.Translation:
-    flow = chat.bind(deployment("openai"), Environment({})).translation(["Hallo"])
+    flow = chat_models.bind(deployment("openai"), Environment({})).translation(["Hallo"])
     next(flow)
     try:
         for one in answers:
@@ -133,15 +132,15 @@ def config(*deployments: Deployment) -> Config:
     ],
 )
 def test_problems(vendor: str, settings: dict[str, Any], expected: str) -> None:
-    found = chat.problems(config(deployment(vendor, where="c.yaml:1", **settings)))
+    found = chat_models.problems(config(deployment(vendor, where="c.yaml:1", **settings)))
     assert len(found) == bool(expected)
     assert "".join(found).startswith(expected)
 
 
 def test_every_vendor_of_the_table_that_is_here_has_an_address() -> None:
-    for name in chat.BASES.keys() & registry.VENDORS.keys():
+    for name in chat_models.BASES.keys() & registry.VENDORS.keys():
         settings = deployment(name, where="c.yaml:1", api_base="http://gpu:8000", azure_ad_token=None)
-        assert not chat.problems(config(settings))
+        assert not chat_models.problems(config(settings))
         assert asked(settings).url.host == "gpu"
 
 
@@ -165,8 +164,9 @@ def line(model: str) -> BoundDeployment:
 )
 def test_what_is_asked_for_is_what_knows_most(model: str, wanted: str, asked: str) -> None:
     request = TranscriptionRequest(model=model, file=Clip(b"RIFF"), task="translate", response_format=wanted)
-    assert fitness.translated(line(model), request) is None
-    heard = fitness.heard(line(model), request)
+    plan = match_transcription(request, line(model), Needs(translator="chat"))
+    assert isinstance(plan, TranscriptionPlan)
+    heard = plan.request
     assert (heard.task, heard.response_format, heard.stream) == ("transcribe", asked, False)
     assert heard.chunking_strategy == ("auto" if asked == "diarized_json" else None)
 
@@ -174,7 +174,7 @@ def test_what_is_asked_for_is_what_knows_most(model: str, wanted: str, asked: st
 @pytest.mark.parametrize("wanted", ["srt", "vtt", "verbose_json"])
 def test_times_that_the_vendor_does_not_know_are_refused(wanted: str) -> None:
     request = TranscriptionRequest(model="s", file=Clip(b"RIFF"), task="translate", response_format=wanted)
-    objection = fitness.translated(line("gpt-transcribe"), request)
-    assert objection is not None
-    assert objection.status == 400
-    assert "json, text" in objection.message
+    plan = match_transcription(request, line("gpt-transcribe"), Needs(translator="chat"))
+    assert isinstance(plan, Rejection)
+    assert plan.error.status == 400
+    assert "json, text" in plan.error.message

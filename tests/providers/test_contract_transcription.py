@@ -16,7 +16,7 @@ import pytest
 from proxy.audio.languages import language_name
 from proxy.domain.requests import TranscriptionRequest
 from proxy.domain.transcript import FORMATS
-from proxy.routing.fitness import MEGABYTE
+from proxy.matching import MEGABYTE
 from tests.conftest import MASTER_KEY, Server, launch
 from tests.fakes.vendor import VendorServer
 from tests.front.shape import error_of

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from proxy.calls import BoundDeployment
 from proxy.config import Config, Deployment, Environment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.usage import Usage
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
+from proxy.matching import BoundDeployment
 from proxy.providers import registry
 from proxy.providers.base import BufferedRequest, OpenAITranscript, SpeechAnswer, StreamedTranscript, WholeTranscript
 from proxy.providers.registry import VENDORS
@@ -25,7 +25,7 @@ from proxy.providers.vendors.rows import ROWS, ListingAdapter
 from proxy.providers.voices import NAMES
 from proxy.providers.wire import streams, transcripts, usage
 from proxy.providers.wire.sse import Relay
-from proxy.sdk.target import Settings, line
+from proxy.sdk.target import Settings, bind
 from tests.fakes.multipart import MultipartReader
 from tests.fakes.upstream import KEY as UPSTREAM_KEY
 from tests.fakes.upstream import Upstream
@@ -141,9 +141,9 @@ def test_a_server_of_ones_own_needs_an_address_and_no_key(name: str) -> None:
 @pytest.mark.parametrize("name", OWN)
 def test_the_sdk_wants_that_address_too(name: str) -> None:
     with pytest.raises(BadRequest, match="needs an address") as raised:
-        line(f"{name}/m", Mode.SPEECH, Settings())
+        bind(f"{name}/m", Mode.SPEECH, Settings())
     assert raised.value.param == "api_base"
-    assert line(f"{name}/m", Mode.SPEECH, Settings(api_base="http://gpu/v1")).deployment.vendor == name
+    assert bind(f"{name}/m", Mode.SPEECH, Settings(api_base="http://gpu/v1")).deployment.vendor == name
 
 
 def _headers(bound: Any) -> httpx.Headers:
@@ -425,7 +425,7 @@ def test_mistral_takes_a_language_or_times() -> None:
     assert "language" not in form("mistral/voxtral-mini-2602", **fields)
     answer = heard("mistral/voxtral-mini-2602", fixture("mistral/transcript.json"), **fields)
     assert answer.metadata is not None
-    assert list(answer.metadata.warnings) == ["language has no effect on 'g' where times are wanted"]
+    assert list(answer.metadata.warnings) == ["language has no effect on 'g' when timestamps are requested"]
     assert form("mistral/voxtral-mini-2602", language="de")["language"] == ["de"]
     assert form("mistral/voxtral-mini-transcribe-3-0", **fields)["language"] == ["de"]
     words = {"response_format": "verbose_json", "timestamp_granularities": ("word",)}

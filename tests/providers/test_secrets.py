@@ -7,8 +7,8 @@ import json
 import httpx
 import pytest
 
-from proxy.calls.answer import Answer
-from proxy.providers.wire import failures
+from proxy.attempts.attempt import passed_headers
+from proxy.providers.wire import errors
 from proxy.providers.wire.requests import upstream_id
 
 KEY = "sk-secret-0123456789"
@@ -20,7 +20,7 @@ def test_an_error_does_not_tell_them(field: str) -> None:
     text = json.dumps({"error": {"message": "m"} | {field: f"bad {KEY} at https://{HOST}/v1"}})
     escaped = text.replace("/", "\\/").replace("sk-", "\\u0073k-").replace("vendor", "\\u0076endor")
     for body in (text, escaped):
-        error = failures.from_response(httpx.Response(400), body.encode(), secrets=(KEY, HOST))
+        error = errors.to_error(errors.of_response(httpx.Response(400), body.encode()), secrets=(KEY, HOST))
         told = json.dumps(error.body()) + error.detail
         assert "bad [redacted] at https://[redacted]/v1" in told
         assert KEY not in told
@@ -39,7 +39,7 @@ def test_an_id_that_holds_the_key_is_none(value: str) -> None:
     answered = response(value)
     assert upstream_id(answered) == ""
     answered.headers.update({"openai-version": value, "x-ratelimit-limit-requests": "60"})
-    assert Answer(answered, "audio/mpeg", b"").headers == [(b"x-ratelimit-limit-requests", b"60")]
+    assert passed_headers(answered) == [(b"x-ratelimit-limit-requests", b"60")]
 
 
 @pytest.mark.parametrize("value", ["req_0123", "application/json", "a", HOST])

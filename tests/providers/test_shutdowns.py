@@ -1,4 +1,4 @@
-"""What is said of models that their vendor ends."""
+"""What is reported about models that their vendor retires."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ CONFIG = Config(
 @pytest.mark.parametrize(
     ("today", "said"),
     [
-        ("2026-11-23", "ends in 44 days, on 2027-01-06"),
-        ("2027-01-05", "ends in 1 day, on 2027-01-06"),
-        ("2027-01-06", "ends today, 2027-01-06"),
-        ("2027-01-07", "ended 1 day ago, on 2027-01-06"),
-        ("2027-02-06", "ended 31 days ago, on 2027-01-06"),
+        ("2026-11-23", "is retired in 44 days, on 2027-01-06"),
+        ("2027-01-05", "is retired in 1 day, on 2027-01-06"),
+        ("2027-01-06", "is retired today, 2027-01-06"),
+        ("2027-01-07", "was retired 1 day ago, on 2027-01-06"),
+        ("2027-02-06", "was retired 31 days ago, on 2027-01-06"),
     ],
 )
 def test_the_days_left(today: str, said: str) -> None:

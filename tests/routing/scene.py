@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
-import httpx
-
 from proxy.accounting.billing import Billing
-from proxy.calls import Answer, BoundDeployment
+from proxy.attempts import AttemptRunner, HealthTracker, RunningAttempt
 from proxy.config import Deployment, RouterSettings
 from proxy.domain.call import Attempt, Call
 from proxy.domain.requests import CallOptions, Mode
@@ -25,13 +24,19 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
+from proxy.matching import BoundDeployment, Plan, Rejection
 from proxy.providers.base import Adapter, Capabilities
-from proxy.routing.health import HealthTracker
-from proxy.routing.router import Ask, Objection, Router
+from proxy.routing import router
+from proxy.routing.groups import ModelGroups
+from proxy.routing.router import Router
 
 Failure = Callable[[], ProxyError]
 #: What a deployment does: None answers; an event is waited for, then it answers.
 Outcome = Failure | asyncio.Event | None
+#: Executes one attempt: the deployment, the record of the attempt, the seconds that are left.
+Execute = Callable[[BoundDeployment, Attempt, float | None], Awaitable[bytes]]
+#: What stands against a deployment, if anything does.
+Objection = Callable[[BoundDeployment], ProxyError | None]
 
 
 def rejected(code: str | None = None, status: int = 400) -> Failure:
@@ -93,13 +98,49 @@ def line(
 
 
 class _Response:
-    headers = httpx.Headers()
+    headers = SimpleNamespace(raw=[])
 
     def __init__(self) -> None:
         self.closed = 0
 
     async def aclose(self) -> None:
         self.closed += 1
+
+
+class ScriptedAttempt(RunningAttempt[bytes]):
+    """Its result is the name of the deployment that answered."""
+
+    scene: Scene
+
+    @property
+    def first(self) -> bytes:
+        return self.result
+
+    async def _execute(self) -> bytes:
+        result = await self.scene.execute(self.plan.bound, self.record, self._seconds_left)
+        self._response = cast(Any, _Response())
+        self.scene.responses.append(cast(Any, self._response))
+        return result
+
+
+class ScriptedRunner(AttemptRunner):
+    def __init__(self, scene: Scene, settings: RouterSettings) -> None:
+        super().__init__(
+            *cast(Any, (None, None, None)),
+            scene.health,
+            allowed_fails=settings.allowed_fails,
+            cooldown=settings.cooldown_time,
+        )
+        self._scene = scene
+
+    def attempt(self, plan: Plan[Any], call: Call, deadline: float | None = None) -> RunningAttempt[Any]:
+        deployment = plan.bound.deployment
+        record = Attempt(deployment.id, deployment.vendor, router.perf_counter())
+        call.attempts.append(record)
+        seconds_left = None if deadline is None else deadline - record.asked
+        attempt = ScriptedAttempt(self._services, plan, record, seconds_left)
+        attempt.scene = self._scene
+        return attempt
 
 
 class Scene:
@@ -118,13 +159,14 @@ class Scene:
         self.responses: list[_Response] = []
         self._scripts: dict[str, list[Outcome]] = {}
         self.health = HealthTracker(lambda: self.now, lambda *alarm: self.alarms.append(alarm))
-        #: How a deployment is asked, and how the router pauses: a test may put itself in between.
-        self.ask: Ask = self.scripted
+        #: How an attempt is executed, and how the router pauses: a test may put itself in between.
+        self.execute: Execute = self.scripted
         self.sleep: Callable[[float], Awaitable[None]] = self.pause
         costs = Billing([line.deployment for line in lines]).minutes()
-        self.router = Router(
-            RouterSettings(**settings), self.health, costs=costs, sleep=lambda seconds: self.sleep(seconds)
-        )
+        router_settings = RouterSettings(**settings)
+        self.model_groups = ModelGroups(self.groups, router_settings)
+        runner = ScriptedRunner(self, router_settings)
+        self.router = Router(router_settings, runner, costs=costs, sleep=lambda seconds: self.sleep(seconds))
         self.last = Call("req-1", "speech", 0.0)
 
     def script(self, name: str, *outcomes: Outcome) -> None:
@@ -133,13 +175,15 @@ class Scene:
 
     async def call(
         self, model: str = "tts", options: CallOptions | None = None, objection: Objection = lambda line: None
-    ) -> Answer:
+    ) -> ScriptedAttempt:
         call = self.last = Call("req-1", "speech", 0.0)
         options = options or CallOptions()
-        chain: Mapping[str, Sequence[BoundDeployment]] = {
-            name: self.groups[name] for name in self.router.chain(model, options)
+        candidates = {
+            name: [Plan[bytes](line) if (error := objection(line)) is None else Rejection(error) for line in some]
+            for name in self.model_groups.with_fallbacks(model, options)
+            for some in [self.groups[name]]
         }
-        return await self.router.run(chain, objection, self.ask, call, options)
+        return cast(ScriptedAttempt, await self.router.open(candidates, call, options))
 
     async def served(self, model: str = "tts", options: CallOptions | None = None) -> str:
         """The deployment that answered; its answer is read to the end."""
@@ -166,7 +210,7 @@ class Scene:
     def counts(self) -> Counter[str]:
         return Counter(self.asked)
 
-    async def scripted(self, line: BoundDeployment, attempt: Attempt, left: float | None) -> Answer:
+    async def scripted(self, line: BoundDeployment, attempt: Attempt, left: float | None) -> bytes:
         name = line.deployment.id
         self.asked.append(name)
         self.given.append(left)
@@ -177,9 +221,7 @@ class Scene:
         elif outcome is not None:
             raise outcome()
         attempt.first_byte = attempt.asked
-        response = _Response()
-        self.responses.append(response)
-        return Answer(cast(httpx.Response, response), "audio/mpeg", name.encode())
+        return name.encode()
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)

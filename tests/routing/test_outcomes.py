@@ -25,15 +25,16 @@ from proxy.accounting.billing import Billing
 from proxy.accounting.keys import Authenticator
 from proxy.api.audio import SpeechEndpoint
 from proxy.api.exchange import RequestLimits
+from proxy.attempts import AttemptRunner, HealthTracker
 from proxy.audio.pool import WorkerPool
-from proxy.calls import AttemptRunner, BoundDeployment
 from proxy.config import Deployment, RouterSettings
 from proxy.domain.call import Call
 from proxy.domain.requests import Mode
 from proxy.gateway import Gateway
+from proxy.matching import BoundDeployment
 from proxy.metrics import Observations
 from proxy.providers.vendors.openai import OPENAI
-from proxy.routing.health import HealthTracker
+from proxy.routing.groups import ModelGroups
 from proxy.routing.router import Router
 from proxy.routing.strategies import STRATEGIES
 from proxy.telemetry import Telemetry
@@ -42,7 +43,15 @@ from tests.fakes import answers
 from tests.routing.virtual import VirtualLoop
 
 CLOCKS = [
-    f"proxy.{module}.perf_counter" for module in ("routing.router", "upstream.client", "calls.caller", "api.audio")
+    f"proxy.{module}.perf_counter"
+    for module in (
+        "routing.router",
+        "upstream.client",
+        "attempts.runner",
+        "attempts.attempt",
+        "attempts.speech",
+        "api.audio",
+    )
 ]
 #: Of a character, in the ledger's units.
 PRICE = 150_000
@@ -294,10 +303,11 @@ class Machine(RuleBasedStateMachine):
             default_fallbacks=tuple(groups)[1:],
         )
         upstream = Upstream({"http": Vendors(self.clients)})
+        runner = AttemptRunner(
+            upstream, WorkerPool(), WorkerPool(), self.health, allowed_fails=allowed_fails, cooldown=cooldown
+        )
         self.endpoint = SpeechEndpoint(
-            Gateway(
-                groups, Router(router_settings, self.health), AttemptRunner(upstream, WorkerPool(), WorkerPool()), {}
-            ),
+            Gateway(ModelGroups(groups, router_settings), Router(router_settings, runner), runner),
             Authenticator(master=None),
             recorder.CallRecorder(
                 Billing([line.deployment for one in groups.values() for line in one]), cast(Any, self.ledger)

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from proxy.calls import Answer, BoundDeployment
-from proxy.domain.call import Call
 from proxy.domain.requests import CallOptions
 from proxy.errors import (
     BadRequest,
@@ -24,11 +22,12 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnfinished,
 )
+from proxy.matching import BoundDeployment
 from proxy.routing import router as router_module
-from proxy.routing.router import Ask
 from proxy.routing.strategies import STRATEGIES
 from tests.routing.scene import (
     TRANSIENT,
+    Execute,
     Failure,
     Scene,
     invalid,
@@ -138,8 +137,8 @@ def test_a_refused_key_puts_the_deployment_out_at_once_and_nobody_waits() -> Non
 def test_a_refused_key_is_alarmed_once_however_many_calls_met_it() -> None:
     async def together(scene: Scene) -> None:
         gate = asyncio.Event()
-        recorder = [_books() for _ in range(20)]
-        calls = [scene.router.run(scene.groups, _none, _late(gate, key), *own) for own in recorder]
+        scene.execute = _late(gate, key)
+        calls = [scene.call() for _ in range(20)]
         outcomes = asyncio.gather(*calls, return_exceptions=True)
         await turns()
         gate.set()
@@ -201,9 +200,13 @@ def test_a_used_up_quota_rests_for_long() -> None:
 def test_a_short_rest_does_not_end_a_long_one() -> None:
     async def story(scene: Scene) -> None:
         gates = [asyncio.Event(), asyncio.Event()]
-        calls = []
-        for gate, failure in zip(gates, (key, limited(1)), strict=True):
-            calls.append(asyncio.ensure_future(scene.router.run(scene.groups, _none, _late(gate, failure), *_books())))
+        waiting = [_late(gate, failure) for gate, failure in zip(gates, (key, limited(1)), strict=True)]
+
+        async def execute(*attempt: Any) -> bytes:
+            return await waiting.pop(0)(*attempt)
+
+        scene.execute = execute
+        calls = [asyncio.ensure_future(scene.call()) for _ in gates]
         await turns()
         for gate, call in zip(gates, calls, strict=True):
             gate.set()
@@ -216,20 +219,12 @@ def test_a_short_rest_does_not_end_a_long_one() -> None:
     assert scene.health.is_cooling_down("a")
 
 
-def _late(gate: asyncio.Event, failure: Failure) -> Ask:
-    async def ask(*_: Any) -> Answer:
+def _late(gate: asyncio.Event, failure: Failure) -> Execute:
+    async def execute(*_: Any) -> bytes:
         await gate.wait()
         raise failure()
 
-    return ask
-
-
-def _none(_: BoundDeployment) -> None:
-    return None
-
-
-def _books() -> tuple[Call, CallOptions]:
-    return Call("req-2", "speech", 0.0), CallOptions()
+    return execute
 
 
 @pytest.mark.parametrize("failure", TRANSIENT)
@@ -321,7 +316,7 @@ def test_every_deployment_is_tried_before_one_is_tried_again() -> None:
 def test_one_that_rests_is_tried_before_one_that_just_failed() -> None:
     """Every call that has a healthy deployment succeeds, though others have just met failures there."""
     scene = pair(num_retries=1)
-    scene.health.rest("b", 60, "upstream_unavailable")
+    scene.health.cool_down("b", 60, "upstream_unavailable")
     scene.script("a", server)
     assert run(scene.served()) == "b"
     assert scene.asked == ["a", "b"]
@@ -458,7 +453,7 @@ def test_a_call_that_was_made_in_spite_of_the_rest_is_no_trial() -> None:
         await leave(stuck)
 
     scene = Scene(line("a"))
-    scene.health.rest("a", 20, "test")
+    scene.health.cool_down("a", 20, "test")
     run(story(scene))
 
 
@@ -908,14 +903,14 @@ def test_a_client_that_leaves_while_the_loser_is_being_ended_leaves_nothing_behi
     async def story(scene: Scene) -> None:
         ending = asyncio.Event()
 
-        async def slow_to_end(line: BoundDeployment, *rest: Any) -> Answer:
+        async def slow_to_end(line: BoundDeployment, *rest: Any) -> bytes:
             try:
                 return await scene.scripted(line, *rest)
             except asyncio.CancelledError:
                 await ending.wait()
                 raise
 
-        scene.ask = slow_to_end
+        scene.execute = slow_to_end
         task = asyncio.ensure_future(scene.call())
         await until(lambda: len(scene.responses) == 1)
         await turns()
@@ -948,7 +943,7 @@ def test_when_one_of_two_fails_the_other_is_waited_for(failing: str) -> None:
     async def story(scene: Scene) -> str:
         other, first = asyncio.Event(), asyncio.Event()
 
-        async def ask(line: BoundDeployment, *rest: Any) -> Answer:
+        async def execute(line: BoundDeployment, *rest: Any) -> bytes:
             name = line.deployment.id
             scene.asked.append(name)
             await (first if name == failing else other).wait()
@@ -957,7 +952,7 @@ def test_when_one_of_two_fails_the_other_is_waited_for(failing: str) -> None:
             scene.asked.pop()
             return await scene.scripted(line, *rest)
 
-        scene.ask = ask
+        scene.execute = execute
         task = asyncio.ensure_future(scene.served())
         await until(lambda: len(scene.asked) == 2)
         first.set()
@@ -973,14 +968,14 @@ def test_when_one_of_two_fails_the_other_is_waited_for(failing: str) -> None:
 
 def test_when_both_fail_the_call_is_retried_elsewhere() -> None:
     async def story(scene: Scene) -> str:
-        async def ask(line: BoundDeployment, *rest: Any) -> Answer:
+        async def execute(line: BoundDeployment, *rest: Any) -> bytes:
             if line.deployment.id == "c":
                 return await scene.scripted(line, *rest)
             scene.asked.append(line.deployment.id)
             await until(lambda: len(scene.asked) == 2)
             raise server()
 
-        scene.ask = ask
+        scene.execute = execute
         return await scene.served()
 
     scene = Scene(line("a", order=1), line("b", order=2), line("c", order=3), hedge_after=SOON, num_retries=1)
@@ -1003,9 +998,9 @@ def test_nobody_is_hedged_to_a_deployment_that_rests_or_is_full_or_missing() -> 
         scene = Scene(line("a", order=1), *others, hedge_after=SOON)
         scene.script("a", gate)
         if others and others[0].deployment.rpm:
-            scene.health["b"].asked.append(scene.now)
+            scene.health["b"].requests.append(scene.now)
         elif others:
-            scene.health.rest("b", 60, "test")
+            scene.health.cool_down("b", 60, "test")
         run(story(scene, gate))
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.calls import Answer, BoundDeployment
 from proxy.domain.call import Attempt
 from proxy.domain.requests import Mode
+from proxy.matching import BoundDeployment
 from proxy.routing.strategies import STRATEGIES
-from tests.routing.scene import Scene, line
+from tests.routing.scene import Scene, ScriptedAttempt, line
 
 PICKS = 10_000
 
@@ -41,7 +41,7 @@ def overlapping(scene: Scene, seconds: dict[str, float], count: int = PICKS, eve
     """A call begins ``every`` second and takes as long as its deployment does."""
 
     async def calls() -> None:
-        running: list[tuple[float, int, Answer]] = []
+        running: list[tuple[float, int, ScriptedAttempt]] = []
         for number in range(count):
             scene.now += every
             while running and running[0][0] <= scene.now:
@@ -89,7 +89,7 @@ def test_simple_shuffle_follows_the_weights(weights: tuple[float | None, ...]) -
 def test_simple_shuffle_gives_nothing_to_weight_zero_while_others_can() -> None:
     scene = Scene(line("a", weight=0), line("b"))
     assert sequential(scene, 1_000) == {"b": 1_000}
-    scene.health.rest("b", 60, "test")
+    scene.health.cool_down("b", 60, "test")
     assert sequential(scene, 10) == {"a": 10}
 
 
@@ -158,9 +158,9 @@ def test_cost_takes_the_cheapest_that_can() -> None:
         routing_strategy="cost-based-routing",
     )
     assert sequential(scene) == {"cheap": PICKS}
-    scene.health.rest("cheap", 600, "test")
+    scene.health.cool_down("cheap", 600, "test")
     assert sequential(scene, 100) == {"dear": 100}
-    scene.health.rest("dear", 600, "test")
+    scene.health.cool_down("dear", 600, "test")
     assert sequential(scene, 100) == {"unknown": 100}
 
 
@@ -176,17 +176,17 @@ def test_cost_knows_the_prices_of_transcription() -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_every_strategy_reaches_the_only_one_that_is_well(strategy: str) -> None:
     scene = Scene(*[line(name) for name in "abc"], routing_strategy=strategy)
-    scene.health.rest("a", 600, "test")
-    scene.health.rest("c", 600, "test")
+    scene.health.cool_down("a", 600, "test")
+    scene.health.cool_down("c", 600, "test")
     assert sequential(scene, 100) == {"b": 100}
 
 
 def _forget_natural_times(scene: Scene) -> None:
     """The scripted answers take no time; only what a test measures shall count."""
 
-    async def untimed(line: BoundDeployment, attempt: Attempt, left: float | None) -> Answer:
+    async def untimed(line: BoundDeployment, attempt: Attempt, left: float | None) -> bytes:
         answer = await scene.scripted(line, attempt, left)
         attempt.first_byte = None
         return answer
 
-    scene.ask = untimed
+    scene.execute = untimed

@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Sequence
 import httpx
 import pytest
 
-from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.errors import (
     ProxyError,
     UpstreamCredentials,
@@ -19,12 +18,12 @@ from proxy.errors import (
     UpstreamUnavailable,
     UpstreamUnfinished,
 )
-from proxy.providers.base import BufferedRequest, Capabilities, SpeechFlow, Step, TranscriptionFlow
-from proxy.providers.wire import failures
+from proxy.providers.base import Adapter, BufferedRequest, Capabilities, Step
 from proxy.upstream.client import FAILED_LOOKS, Deadlines, Upstream
 
 Flow = Generator[Step, httpx.Response, str]
 SOON = 0.001
+PLAIN = Adapter(Capabilities(modes=frozenset()))
 
 
 class Vendor(httpx.AsyncBaseTransport):
@@ -47,24 +46,6 @@ class Vendor(httpx.AsyncBaseTransport):
         return httpx.Response(200, content=b"made")
 
 
-class Plain:
-    """An adapter that knows errors."""
-
-    capabilities = Capabilities(modes=frozenset())
-
-    def speech(self, request: SpeechRequest) -> SpeechFlow:
-        raise NotImplementedError
-
-    def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        raise NotImplementedError
-
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        return failures.from_response(response, body)
-
-    def event_error(self, event: bytes) -> ProxyError:
-        return failures.from_event(event)
-
-
 def request(method: str, path: str) -> httpx.Request:
     return httpx.Request(method, f"http://vendor{path}")
 
@@ -73,7 +54,7 @@ def run(vendor: Vendor, flow: Flow, total: float = 10.0) -> str:
     async def main() -> str:
         upstream = Upstream({"http": vendor})
         try:
-            found, response = await upstream.run(Plain(), flow, Deadlines(total=total, first_byte=None, stall=None))
+            found, response = await upstream.run(PLAIN, flow, Deadlines(total=total, first_byte=None, stall=None))
             await response.aclose()
             return found
         finally:
@@ -184,7 +165,7 @@ def _left_while_it_is_made(step: BufferedRequest) -> Sequence[str]:
         vendor = Vendor(make)
         upstream = Upstream({"http": vendor})
         deadlines = Deadlines(total=10.0, first_byte=None, stall=None)
-        call = asyncio.ensure_future(upstream.run(Plain(), flow(), deadlines))
+        call = asyncio.ensure_future(upstream.run(PLAIN, flow(), deadlines))
         await asked.wait()
         call.cancel()
         await asyncio.wait([call])

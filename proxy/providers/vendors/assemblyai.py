@@ -1,13 +1,13 @@
 """AssemblyAI: speech by its OpenAI-compatible route, transcription by upload, job and polling.
 
-Speech and transcription live on two hosts; ``api_base`` replaces the one of the deployment's mode. In the EU that is
+Speech and transcription are on two hosts; ``api_base`` replaces the one of the deployment's mode. In the EU that is
 ``https://tts.eu.assemblyai.com`` or ``https://api.eu.assemblyai.com``.
 
-Sources: assemblyai 1.8.2 (SDK, 2026-10-23), AssemblyAI's OpenAPI file as of 2026-08-17, its page "Create speech (OpenAI
-compatible)" and "Combine Keyterms Prompting with Prompts" (the two do not go into one request, so the terms join the
-prompt). Which formats the OpenAI-compatible route makes is taken from the native one: pcm, mp3 and wav. That a job can
-be deleted while it runs is not documented; an upload whose job was never made ages out within two days. Its translation
-(``speech_understanding``) is left out: where the translated text stands for a segment is not clear from the file.
+Sources: assemblyai 1.8.2 (SDK, 2026-10-23), AssemblyAI's OpenAPI file as of 2026-08-17, its pages "Create speech
+(OpenAI compatible)" and "Combine Keyterms Prompting with Prompts" (a request has either, so the terms are added to the
+prompt). The formats of the OpenAI-compatible route are assumed to be those of the native one: pcm, mp3 and wav.
+Deleting a job while it runs is not documented; an upload without a job expires within two days. Its translation
+(``speech_understanding``) is not supported: the file does not say where the translated text of a segment is.
 """
 
 from __future__ import annotations
@@ -24,29 +24,23 @@ from pydantic_core import from_json
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
-from proxy.errors import (
-    ProxyError,
-    UnsupportedValue,
-    UpstreamInvalid,
-    UpstreamNotFound,
-    UpstreamRateLimited,
-    UpstreamRejected,
-    UpstreamUnavailable,
-)
+from proxy.errors import UnsupportedValue, UpstreamInvalid
 from proxy.providers.base import (
+    Adapter,
     BufferedRequest,
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     TranscriptionFlow,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voice, Voices
-from proxy.providers.wire import failures, usage
+from proxy.providers.wire import errors, usage
+from proxy.providers.wire.errors import ErrorDetails
 from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.terms import key_terms
@@ -55,13 +49,13 @@ from proxy.providers.wire.upload import ANY_BYTES, UploadStream
 
 SPEECH_BASE = "https://tts.us.assemblyai.com/v1/openai"
 TRANSCRIPTION_BASE = "https://api.assemblyai.com/v2"
-#: Where uploads lie: at the host that took them, or beside it.
+#: Uploads are on the host that accepted them, or on another one in this domain.
 _OWN_HOSTS = ".assemblyai.com"
-#: Seconds before the first look at a job, the growth of the pause, and its longest.
+#: Seconds before a job is polled first, the factor by which the pause grows, and the longest pause.
 FIRST_WAIT, GROWTH, MAX_WAIT = 0.3, 1.5, 3.0
 
 _VOICES = "jane alba anna charles eve george jean mary michael paul vera"
-#: They speak every language of the models. OpenAI's names are mapped by AssemblyAI itself.
+#: Each speaks every language of the models. AssemblyAI itself maps OpenAI's names.
 VOICES = Voices(
     catalogue=tuple(Voice(f"aai-{name}", name.capitalize()) for name in _VOICES.split()),
     openai=MappingProxyType({name: name for name in NAMES}),
@@ -97,9 +91,9 @@ TRANSCRIPTION = Capabilities(
         "remove_audio_tags", "speakers_expected",
     }),
 )  # fmt: skip
-#: Universal-2 takes no prompt and no temperature.
+#: Universal-2 has no prompt and no temperature.
 UNIVERSAL_2 = replace(TRANSCRIPTION, ignores=TRANSCRIPTION.ignores | {"temperature"})
-#: ``best`` and ``nano`` are LiteLLM's names, of models that are no more.
+#: ``best`` and ``nano`` are LiteLLM's names, of models that were retired.
 MODELS: Mapping[str, Capabilities] = {
     "assemblyai-tts-1": SPEECH,
     "universal-3-5-pro": TRANSCRIPTION,
@@ -107,13 +101,13 @@ MODELS: Mapping[str, Capabilities] = {
     "best": TRANSCRIPTION,
     "nano": UNIVERSAL_2,
 }
-#: What a model is called in a job: those after the first transcribe what the first has not learnt (its languages).
+#: The names of a model in a job; later ones are used for languages that the first does not support.
 _SPEECH_MODELS: Mapping[str, tuple[str, ...]] = {
     "universal-3-5-pro": ("universal-3-5-pro", "universal-2"),
     "best": ("universal-3-5-pro", "universal-2"),
     "nano": ("universal-2",),
 }
-#: Terms that a model takes.
+#: Terms that a model accepts.
 _MAX_TERMS: Mapping[str, int] = {"universal-2": 200}
 MAX_TERMS = 1000
 
@@ -123,19 +117,19 @@ def find(model: str) -> Capabilities | None:
     return SPEECH if re.fullmatch(r"assemblyai-tts-[a-z0-9]{1,20}", model) else None
 
 
-class AssemblyAIAdapter:
+class AssemblyAIAdapter(Adapter):
     def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
-        self.capabilities = declared
-        self._model = deployment.model
         if deployment.mode == Mode.SPEECH:
             base = SPEECH_BASE if base == TRANSCRIPTION_BASE else base
             base, scheme = without_version(base.rstrip("/").removesuffix("/openai")), "Bearer "
         else:
             base, scheme = without_version(base), ""
         authorization = {"authorization": f"{scheme}{key}"} if key is not None else {}
+        target = Target(deployment, base=base, authorization=authorization)
+        super().__init__(declared, secrets=target.secrets)
+        self._model = deployment.model
         self._base = httpx.URL(base)
-        self._target = Target(deployment, base=base, authorization=authorization)
-        self.event_error = self._target.event_error
+        self._target = target
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         format = request.response_format if request.response_format in ("pcm", "mp3", "wav") else "pcm"
@@ -160,13 +154,13 @@ class AssemblyAIAdapter:
         )
         uploaded = yield BufferedRequest(upload)
         job["audio_url"] = self._upload_url(document_of(uploaded.content).get("upload_url"))
-        made = yield BufferedRequest(self._target.post(self._target.url("/v2/transcript"), job), creates=True)
-        place = self._target.url(f"/v2/transcript/{_id(document_of(made.content).get('id'))}")
-        cleanup: httpx.Request | None = self._target.send("DELETE", place)
+        created = yield BufferedRequest(self._target.post(self._target.url("/v2/transcript"), job), creates=True)
+        url = self._target.url(f"/v2/transcript/{_id(document_of(created.content).get('id'))}")
+        cleanup: httpx.Request | None = self._target.send("DELETE", url)
         wait = FIRST_WAIT
         while True:
-            looked = yield BufferedRequest(self._target.send("GET", place), wait=wait, cleanup=cleanup)
-            answer = document_of(looked.content)
+            polled = yield BufferedRequest(self._target.send("GET", url), wait=wait, cleanup=cleanup)
+            answer = document_of(polled.content)
             if self._is_over(answer, job["audio_url"]):
                 break
             wait, cleanup = min(wait * GROWTH, MAX_WAIT), None
@@ -175,7 +169,7 @@ class AssemblyAIAdapter:
         return WholeTranscript(transcript, StaticMetadata(used, [*warnings, *self._other_model(answer)]))
 
     def _is_over(self, answer: Mapping[str, Any], upload: str) -> bool:
-        """Whether the transcript is there. Raises what ended the job instead, which may repeat where the audio lies."""
+        """Whether the transcript is there. Raises the error that ended the job; it may repeat the URL of the audio."""
         status = answer.get("status")
         if status in ("queued", "processing"):
             return False
@@ -183,39 +177,39 @@ class AssemblyAIAdapter:
             return True
         if status != "error":
             raise _broken("status")
-        message = failures.blotted(_text(answer.get("error") or "", "error"), (upload, *self._target.secrets))
+        message = errors.redacted(_text(answer.get("error") or "", "error"), (upload, *self._secrets))
         if _NO_SPEECH.search(message):
-            # To OpenAI that is a transcript without a word.
+            # With OpenAI that is a transcript without words.
             return True
-        raise _job_error(message[: failures.MAX_MESSAGE_LENGTH])
+        raise errors.to_error(_job_error(message))
 
-    def _upload_url(self, stated: Any) -> str:
-        """What AssemblyAI is to fetch: from nowhere but its own hosts, whatever the answer says."""
+    def _upload_url(self, value: Any) -> str:
+        """The URL from which AssemblyAI fetches the audio; only its own hosts are accepted."""
         try:
-            url = httpx.URL(_text(stated, "upload_url"))
+            url = httpx.URL(_text(value, "upload_url"))
         except httpx.InvalidURL:
             raise _broken("upload_url") from None
-        ours = (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
-        theirs = url.scheme == "https" and url.port is None and url.host.endswith(_OWN_HOSTS)
-        if not (ours or theirs) or url.userinfo:
+        is_base = (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
+        is_own = url.scheme == "https" and url.port is None and url.host.endswith(_OWN_HOSTS)
+        if not (is_base or is_own) or url.userinfo:
             raise _broken("upload_url on another host")
         return str(url)
 
     def _job(self, request: TranscriptionRequest) -> tuple[dict[str, Any], list[str]]:
-        """All of it but the audio. Raises UnsupportedValue, and that before anything is uploaded."""
+        """The job without the audio, and warnings. Raises UnsupportedValue, before anything is uploaded."""
         extra = _typed(request)
         models = _SPEECH_MODELS.get(self._model, (self._model,))
-        prompted = models[0] != "universal-2"
+        has_prompt = models[0] != "universal-2"
         most = _MAX_TERMS.get(models[0], MAX_TERMS)
-        # A prompt of prose is for the newer models alone.
-        asked = replace(request, prompt=None) if prompted else request
-        terms, warnings = key_terms(asked, most=most, further=extra.pop("keyterms_prompt", ()))
+        # Only the newer models take a prompt that is prose.
+        source = replace(request, prompt=None) if has_prompt else request
+        terms, warnings = key_terms(source, most=most, further=extra.pop("keyterms_prompt", ()))
         job: dict[str, Any] = {"speech_models": models, **_language(request)}
-        if prompted and request.prompt:
+        if has_prompt and request.prompt:
             job["prompt"] = "\n\nContext: ".join((request.prompt, ", ".join(terms))) if terms else request.prompt
         elif terms:
             job["keyterms_prompt"] = terms
-        if prompted and request.temperature is not None:
+        if has_prompt and request.temperature is not None:
             job["temperature"] = request.temperature
         if request.response_format == "diarized_json":
             job["speaker_labels"] = True
@@ -226,17 +220,21 @@ class AssemblyAIAdapter:
     def _other_model(self, answer: Mapping[str, Any]) -> list[str]:
         if self._model != "universal-3-5-pro" or answer.get("speech_model_used") != "universal-2":
             return []
-        return ["universal-2 transcribed it: universal-3-5-pro does not know the language"]
+        return ["universal-2 was used: universal-3-5-pro does not support the language"]
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        error = failures.from_response(response, body, secrets=self._target.secrets)
-        if error.retry_after is None:
-            error.retry_after = _retry_after(body)
-        if not isinstance(error, UpstreamRejected):
-            return error
-        if error.code in ("model_not_found", "voice_not_found"):
-            return UpstreamNotFound(error.message, param=error.param, code=error.code, detail=error.detail)
-        return _over_quota(error.message) or error
+    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+        details = errors.of_response(response, body)
+        if details.retry_after is None:
+            details = replace(details, retry_after=_retry_after(body))
+        if not details.is_rejection:
+            return details
+        if details.code in ("model_not_found", "voice_not_found"):
+            return replace(details, type=None, retry_after=None, effective_status=404, log=details.summary)
+        if _NO_MONEY.search(details.message):
+            return ErrorDetails(
+                details.status, details.message, code="insufficient_quota", effective_status=429, log=details.summary
+            )
+        return details
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -258,7 +256,7 @@ def _code(language: str) -> str:
 
 
 def _typed(request: TranscriptionRequest) -> dict[str, Any]:
-    """Form fields, which are strings, as the JSON that a job takes. Raises UnsupportedValue for what is none."""
+    """Form fields, which are strings, as JSON values. Raises UnsupportedValue for a value of the wrong type."""
     extra: dict[str, Any] = {}
     for field, value in request.extra:
         name = field.partition("[")[0]
@@ -266,22 +264,22 @@ def _typed(request: TranscriptionRequest) -> dict[str, Any]:
             extra.setdefault(name, []).append(value)
             continue
         try:
-            extra[name] = _KINDS.get(name, str)(value)
+            extra[name] = _TYPES.get(name, str)(value)
         except ValueError:
-            raise UnsupportedValue(f"{name} '{value[:50]}' is of the wrong kind.", param=name) from None
+            raise UnsupportedValue(f"{name} '{value[:50]}' is of the wrong type.", param=name) from None
     return extra
 
 
-def _truth(value: str) -> bool:
-    known = value.strip().lower()
-    if known in ("true", "1"):
+def _boolean(value: str) -> bool:
+    word = value.strip().lower()
+    if word in ("true", "1"):
         return True
-    if known in ("false", "0"):
+    if word in ("false", "0"):
         return False
     raise ValueError
 
 
-def _share(value: str) -> float:
+def _fraction(value: str) -> float:
     number = float(value)
     if not 0 <= number <= 1:
         raise ValueError
@@ -290,55 +288,51 @@ def _share(value: str) -> float:
 
 def _spellings(value: str) -> list[dict[str, Any]]:
     """``[{"from": ["Decarlo"], "to": "DeCarlo"}]``"""
-    found = from_json(value)
-    if not isinstance(found, list) or not all(isinstance(row, dict) and {*row} == {"from", "to"} for row in found):
+    spellings = from_json(value)
+    if not isinstance(spellings, list) or not all(
+        isinstance(row, dict) and {*row} == {"from", "to"} for row in spellings
+    ):
         raise ValueError
-    return found
+    return spellings
 
 
-_KINDS: Mapping[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("disfluencies", "filter_profanity", "format_text", "punctuate", "redact_pii"), _truth),
+_TYPES: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("disfluencies", "filter_profanity", "format_text", "punctuate", "redact_pii"), _boolean),
     "custom_spelling": _spellings,
-    "language_confidence_threshold": _share,
+    "language_confidence_threshold": _fraction,
     "speakers_expected": int,
 }
 
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 _NO_SPEECH = re.compile(r"no spoken audio|no speech", re.IGNORECASE)
-_THEIR_FAULT = re.compile(r"server error|internal|try again|contact support|developers have been", re.IGNORECASE)
+_SERVER_FAULT = re.compile(r"server error|internal|try again|contact support|developers have been", re.IGNORECASE)
 _BAD_AUDIO = re.compile(r"transcod|audio|file|language|duration|too short|too long", re.IGNORECASE)
 _NO_MONEY = re.compile(r"account balance|top up|insufficient (funds|credit|balance)", re.IGNORECASE)
 
 
-def _id(stated: Any) -> str:
-    if not isinstance(stated, str) or re.fullmatch(r"[\w-]{1,100}", stated, re.ASCII) is None:
+def _id(value: Any) -> str:
+    if not isinstance(value, str) or re.fullmatch(r"[\w-]{1,100}", value, re.ASCII) is None:
         raise _broken("id")
-    return segment(stated, param="transcript")
+    return segment(value, param="transcript")
 
 
-def _job_error(message: str) -> ProxyError:
-    over_quota = _over_quota(message)
-    if over_quota is not None:
-        return over_quota
-    if _BAD_AUDIO.search(message) and not _THEIR_FAULT.search(message):
-        return UpstreamRejected(message, status=400, param="file", code="invalid_audio")
-    return UpstreamUnavailable(message or "The upstream vendor failed to transcribe the audio.")
-
-
-def _over_quota(message: str) -> ProxyError | None:
-    if not _NO_MONEY.search(message):
-        return None
-    return UpstreamRateLimited(message, code="insufficient_quota")
+def _job_error(message: str) -> ErrorDetails:
+    """A failed job has a message only. The status is what AssemblyAI should have answered."""
+    log = "the job failed"
+    if _NO_MONEY.search(message):
+        return ErrorDetails(429, message, code="insufficient_quota", log=log)
+    if _BAD_AUDIO.search(message) and not _SERVER_FAULT.search(message):
+        return ErrorDetails(400, message, param="file", code="invalid_audio", log=log)
+    return ErrorDetails(502, message or "The upstream vendor failed to transcribe the audio.", log=log)
 
 
 def _retry_after(body: bytes) -> float | None:
-    """``retry_after_seconds``, in the envelope or within its ``error``."""
+    """``retry_after_seconds``, beside ``error`` or in it."""
     try:
         envelope = from_json(body)
         error = envelope.get("error") if isinstance(envelope, dict) else None
-        stated = (error if isinstance(error, dict) else envelope).get("retry_after_seconds")
-        return usage.seconds_of(stated)
+        return usage.seconds_of((error if isinstance(error, dict) else envelope).get("retry_after_seconds"))
     except (AttributeError, ValueError):
         return None
 
@@ -346,14 +340,14 @@ def _retry_after(body: bytes) -> float | None:
 def _transcript(answer: Mapping[str, Any], request: TranscriptionRequest) -> Transcript:
     duration = usage.seconds_of(answer.get("audio_duration"))
     language = answer.get("language_code") or request.language
-    said = answer.get("text")
+    text = answer.get("text")
     speakers = Speakers()
     return Transcript(
         # Null for silence.
-        text=_text(said, "text") if said is not None or rows(answer, "words") else "",
+        text=_text(text, "text") if text is not None or rows(answer, "words") else "",
         language=language_code(language.replace("_", "-")) if isinstance(language, str) else None,
         duration=duration,
-        # Turns of the speakers. A turn is too long for a subtitle: those are made of the words.
+        # One per turn of a speaker. A turn is too long for a subtitle, so subtitles are made from the words.
         segments=_turns(answer, speakers) if request.response_format == "diarized_json" else (),
         words=tuple(_word(row, speakers) for row in rows(answer, "words")),
         usage=usage.shown(Usage(seconds_in=duration)) if duration is not None else None,
@@ -372,7 +366,7 @@ def _word(row: Mapping[str, Any], speakers: Speakers) -> Word:
 
 
 def _span(row: Mapping[str, Any]) -> tuple[float, float]:
-    """Milliseconds, as seconds."""
+    """Milliseconds to seconds."""
     start = time(row.get("start"), "start")
     return start / 1000, max(start, time(row.get("end"), "end")) / 1000
 

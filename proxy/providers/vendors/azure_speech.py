@@ -1,23 +1,23 @@
-"""Azure AI Speech: neural voices by SSML, and "fast transcription".
+"""Azure AI Speech: neural voices with SSML, and "fast transcription".
 
 Sources: Microsoft's "Text to speech REST API" (2024-09: hosts, headers, formats, statuses, the cut at ten minutes),
 "Fast transcription" and "LLM speech" (2026-01: definition, answers, limits, translation), "Language support" (2026-04:
 which locales fast transcription knows; 2025-10: voices), "High definition voices" (2025-10: which SSML they take),
 "Sovereign clouds" and "Private link" (hosts), the swagger ``Transcription.json`` of 2025-10-15; LiteLLM's
-documentation of ``azure/speech/`` for what its users write. None of it was tried against the real service.
+documentation of ``azure/speech/`` for what its users write. Not tested against the real service.
 
-- ``api_base`` is a resource's or a region's, whichever of the two APIs it names: ``https://REGION.tts.speech…``,
-  ``https://REGION.api.cognitive…``, ``https://NAME.cognitiveservices.azure.com``. Any other host is used as it is.
-- ``azure_ad_token`` goes out as Bearer. Entra tokens need a resource with a name of its own, or for a regional host the
-  form ``aad#RESOURCE_ID#TOKEN``, which the operator writes.
-- An answer is cut at ten minutes of audio without a word, so an input is spoken in pieces of a thousand characters:
-  Chinese at half the speed takes about eight minutes for them, everything else less.
-- Billed are the characters of the text as it stands in the SSML, markup within the voice included, Chinese characters
-  (hanzi, kanji, hanja) twice. Nothing of that is in the answer, so it is counted here.
-- Microsoft masks profanity where nobody says otherwise; OpenAI does not, so it is switched off.
-- Translation is the task of "LLM speech", which some regions have only. It has times of phrases, none of words, and no
-  speakers, and takes the prompt as prose; transcription takes a prompt that is a glossary as key terms, no other.
-- HD voices take neither prosody nor styles: they are left out, with a warning.
+- ``api_base`` is that of a resource or a region and may name either of the two APIs: ``https://REGION.tts.speech…``,
+  ``https://REGION.api.cognitive…``, ``https://NAME.cognitiveservices.azure.com``. Any other host is used unchanged.
+- ``azure_ad_token`` is sent as a bearer token. Entra tokens need a resource with a custom domain name; for a regional
+  host the operator writes ``aad#RESOURCE_ID#TOKEN``.
+- Azure silently cuts audio after ten minutes, so an input is spoken in pieces of a thousand characters: in Chinese at
+  half speed they take about eight minutes, anything else takes less.
+- Azure bills the characters of the text in the SSML, including markup within the voice, and Chinese characters (hanzi,
+  kanji, hanja) twice. The answer does not report them, so they are counted here.
+- Microsoft masks profanity by default. OpenAI does not, so masking is switched off.
+- Translation is done by "LLM speech", which only some regions have. It returns timestamps of phrases but not of words,
+  and no speakers, and takes the prompt as prose. Transcription takes a prompt only if it is a list of key terms.
+- HD voices support neither prosody nor styles: those are left out, with a warning.
 """
 
 from __future__ import annotations
@@ -34,22 +34,24 @@ from pydantic_core import from_json, to_json
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
-from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
+from proxy.errors import BadRequest, UnsupportedValue, UpstreamInvalid
 from proxy.providers.base import (
+    Adapter,
     BufferedRequest,
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     TranscriptionFlow,
     VoicesFlow,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
-from proxy.providers.wire import failures, ssml, usage
+from proxy.providers.wire import errors, ssml, usage
+from proxy.providers.wire.errors import ErrorDetails
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, without_version
@@ -61,8 +63,8 @@ API_VERSION = "2025-10-15"
 # -- voices ------------------------------------------------------------------------------------------------------------
 
 _LOCALE = r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?-[A-Z]{2}(?:-[a-z]{2,12})?"
-#: Of the public catalogue: ``en-US-AvaMultilingualNeural``, ``en-US-Ava:DragonHDLatestNeural``,
-#: ``en-US-Ethan:MAI-Voice-2``. An account's own voices need another host or another element: no id leads to one.
+#: Ids of the public catalogue: ``en-US-AvaMultilingualNeural``, ``en-US-Ava:DragonHDLatestNeural``,
+#: ``en-US-Ethan:MAI-Voice-2``. An account's own voices need another host or another element, so no id reaches them.
 _VOICE = re.compile(
     rf"({_LOCALE})-[A-Za-z0-9]{{1,40}}(?:Neural(?:HD)?|:DragonHD[A-Za-z0-9]{{0,24}}Neural|:MAI-Voice-[0-9.]{{1,5}}(?:-Flash)?)",
     re.IGNORECASE,
@@ -70,28 +72,28 @@ _VOICE = re.compile(
 
 
 def _voices(table: str) -> tuple[Voice, ...]:
-    """Of a voice a line: its id and gender, as the language support page has them."""
-    found = []
+    """One voice per line: its id and gender, as on the language support page."""
+    voices = []
     for line in table.strip().splitlines():
         id, gender = line.split()
         locale = _locale_of(id)
         name = id.removeprefix(f"{locale}-").removesuffix("Neural").partition(":")
-        found.append(Voice(id, _spaced(name[0]) + (" HD" if name[1] else ""), locale, gender))
-    return tuple(found)
+        voices.append(Voice(id, _spaced(name[0]) + (" HD" if name[1] else ""), locale, gender))
+    return tuple(voices)
 
 
 def _locale_of(voice: str) -> str:
-    """The language of a voice is in its id; English where it is not, as for a voice that an operator allows."""
-    found = _VOICE.fullmatch(voice)
-    return found[1] if found else "en-US"
+    """The language of a voice, from its id; else English, for example for a voice that the operator allows."""
+    match = _VOICE.fullmatch(voice)
+    return match[1] if match else "en-US"
 
 
 def _spaced(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
 
 
-#: Generally available in every region, and at home in whatever language the text is in, as OpenAI's are; the last six
-#: are those that LiteLLM gives for OpenAI's names, English only.
+#: Generally available in every region, and multilingual like OpenAI's. The last six are LiteLLM's voices for OpenAI's
+#: names; they are English only.
 _NEURAL = _voices(
     """
     en-US-AndrewMultilingualNeural male
@@ -178,7 +180,7 @@ def _locales(table: str) -> Mapping[str, str]:
     return MappingProxyType({language_code(locale.partition("-")[0]): locale for locale in table.split()})
 
 
-#: The locale that is meant by a bare language, for the languages of fast transcription.
+#: The default locale of each language of fast transcription.
 LOCALES = _locales(
     """
     af-ZA am-ET ar-EG az-AZ bg-BG bn-IN ca-ES cs-CZ cy-GB da-DK de-DE en-US es-ES et-EE eu-ES fa-IR fi-FI fil-PH fr-FR
@@ -187,18 +189,18 @@ LOCALES = _locales(
     sw-KE ta-IN te-IN th-TH tr-TR uk-UA ur-IN uz-UZ vi-VN zh-CN zu-ZA
     """
 )
-_GIVEN_LOCALE = re.compile(r"([A-Za-z]{2,3})[-_]([A-Za-z]{2})((?:-[A-Za-z]{2,12})?)")
+_LOCALE_NAME = re.compile(r"([A-Za-z]{2,3})[-_]([A-Za-z]{2})((?:-[A-Za-z]{2,12})?)")
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
-#: "raw" formats stream, "riff" ones do not, so wav is made of raw pcm.
+#: "raw" formats stream and "riff" ones do not, so wav is converted from raw pcm.
 FORMATS: Mapping[str, str] = {
     "mp3": "audio-24khz-96kbitrate-mono-mp3",
     "opus": "ogg-24khz-16bit-mono-opus",
     "pcm": "raw-24khz-16bit-mono-pcm",
 }
-#: What a request may say of the manner of speaking, under LiteLLM's names and those of the elements.
-MANNERS: Mapping[str, re.Pattern[str]] = {
+#: Fields that change the delivery, by LiteLLM's names and those of the SSML elements.
+DELIVERY: Mapping[str, re.Pattern[str]] = {
     "style": re.compile(r"[A-Za-z][A-Za-z-]{0,39}"),
     "styledegree": re.compile(r"[0-2](\.\d{1,3})?"),
     "role": re.compile(r"[A-Za-z]{1,40}"),
@@ -221,7 +223,7 @@ SPEECH = Capabilities(
     sse=False,
     voices=VOICES,
     ignores=frozenset({"instructions"}),
-    extras=frozenset(MANNERS),
+    extras=frozenset(DELIVERY),
 )
 HD_SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
@@ -248,28 +250,28 @@ TRANSCRIPTION = Capabilities(
 MODELS: Mapping[str, Capabilities] = {"azure-tts": SPEECH, "azure-tts-hd": HD_SPEECH, "azure-stt": TRANSCRIPTION}
 
 
-class AzureSpeechAdapter:
+class AzureSpeechAdapter(Adapter):
     def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
-        self.capabilities = declared
-        voices_base, texts_base = bases(base)
+        speech_base, transcription_base = bases(base)
         authorization = _authorization(deployment, key)
-        self._voices = Target(deployment, base=voices_base, authorization=authorization)
-        self._texts = Target(deployment, base=texts_base, authorization=authorization)
-        #: A key is no less secret where a token goes out in its place.
-        self._secrets = (*self._voices.secrets, *self._texts.secrets, *([key] if key else []))
-        self._speech_url = self._voices.url("/cognitiveservices/v1")
-        self._list_url = self._voices.url("/cognitiveservices/voices/list")
+        self._speech = Target(deployment, base=speech_base, authorization=authorization)
+        self._transcription = Target(deployment, base=transcription_base, authorization=authorization)
+        # A key stays secret even if a token is sent instead.
+        secrets = (*self._speech.secrets, *self._transcription.secrets, *([key] if key else []))
+        super().__init__(declared, secrets=secrets)
+        self._speech_url = self._speech.url("/cognitiveservices/v1")
+        self._voices_url = self._speech.url("/cognitiveservices/voices/list")
         version = {"api-version": deployment.api_version or API_VERSION}
-        self._transcription_url = self._texts.url("/speechtotext/transcriptions:transcribe", version)
+        self._transcription_url = self._transcription.url("/speechtotext/transcriptions:transcribe", version)
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         voice = request.voice or ""
         if not voice.isprintable():
-            raise UnsupportedValue(f"'{voice[:50]!a}' is no id of a voice.", param="voice")
+            raise UnsupportedValue(f"'{voice[:50]!a}' is not a valid voice id.", param="voice")
         content, warnings = _content(request, voice)
         body = ssml.document(content, voice=voice, language=_locale_of(voice)).encode()
         format = request.response_format if request.response_format in FORMATS else "pcm"
-        yield self._voices.send(
+        yield self._speech.send(
             "POST",
             self._speech_url,
             stream=httpx.ByteStream(body),
@@ -283,41 +285,42 @@ class AzureSpeechAdapter:
         definition, warnings = _definition(request)
         fields = [("definition", to_json(definition).decode())]
         form = MultipartStream(fields, request.file, file_field="audio")
-        response = yield BufferedRequest(self._texts.form(self._transcription_url, form))
-        found = _transcript(response.content, request)
-        return WholeTranscript(found, metadata=StaticMetadata(Usage(seconds_in=found.duration), warnings))
+        response = yield BufferedRequest(self._transcription.form(self._transcription_url, form))
+        transcript = _transcript(response.content, request)
+        return WholeTranscript(transcript, metadata=StaticMetadata(Usage(seconds_in=transcript.duration), warnings))
 
     def voices(self) -> VoicesFlow:
-        response = yield BufferedRequest(self._voices.send("GET", self._list_url))
+        response = yield BufferedRequest(self._speech.send("GET", self._voices_url))
         return _listed(response.content)
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        error = failures.from_response(response, _shaped(response, body), secrets=self._secrets)
+    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+        details = _error_details(errors.of_response(response, body), response, body)
         if response.status_code == 403 and b"quota" in body[:2000].lower():
-            return UpstreamRateLimited(
-                "The upstream vendor's quota is used up.", code="insufficient_quota", detail=error.detail
+            return ErrorDetails(
+                403,
+                "The upstream vendor's quota is used up.",
+                code="insufficient_quota",
+                effective_status=429,
+                log=f"{details.summary}: {details.message}",
             )
-        return error
-
-    def event_error(self, event: bytes) -> ProxyError:
-        return failures.from_event(event, secrets=self._secrets)
+        return details
 
 
 # -- hosts -------------------------------------------------------------------------------------------------------------
 
-#: By cloud: where a region speaks, and where it transcribes.
+#: By cloud: the domain of speech and that of transcription, below a region's name.
 _CLOUDS = (
     ("speech.microsoft.com", "api.cognitive.microsoft.com"),
     ("speech.azure.us", "api.cognitive.microsoft.us"),
     ("speech.azure.cn", "api.cognitive.azure.cn"),
 )
 _RESOURCES = (".cognitiveservices.azure.com", ".cognitiveservices.azure.us", ".cognitiveservices.azure.cn")
-#: The tails of addresses as people copy them from the documentation.
+#: Paths that people copy from the documentation together with the address.
 _PATH = re.compile(r"(/tts)?/cognitiveservices(/voices/list)?$|/speechtotext(/.*)?$")
 
 
 def bases(api_base: str) -> tuple[str, str]:
-    """Where the voices are, and where the transcription is."""
+    """The base URLs of speech and of transcription."""
     url = httpx.URL(api_base)
     for speech, api in _CLOUDS:
         for known in (f".tts.{speech}", f".stt.{speech}", f".{api}"):
@@ -345,45 +348,45 @@ _HAN = re.compile(
 
 
 def billed(content: str) -> int:
-    """Characters of what stands within the voice, Chinese ones twice."""
+    """Characters of the content of the voice element, Chinese ones twice."""
     return len(content) + len(_HAN.findall(content))
 
 
 def _content(request: SpeechRequest, voice: str) -> tuple[str, tuple[str, ...]]:
-    """What stands within the voice, and what had to be left out."""
+    """The content of the voice element, and a warning for each thing that is left out."""
     spoken = ssml.text(request.input)
     if not spoken:
         raise BadRequest("The input has no character that can be spoken.", param="input", code="invalid_value")
-    manner = {name: _manner(name, value) for name, value in request.extra.items() if value is not None}
+    delivery = {name: _checked(name, value) for name, value in request.extra.items() if value is not None}
     rate = None if request.speed in (None, 1) else f"{(request.speed - 1) * 100:+.4g}%"
-    prosody = {"rate": rate, "pitch": manner.get("pitch"), "volume": manner.get("volume")}
-    style = {name: manner.get(name) for name in ("style", "styledegree", "role")}
+    prosody = {"rate": rate, "pitch": delivery.get("pitch"), "volume": delivery.get("volume")}
+    style = {name: delivery.get(name) for name in ("style", "styledegree", "role")}
     warnings: tuple[str, ...] = ()
     if ":DragonHD" in voice:
-        lost = [name for name, value in {"speed": rate, **prosody, **style}.items() if value and name != "rate"]
-        warnings = tuple(f"{name} has no effect on the HD voice '{voice[:80]}'" for name in lost)
+        unsupported = [name for name, value in {"speed": rate, **prosody, **style}.items() if value and name != "rate"]
+        warnings = tuple(f"{name} has no effect on the HD voice '{voice[:80]}'" for name in unsupported)
         prosody = style = {}
     spoken = ssml.element("prosody", spoken, prosody)
     spoken = ssml.element("mstts:express-as", spoken, style)
-    return ssml.element("lang", spoken, {"xml:lang": manner.get("lang")}), warnings
+    return ssml.element("lang", spoken, {"xml:lang": delivery.get("lang")}), warnings
 
 
-def _manner(name: str, value: Any) -> str:
+def _checked(name: str, value: Any) -> str:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and -1000 < value < 1000
     text = f"{value:g}" if is_number else value
-    if not isinstance(text, str) or not MANNERS[name].fullmatch(text):
-        raise UnsupportedValue(f"{name} has a value that Azure's voices do not know.", param=name)
+    if not isinstance(text, str) or not DELIVERY[name].fullmatch(text):
+        raise UnsupportedValue(f"{name} has a value that Azure's voices do not support.", param=name)
     return text
 
 
 def _listed(content: bytes) -> tuple[Voice, ...]:
     try:
-        found = from_json(content)
+        listed = from_json(content)
     except ValueError:
-        found = None
-    if not isinstance(found, list):
-        raise UpstreamInvalid("The upstream vendor's list of voices is none.", detail=f"{len(content)} bytes")
-    return tuple(_voice(row) for row in found if isinstance(row, dict) and _is_public(row.get("ShortName")))
+        listed = None
+    if not isinstance(listed, list):
+        raise UpstreamInvalid("The upstream vendor's list of voices is invalid.", detail=f"{len(content)} bytes")
+    return tuple(_voice(row) for row in listed if isinstance(row, dict) and _is_public(row.get("ShortName")))
 
 
 def _is_public(id: Any) -> bool:
@@ -404,12 +407,12 @@ def _voice(row: Mapping[str, Any]) -> Voice:
 
 
 def _definition(request: TranscriptionRequest) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The JSON of the form, and what of the request has no place in it."""
+    """The JSON of the form, and a warning for each part of the request that it cannot express."""
     extra = dict(request.extra)
     definition: dict[str, Any] = {"profanityFilterMode": _profanity(extra.get("profanityFilterMode", "None"))}
     if request.task == "translate":
-        return definition | {"enhancedMode": _translation(request)}, _unheard(request, "keywords", "languages")
-    if locales := _wanted(request):
+        return definition | {"enhancedMode": _translation(request)}, _unsupported(request, "keywords", "languages")
+    if locales := _requested_locales(request):
         definition["locales"] = locales
     phrases, warnings = key_terms(request, most=_MAX_PHRASES)
     if phrases:
@@ -426,26 +429,26 @@ def _translation(request: TranscriptionRequest) -> dict[str, Any]:
     return mode
 
 
-def _unheard(request: TranscriptionRequest, *names: str) -> tuple[str, ...]:
+def _unsupported(request: TranscriptionRequest, *names: str) -> tuple[str, ...]:
     return tuple(f"{name} has no effect on '{request.model}'" for name in names if getattr(request, name))
 
 
-def _wanted(request: TranscriptionRequest) -> list[str]:
-    """One locale is a statement, several are candidates, and with none the service finds out by itself."""
-    named: Iterable[tuple[str, str]] = [("languages", language) for language in request.languages]
+def _requested_locales(request: TranscriptionRequest) -> list[str]:
+    """One locale fixes the language, several are candidates, and with none the service detects the language."""
+    languages: Iterable[tuple[str, str]] = [("languages", language) for language in request.languages]
     if request.language:
-        named = [("language", request.language)]
-    return list(dict.fromkeys(_locale(language, param) for param, language in named))
+        languages = [("language", request.language)]
+    return list(dict.fromkeys(_locale(language, param) for param, language in languages))
 
 
 def _locale(language: str, param: str) -> str:
-    given = _GIVEN_LOCALE.fullmatch(language.strip())
-    if given is not None:
-        return f"{given[1].lower()}-{given[2].upper()}{given[3].lower()}"
-    found = LOCALES.get(language_code(language))
-    if found is None:
+    match = _LOCALE_NAME.fullmatch(language.strip())
+    if match is not None:
+        return f"{match[1].lower()}-{match[2].upper()}{match[3].lower()}"
+    locale = LOCALES.get(language_code(language))
+    if locale is None:
         raise UnsupportedValue(f"{param} '{language[:50]}' is not transcribed by Azure AI Speech.", param=param)
-    return found
+    return locale
 
 
 def _profanity(value: str) -> str:
@@ -467,7 +470,7 @@ def _speakers(value: str | None) -> int:
 def _transcript(content: bytes, request: TranscriptionRequest) -> Transcript:
     document = document_of(content)
     phrases = rows(document, "phrases")
-    # A translation has one label for all.
+    # A translation has the same label everywhere.
     is_diarized = request.response_format == "diarized_json" and request.task == "transcribe"
     speakers = Speakers() if is_diarized else None
     segments = tuple(_segment(number, row, speakers) for number, row in enumerate(phrases))
@@ -475,8 +478,8 @@ def _transcript(content: bytes, request: TranscriptionRequest) -> Transcript:
     if "combinedPhrases" not in document and "phrases" not in document:
         raise UpstreamInvalid("The upstream vendor's answer is no transcript.", detail=f"{len(content)} bytes")
     duration = _milliseconds(document.get("durationMilliseconds"))
-    spoken = Counter(row["locale"] for row in phrases if isinstance(row.get("locale"), str) and row["locale"])
-    language = language_code(spoken.most_common(1)[0][0]) if spoken else None
+    locales = Counter(row["locale"] for row in phrases if isinstance(row.get("locale"), str) and row["locale"])
+    language = language_code(locales.most_common(1)[0][0]) if locales else None
     return Transcript(
         text=" ".join(combined) if combined else " ".join(segment.text for segment in segments),
         language="en" if request.task == "translate" else language,
@@ -501,7 +504,7 @@ def _span(row: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _milliseconds(value: Any) -> float:
-    """As seconds."""
+    """Milliseconds to seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MAX_MILLISECONDS:
         raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=type(value).__name__)
     return time(value / 1000, "milliseconds")
@@ -517,20 +520,19 @@ def _text(row: Mapping[str, Any]) -> str:
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def _shaped(response: httpx.Response, body: bytes) -> bytes:
-    """Plain text as a message in OpenAI's shape, and the code that only the header tells."""
+def _error_details(general: ErrorDetails, response: httpx.Response, body: bytes) -> ErrorDetails:
+    """Some errors are plain text or empty; a header holds the code then."""
     code = header(response, b"x-ms-error-code")
-    stated = header(response, b"content-type")
-    if stated.startswith("text/plain") or (code and not body.strip()):
+    if header(response, b"content-type").startswith("text/plain") or (code and not body.strip()):
         message = " ".join(body[:1000].decode("utf-8", "replace").split())
-        return to_json({"error": {"message": message, "code": code or None}})
-    return body
+        return ErrorDetails(general.status, message, code=code or None, retry_after=general.retry_after)
+    return general
 
 
 AZURE_SPEECH = Vendor(
     name="azure/speech",
     base_url=None,
-    #: Microsoft's name, that of LiteLLM's documentation, and those that LiteLLM falls back to.
+    #: Microsoft's name, the one in LiteLLM's documentation, and those that LiteLLM falls back to.
     key_variables=("AZURE_SPEECH_KEY", "AZURE_TTS_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
     models=MODELS,
     adapter=AzureSpeechAdapter,

@@ -1,11 +1,11 @@
-"""Translation by a chat model: OpenAI's ``POST /chat/completions``, of any server that speaks it.
+"""Translation by a chat model: OpenAI's ``POST /chat/completions``, on any server that has it.
 
-What was said is data: it travels as JSON in the user's message, the instructions stand in the system's, and only an
-answer of the same shape with the same ids counts. Nothing but ``model`` and ``messages`` is sent, since not every
+The transcript is data: it is sent as JSON in the user message, the instructions are in the system message, and only an
+answer of the same shape with the same ids is accepted. Only ``model`` and ``messages`` are sent, because not every
 server knows ``response_format``, and some models refuse ``temperature`` and ``max_tokens``.
 
 Sources: OpenAI's openapi.yaml (2026-08-21); the vendors' pages on their OpenAI compatibility (Azure's v1 API, Groq,
-Fireworks, Together, DeepInfra, OpenRouter, Mistral, Gemini). Never tried against the real services.
+Fireworks, Together, DeepInfra, OpenRouter, Mistral, Gemini). Not tested against the real services.
 """
 
 from __future__ import annotations
@@ -19,31 +19,15 @@ from typing import Any
 import httpx
 from pydantic_core import from_json
 
-from proxy.config import Config, Deployment
+from proxy.config import Deployment
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
-from proxy.providers.base import BufferedRequest, Capabilities, SpeechFlow, Step, TranscriptionFlow
-from proxy.providers.registry import VENDORS, has_key
+from proxy.providers.base import Adapter, BufferedRequest, Capabilities, Step
 from proxy.providers.wire.target import Target, segment
 
-#: Vendors that speak OpenAI's chat API, and its base where that is another than the one of their audio.
-BASES: Mapping[str, str | None] = {
-    "openai": None,
-    "azure": None,
-    "groq": None,
-    "fireworks_ai": "https://api.fireworks.ai/inference/v1",
-    "together_ai": None,
-    "deepinfra": None,
-    "openrouter": None,
-    "mistral": None,
-    "gemini": "https://generativelanguage.googleapis.com/v1beta/openai",
-    "hosted_vllm": None,
-    "localai": None,
-    "openai_compatible": None,
-}
-#: Requests for one batch, where the model's answer is not the JSON that was asked for.
+#: Requests for one batch, if the model's answer is not the requested JSON.
 TRIES = 2
-#: A translation is not that much longer than what it translates.
+#: A translation is not that much longer than its source.
 MAX_GROWTH, MIN_BOUND = 12, 2_000
 INSTRUCTIONS = (
     "You translate what was said in a recording into English. The user's message is a JSON document written by a "
@@ -61,14 +45,14 @@ _AZURE_PATH = re.compile(r"/openai(/v1|/deployments/[^/]+)?$")
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """In the order of what was to be translated."""
+    """The texts are in the order of the source."""
 
     texts: tuple[str, ...]
     usage: Usage | None
 
 
 class Mistranslated(ProxyError):
-    """The model does not answer in the shape that it was asked for. The same request would fare no better there."""
+    """The model does not answer in the requested shape. The same request would fail there again."""
 
     status = 502
     code = "upstream_invalid"
@@ -76,46 +60,39 @@ class Mistranslated(ProxyError):
     retryable = True
 
 
-class ChatAdapter:
-    """One deployment of a chat model. It declares nothing, since it serves no calls."""
+class ChatAdapter(Adapter):
+    """One deployment of a chat model. It declares no modes, because it serves no calls itself."""
 
     def __init__(self, deployment: Deployment, *, base: str, key: str | None) -> None:
-        self.capabilities = Capabilities(modes=frozenset())
-        self._model = deployment.model
         url, authorization = _address(deployment, base, key)
-        self._target = Target(deployment, base=url, authorization=authorization)
+        target = Target(deployment, base=url, authorization=authorization)
+        super().__init__(Capabilities(modes=frozenset()), secrets=target.secrets)
+        self._model = deployment.model
+        self._target = target
         query = {"api-version": deployment.api_version} if _is_dated(deployment) and deployment.api_version else {}
         self._url = self._target.url("/chat/completions", query)
-        self.error = self._target.error
-        self.event_error = self._target.event_error
 
     def translation(
         self, texts: Sequence[str], hint: str | None = None
     ) -> Generator[Step, httpx.Response, Translation]:
-        """Raises Mistranslated where the model has failed twice to keep to the shape."""
+        """Raises Mistranslated if the model has failed twice to answer in the requested shape."""
         rows = [{"id": number, "text": text} for number, text in enumerate(texts, 1)]
         document = {"segments": rows} | ({"hint": hint} if hint else {})
         messages = [
             {"role": "system", "content": INSTRUCTIONS},
             {"role": "user", "content": json.dumps(document, ensure_ascii=False).encode(errors="replace").decode()},
         ]
-        spent: list[Usage] = []
+        used: list[Usage] = []
         complaint = ""
         for _ in range(TRIES):
             response = yield BufferedRequest(self._target.post(self._url, {"model": self._model, "messages": messages}))
             answer = _object(response.content)
-            spent.extend(_usage(answer))
+            used.extend(_usage(answer))
             try:
-                return Translation(_translated(_content(answer), texts), _sum(spent))
+                return Translation(_translated(_content(answer), texts), _sum(used))
             except ValueError as error:
                 complaint = str(error)
         raise Mistranslated("The translation model did not answer with the translation.", detail=complaint)
-
-    def speech(self, request: object) -> SpeechFlow:
-        raise NotImplementedError
-
-    def transcription(self, request: object) -> TranscriptionFlow:
-        raise NotImplementedError
 
 
 def _is_dated(deployment: Deployment) -> bool:
@@ -142,19 +119,19 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("choices"), list) or not document["choices"]:
-        raise UpstreamInvalid("The translation model's server sent an answer that is no answer.")
+        raise UpstreamInvalid("The translation model's server sent a response that makes no sense.")
     return document
 
 
 def _content(document: dict[str, Any]) -> str:
-    """What the model says. ValueError where it says nothing, or not all; UpstreamRejected where it may not."""
+    """The model's text. Raises ValueError if it is missing or cut off, UpstreamRejected if a filter refused it."""
     choice = document["choices"][0]
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
-        raise UpstreamInvalid("The translation model's server sent an answer that is no answer.")
+        raise UpstreamInvalid("The translation model's server sent a response that makes no sense.")
     if choice.get("finish_reason") == "content_filter":
         raise UpstreamRejected(
-            "The translation model's filter refused what was said.", status=400, code="content_filter"
+            "The translation model's content filter refused the transcript.", status=400, code="content_filter"
         )
     content = message.get("content")
     if isinstance(content, list):
@@ -167,7 +144,7 @@ def _content(document: dict[str, Any]) -> str:
 
 
 def _translated(content: str, texts: Sequence[str]) -> tuple[str, ...]:
-    """ValueError where the content is anything but the document that was asked for."""
+    """Raises ValueError if the content is anything but the requested document."""
     bare = content.rpartition("</think>")[2].strip() if content.lstrip().startswith("<think>") else content.strip()
     fenced = _FENCE.fullmatch(bare)
     document = from_json(fenced[1] if fenced else bare)
@@ -181,60 +158,30 @@ def _translated(content: str, texts: Sequence[str]) -> tuple[str, ...]:
     if not all(isinstance(text, str) for text in answer) or not any(text.strip() for text in answer):
         raise ValueError("a text is missing")
     if sum(map(len, answer)) > MIN_BOUND + MAX_GROWTH * sum(map(len, texts)):
-        raise ValueError("far more text than was asked for")
+        raise ValueError("far more text than was to be translated")
     return answer
 
 
 def _usage(document: dict[str, Any]) -> list[Usage]:
-    """What the server counts, as far as it does; of tokens that it had seen before, only with what they are part of."""
+    """The tokens that the server reports; cached ones are among those of the prompt."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
         return []
     details = usage.get("prompt_tokens_details")
     cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
-    came, went = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return [Usage(input_text_tokens=came, cached_text_tokens=cached, output_text_tokens=went)]
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    return [Usage(input_text_tokens=prompt, cached_text_tokens=cached, output_text_tokens=completion)]
 
 
 def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 40 else None
 
 
-def _sum(spent: Sequence[Usage]) -> Usage | None:
-    if not spent:
+def _sum(used: Sequence[Usage]) -> Usage | None:
+    if not used:
         return None
     return Usage(
-        input_text_tokens=sum(one.input_text_tokens or 0 for one in spent),
-        cached_text_tokens=sum(one.cached_text_tokens or 0 for one in spent) or None,
-        output_text_tokens=sum(one.output_text_tokens or 0 for one in spent),
+        input_text_tokens=sum(one.input_text_tokens or 0 for one in used),
+        cached_text_tokens=sum(one.cached_text_tokens or 0 for one in used) or None,
+        output_text_tokens=sum(one.output_text_tokens or 0 for one in used),
     )
-
-
-# -- the configuration -------------------------------------------------------------------------------------------------
-
-
-def bind(deployment: Deployment, environment: Mapping[str, str]) -> ChatAdapter:
-    key = VENDORS[deployment.vendor].key(deployment, environment)
-    return ChatAdapter(deployment, base=_base(deployment, environment) or "", key=key)
-
-
-def _base(deployment: Deployment, environment: Mapping[str, str]) -> str | None:
-    own = deployment.api_base or BASES[deployment.vendor]
-    return own or VENDORS[deployment.vendor].base(deployment, environment)
-
-
-def problems(config: Config) -> list[str]:
-    """What is wrong with the deployments that translate, one line each with file and line number."""
-    found = []
-    for deployment in (one for group in config.translators.values() for one in group):
-        where, vendor, row = deployment.where, deployment.vendor, VENDORS[deployment.vendor]
-        if vendor not in BASES:
-            remedy = f"if its server speaks it, write openai/{deployment.model} and api_base"
-            found.append(f"{where}: {vendor} has no chat API of OpenAI's kind; {remedy}")
-            continue
-        if _base(deployment, config.environment) is None:
-            found.append(f"{where}: {vendor} needs an address: set api_base")
-        needs_key = row.key_variables and (deployment.api_base is None or not row.others_speak_it)
-        if needs_key and not has_key(deployment, config.environment):
-            found.append(f"{where}: {vendor} needs a key: set api_key, or the variable {row.key_variable}")
-    return found

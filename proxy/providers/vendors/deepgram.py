@@ -2,9 +2,9 @@
 
 Sources: Deepgram's OpenAPI file (2026-07-15), deepgram-sdk 7.17.0, and its pages "TTS Voice Controls" (2026-05: a speed
 of 0.7 to 1.5 for English and Spanish), "Flux TTS Voices", "Voices and Languages", "Keyterm Prompting" and "Keywords".
-2,000 characters a request, 2 GB a file and the header ``dg-char-count`` are no part of the OpenAPI file; the header is
-seen in others' code, the limits are taken from older pages. That ``aac`` comes as ADTS is assumed: `calls` looks at the
-bytes. Flux's limit is taken to be that of Aura.
+The limits of 2,000 characters per request and 2 GB per file and the header ``dg-char-count`` are not in the OpenAPI
+file: the header appears in other programs, the limits in older pages. ``aac`` is assumed to arrive as ADTS; `calls`
+checks the bytes. Flux is assumed to have Aura's limit.
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
-from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
+from proxy.errors import UnsupportedValue, UpstreamInvalid
 from proxy.providers.base import (
+    Adapter,
     BufferedRequest,
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     TranscriptionFlow,
     VoicesFlow,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voice, Voices
-from proxy.providers.wire import failures, usage
+from proxy.providers.wire import errors, usage
+from proxy.providers.wire.errors import ErrorDetails
 from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, without_version
 from proxy.providers.wire.terms import key_terms
@@ -80,11 +82,11 @@ def _catalogue(model: str, names: Mapping[tuple[str, str], str]) -> tuple[Voice,
 
 
 def _english(model: str, names: str) -> Mapping[str, str]:
-    """``names``: one for each of OpenAI's, in their order."""
-    return {ours: f"{model}-{theirs}-en" for ours, theirs in zip(NAMES, names.split(), strict=True)}
+    """``names``: one for each of OpenAI's names, in the same order."""
+    return {openai: f"{model}-{name}-en" for openai, name in zip(NAMES, names.split(), strict=True)}
 
 
-#: OpenAI's names by the sound of the voices; the mapping is ours.
+#: OpenAI's names are mapped by the sound of the voices; the mapping is ours.
 AURA_2_VOICES = Voices(
     catalogue=_catalogue("aura-2", _AURA_2),
     openai=_english(
@@ -95,12 +97,12 @@ FLUX_VOICES = Voices(
     catalogue=_catalogue("flux", _FLUX),
     openai=_english("flux", "alexis cole colin miles brooke bruce gemma hannah heather cliff sienna haley kit"),
 )
-#: A model whose id holds its voice; ``flux-general-…`` transcribes.
+#: A model whose id contains its voice; ``flux-general-…`` transcribes.
 _FULL = re.compile(r"(?P<family>aura-2|aura|flux)-(?!general-)(?P<name>[a-z]{1,30})-(?P<language>[a-z]{2}|multi)")
-#: Where Aura changes its speed.
+#: Languages in which Aura's speed can be changed.
 _PACED = ("en", "es")
 
-# -- what the models can do --------------------------------------------------------------------------------------------
+# -- models -----------------------------------------------------------------------------------------------------------
 
 AURA = Capabilities(
     modes=frozenset({Mode.SPEECH}),
@@ -116,7 +118,7 @@ AURA = Capabilities(
 FLUX = replace(
     AURA, speed=(0.5, 1.5), voices=FLUX_VOICES, extras=frozenset({"bit_rate", "expressivity", "mip_opt_out"})
 )
-#: What a transcription may set of Deepgram's own. What costs more and cannot be seen in OpenAI's answer is left out.
+#: Deepgram's own fields, without those that cost more and have no effect on an answer in OpenAI's format.
 _EXTRAS = frozenset({
     "dictation", "diarize_model", "filler_words", "measurements", "mip_opt_out", "numerals", "profanity_filter",
     "punctuate", "redact", "replace", "smart_format", "utt_split",
@@ -134,8 +136,8 @@ NOVA_2 = replace(NOVA_3, extras=_EXTRAS)
 NOVA_3_ENGLISH = replace(NOVA_3, languages=("en",), ignores=NOVA_3.ignores | {"languages"})
 NOVA_2_ENGLISH = replace(NOVA_3_ENGLISH, extras=_EXTRAS)
 WHISPER = replace(NOVA_2, ignores=NOVA_2.ignores | {"keywords", "prompt"})
-#: These know English only.
-_OF_ONE_TRADE = "atc automotive conversationalai drivethru finance medical meeting phonecall video voicemail"
+#: Models for one domain; English only.
+_DOMAINS = "atc automotive conversationalai drivethru finance medical meeting phonecall video voicemail"
 MODELS: Mapping[str, Capabilities] = {
     "aura-2": AURA,
     "flux": FLUX,
@@ -144,21 +146,21 @@ MODELS: Mapping[str, Capabilities] = {
     "nova-3-medical": NOVA_3_ENGLISH,
     "nova-2": NOVA_2,
     "nova-2-general": NOVA_2,
-    **{f"nova-2-{trade}": NOVA_2_ENGLISH for trade in _OF_ONE_TRADE.split()},
+    **{f"nova-2-{domain}": NOVA_2_ENGLISH for domain in _DOMAINS.split()},
     "whisper": WHISPER,
     **{f"whisper-{size}": WHISPER for size in ("tiny", "base", "small", "medium", "large")},
 }
 
 
 def find(model: str) -> Capabilities | None:
-    """A full id fixes the voice: whatever voice of OpenAI's the caller names, it is that one."""
+    """A full id fixes the voice, whichever of OpenAI's voices the caller names."""
     full = _FULL.fullmatch(model)
     if full is None:
         return None
     family, language = full["family"], full["language"]
-    known = {"aura-2": AURA_2_VOICES, "flux": FLUX_VOICES}.get(family)
-    described = {voice.id: voice for voice in known.catalogue} if known is not None else {}
-    voice = described.get(model) or Voice(model, full["name"].capitalize(), language if language != "multi" else None)
+    voices = {"aura-2": AURA_2_VOICES, "flux": FLUX_VOICES}.get(family)
+    catalogue = {voice.id: voice for voice in voices.catalogue} if voices is not None else {}
+    voice = catalogue.get(model) or Voice(model, full["name"].capitalize(), language if language != "multi" else None)
     voices = Voices(catalogue=(voice,), openai=dict.fromkeys(NAMES, model))
     if family == "flux":
         return replace(FLUX, voices=voices)
@@ -181,21 +183,21 @@ _OUTPUT: Mapping[str, tuple[tuple[str, str], ...]] = {
 _WITH_BIT_RATE = ("mp3", "opus", "aac")
 #: Models that boost single words (``keywords``); later ones take phrases (``keyterm``).
 _OLDER = re.compile(r"(nova|nova-2|enhanced|base)(-[a-z]+)?")
-#: Of ``keyterm``, which takes 500 tokens, and of ``keywords``.
+#: Of ``keyterm``, which allows 500 tokens, and of ``keywords``.
 MAX_TERMS = 100
-#: What a client may call its file: under ``application/json`` Deepgram would fetch a URL from it.
+#: Accepted content types of the client's file: from ``application/json`` Deepgram would fetch a URL.
 _MEDIA = re.compile(r"(audio|video)/[\w.+-]{1,60}", re.ASCII)
 _REGIONAL = re.compile(r"[a-z]{2,3}-([A-Z]{2}|[0-9]{3}|[A-Z][a-z]{3})", re.ASCII)
 
 
-class DeepgramAdapter:
+class DeepgramAdapter(Adapter):
     def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
-        self.capabilities = declared
+        authorization = {"authorization": f"Token {key}"} if key is not None else {}
+        target = Target(deployment, base=without_version(base), authorization=authorization)
+        super().__init__(declared, secrets=target.secrets)
         self._model = deployment.model
         self._kind = deployment.base_model or deployment.model
-        authorization = {"authorization": f"Token {key}"} if key is not None else {}
-        self._target = Target(deployment, base=without_version(base), authorization=authorization)
-        self.event_error = self._target.event_error
+        self._target = target
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         model, warnings = self._speaker(request.voice)
@@ -213,14 +215,14 @@ class DeepgramAdapter:
         return SpeechAnswer(format, metadata=StaticMetadata(_billed(response), warnings))
 
     def _speaker(self, voice: str | None) -> tuple[str, list[str]]:
-        """The model as Deepgram names it, which holds the voice and its language."""
+        """The model in Deepgram's notation, which contains the voice and its language, and warnings."""
         if _FULL.fullmatch(self._model):
             ignored = voice not in (None, self._model)
             return self._model, [f"voice has no effect on '{self._model}'"] if ignored else []
         if voice is None:
             return self._model, []
-        named = voice if voice.startswith(f"{self._model}-") else f"{self._model}-{voice}"
-        return (named if _FULL.fullmatch(named) else f"{named}-en"), []
+        model = voice if voice.startswith(f"{self._model}-") else f"{self._model}-{voice}"
+        return (model if _FULL.fullmatch(model) else f"{model}-en"), []
 
     def _speed(self, speed: float, model: str, warnings: list[str]) -> list[tuple[str, str]]:
         if self._kind.startswith("flux"):
@@ -234,7 +236,7 @@ class DeepgramAdapter:
         return [("speed", f"{speed:g}")]
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        query, warnings = self._question(request)
+        query, warnings = self._query(request)
         content_type = request.file.content_type.partition(";")[0].strip().lower()
         response = yield BufferedRequest(
             self._target.send(
@@ -249,16 +251,16 @@ class DeepgramAdapter:
         used = Usage(seconds_in=transcript.duration) if transcript.duration is not None else None
         return WholeTranscript(transcript, StaticMetadata(used, warnings))
 
-    def _question(self, request: TranscriptionRequest) -> tuple[list[tuple[str, str]], list[str]]:
+    def _query(self, request: TranscriptionRequest) -> tuple[list[tuple[str, str]], list[str]]:
         extra = [(name.partition("[")[0], value) for name, value in request.extra]
         terms, warnings = self._terms(request, [value for name, value in extra if name == "keyterm"])
         query = [("model", self._model), *self._language(request), *terms]
-        chosen = {name for name, _ in extra}
-        if "smart_format" not in chosen:
+        set_by_caller = {name for name, _ in extra}
+        if "smart_format" not in set_by_caller:
             query.append(("smart_format", "true"))
         if request.response_format == "diarized_json":
             query.append(("utterances", "true"))
-            if "diarize_model" not in chosen:
+            if "diarize_model" not in set_by_caller:
                 query.append(("diarize_model", "latest"))
         return [*query, *((name, value) for name, value in extra if name != "keyterm")], warnings
 
@@ -267,35 +269,36 @@ class DeepgramAdapter:
             return [("language", _bcp_47(request.language))]
         if self.capabilities.languages is not None:
             return [("language", self.capabilities.languages[0])]
-        # Of these, or of all that Deepgram can tell apart.
+        # Among these, or among all that Deepgram detects.
         return [("detect_language", _bcp_47(language)) for language in request.languages or ("true",)]
 
     def _terms(self, request: TranscriptionRequest, further: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
         """``keyterm`` or ``keywords``, by the model."""
-        found = key_terms(request, most=MAX_TERMS, further=tuple(further))
+        terms, warnings = key_terms(request, most=MAX_TERMS, further=tuple(further))
         if not _OLDER.fullmatch(self._kind):
-            return [("keyterm", term) for term in found.terms], found.warnings
-        # A colon would begin the number by which a word is boosted.
-        words = dict.fromkeys(word for term in found.terms for word in re.split(r"[\s:]+", term) if word)
-        return [("keywords", word) for word in list(words)[:MAX_TERMS]], found.warnings
+            return [("keyterm", term) for term in terms], warnings
+        # After a colon, Deepgram expects the number by which a word is boosted.
+        words = dict.fromkeys(word for term in terms for word in re.split(r"[\s:]+", term) if word)
+        return [("keywords", word) for word in list(words)[:MAX_TERMS]], warnings
 
-    def voices(self) -> VoicesFlow:
+    def voices(self) -> VoicesFlow | None:
+        return self._list_voices() if Mode.SPEECH in self.capabilities.modes else None
+
+    def _list_voices(self) -> VoicesFlow:
         """``GET /v1/models`` lists the public voices as models."""
-        if Mode.SPEECH not in self.capabilities.modes:
-            raise NotImplementedError
         response = yield BufferedRequest(self._target.send("GET", self._target.url("/v1/models")))
         voices = tuple(map(_voice, rows(document_of(response.content), "tts")))
         return tuple(voice for voice in voices if f"{voice.id}-".startswith(f"{self._model}-"))
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        error = failures.from_response(response, _restated(body, response.status_code), secrets=self._target.secrets)
-        if isinstance(error, UpstreamRejected) and error.message.startswith("No such model"):
-            return UpstreamNotFound(error.message, code="model_not_found", detail=error.detail)
-        return error
+    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+        details = _error_details(errors.of_response(response, body), body)
+        if details.is_rejection and details.message.startswith("No such model"):
+            return replace(details, code="model_not_found", effective_status=404, log=details.summary)
+        return details
 
 
 def _plain(name: str, value: Any) -> str:
-    """A value of JSON as it stands in a query."""
+    """A JSON value as it is written in a query."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
@@ -318,17 +321,17 @@ def _bcp_47(language: str) -> str:
 def _transcript(answer: Mapping[str, Any], request: TranscriptionRequest) -> Transcript:
     results = _part(answer, "results")
     channel = _first(results, "channels")
-    spoken = _first(channel, "alternatives")
+    alternative = _first(channel, "alternatives")
     duration = usage.seconds_of(_part(answer, "metadata").get("duration"))
     language = channel.get("detected_language") or request.language
     speakers = Speakers()
     return Transcript(
-        text=_text(spoken.get("transcript")),
+        text=_text(alternative.get("transcript")),
         language=language_code(language) if isinstance(language, str) and language != "multi" else None,
         duration=duration,
-        # Turns of the speakers. A turn is too long for a subtitle: those are made of the words.
+        # One per turn of a speaker. A turn is too long for a subtitle, so subtitles are made from the words.
         segments=_turns(results, speakers) if request.response_format == "diarized_json" else (),
-        words=tuple(_word(row, speakers) for row in rows(spoken, "words")),
+        words=tuple(_word(row, speakers) for row in rows(alternative, "words")),
         usage=usage.shown(Usage(seconds_in=duration)) if duration is not None else None,
     )
 
@@ -372,12 +375,12 @@ def _text(value: Any) -> str:
 def _voice(row: Mapping[str, Any]) -> Voice:
     id = _text(row.get("canonical_name"))
     languages, metadata = row.get("languages"), row.get("metadata")
-    known = [language for language in languages if isinstance(language, str)] if isinstance(languages, list) else []
+    codes = [language for language in languages if isinstance(language, str)] if isinstance(languages, list) else []
     tags = metadata.get("tags") if isinstance(metadata, dict) else None
     genders = [_GENDERS[tag] for tag in tags if tag in ("feminine", "masculine")] if isinstance(tags, list) else []
     name = row.get("name")
-    shown = name.capitalize() if isinstance(name, str) else None
-    return Voice(id, shown, max(known, key=len, default=None), genders[0] if genders else None)
+    title = name.capitalize() if isinstance(name, str) else None
+    return Voice(id, title, max(codes, key=len, default=None), genders[0] if genders else None)
 
 
 def _billed(response: httpx.Response) -> Usage | None:
@@ -385,21 +388,22 @@ def _billed(response: httpx.Response) -> Usage | None:
     return Usage(characters=int(value)) if re.fullmatch(r"[0-9]{1,9}", value) else None
 
 
-def _restated(body: bytes, status: int) -> bytes:
-    """Deepgram's shapes (``err_msg``, ``category`` and ``message``, a plain text) as OpenAI's."""
+def _error_details(general: ErrorDetails, body: bytes) -> ErrorDetails:
+    """Deepgram's own shapes: ``err_msg`` and ``err_code``, ``message`` and ``category``, a plain text."""
+    status, wait = general.status, general.retry_after
     try:
         document = from_json(body)
     except ValueError:
         document = body.decode(errors="replace").strip()
     if isinstance(document, str):
-        return to_json({"error": {"message": "" if document.startswith("<") else document}})
+        return ErrorDetails(status, "" if document.startswith("<") else document, retry_after=wait)
     if not isinstance(document, dict) or "error" in document:
-        return body
+        return general
     parts = [document.get("err_msg") or document.get("message"), document.get("details")]
     message = ": ".join(part for part in parts if isinstance(part, str) and part)
-    code = document.get("err_code") or document.get("category")
-    # The status says it better.
-    return to_json({"error": {"message": message, "code": None if status in (402, 429) else code}})
+    # The status of these is clearer than the code.
+    code = None if status in (402, 429) else document.get("err_code") or document.get("category")
+    return errors.of_object(status, {"message": message, "code": code}, retry_after=wait)
 
 
 DEEPGRAM = Vendor(
@@ -409,6 +413,6 @@ DEEPGRAM = Vendor(
     models=MODELS,
     adapter=DeepgramAdapter,
     find=find,
-    # Of a model that is newer than this table the voices are those that the operator names.
+    # A model that is newer than this table has the voices that the operator names.
     others={Mode.SPEECH: replace(AURA, voices=Voices(catalogue=())), Mode.TRANSCRIPTION: NOVA_3},
 )

@@ -3,17 +3,18 @@
 Sources: ElevenLabs' OpenAPI document (copy of 2026-08-22: paths, fields, formats, key terms, 5 GB), its SDK 2.78 and
 model pages (v4, ``scribe_v3``), its help pages "API - Error Code 400 or 401" and "429" (limits of characters, what the
 errors mean), LiteLLM 1.109 (its users' key variable). The ids of the voices are those of ElevenLabs' default voices,
-each seen in several public programs; the older ones are those that LiteLLM maps OpenAI's names to. None of it was tried
-against the real service. Said by third parties only: the range of the speed, and that Opus comes in Ogg.
+each found in several public programs; the older ones are those to which LiteLLM maps OpenAI's names. Not tested against
+the real service. The range of the speed and Opus being in Ogg are documented by third parties only.
 
-- wav is made of pcm here: the vendor makes it only where it does not stream.
-- ``instructions`` have no counterpart. The audio tags of v3 and v4 ("[whispering]") are part of the text: those that a
-  caller writes pass as they are.
-- Billed are characters at a price per character, as ``x-character-count`` tells them, else those of the input. The
-  header ``character-cost`` counts credits instead (half of one a character with Flash and Turbo) and is not read.
-- A prompt that is a glossary, and keywords, become key terms, which cost a fifth more; no other prompt has an effect.
+- wav is converted from pcm, because the vendor does not stream wav.
+- ``instructions`` have no counterpart. The audio tags of v3 and v4 ("[whispering]") are part of the text and are passed
+  on unchanged.
+- ElevenLabs bills per character: those in ``x-character-count``, else those of the input. The header
+  ``character-cost`` counts credits instead (half a credit per character with Flash and Turbo) and is not read.
+- Keywords, and a prompt that is a list of terms, become key terms, which cost a fifth more. Other prompts have no
+  effect.
 - Ids of earlier requests, pronunciation dictionaries and the like belong to the account: no request may name them.
-- A used-up quota comes as 401, as if the key were wrong.
+- A used-up quota is reported with status 401, as if the key were wrong.
 """
 
 from __future__ import annotations
@@ -24,34 +25,29 @@ from types import MappingProxyType
 from typing import Any
 
 import httpx
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Transcript, Word
 from proxy.domain.usage import Usage
-from proxy.errors import (
-    ProxyError,
-    UnsupportedValue,
-    UpstreamInvalid,
-    UpstreamNotFound,
-    UpstreamRateLimited,
-    UpstreamUnavailable,
-)
+from proxy.errors import UnsupportedValue, UpstreamInvalid
 from proxy.providers.base import (
+    Adapter,
     BufferedRequest,
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     TranscriptionFlow,
     VoicesFlow,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
-from proxy.providers.wire import failures, usage
+from proxy.providers.wire import errors, usage
+from proxy.providers.wire.errors import ErrorDetails
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, segment, without_version
@@ -66,7 +62,7 @@ def _voices(table: str) -> tuple[Voice, ...]:
     return tuple(Voice(id, name, "en", gender) for name, id, gender in rows)
 
 
-#: There from the beginning in every account; the last nine are older and not offered to new ones.
+#: Part of every account; the last nine are older and not part of new accounts.
 DEFAULT_VOICES = _voices(
     """
     Adam     pNInz6obpgDQGcFmaJgB male
@@ -120,7 +116,7 @@ VOICES = Voices(
         "verse": _IDS["Liam"],
     }),
 )  # fmt: skip
-#: The default voices are far fewer than a page holds.
+#: A page holds more voices than there are default voices.
 _PAGE = {"voice_type": "default", "category": "premade", "page_size": "100"}
 
 # -- models ------------------------------------------------------------------------------------------------------------
@@ -136,9 +132,9 @@ _JSON_TYPES: Mapping[str, type] = {
     "apply_language_text_normalization": bool,
     "optimize_streaming_latency": int,
 }
-#: No number of theirs comes near it.
+#: No number of ElevenLabs' fields comes near it.
 _LARGEST = 1 << 32
-#: Those of them that stand in the query.
+#: Those of them that are sent in the query.
 _QUERY = ("optimize_streaming_latency",)
 _TRANSCRIPTION_EXTRAS = frozenset(
     {"num_speakers", "diarization_threshold", "tag_audio_events", "no_verbatim", "numbers_format", "seed"}
@@ -146,7 +142,7 @@ _TRANSCRIPTION_EXTRAS = frozenset(
 _MAX_TERMS = 1000
 _MAX_WORDS = 5
 _MAX_TERM_LENGTH = 49
-#: They are refused in key terms.
+#: Characters that are refused in key terms.
 _NO_TERM = str.maketrans(dict.fromkeys("<>{}[]\\", " "))
 
 SPEECH = Capabilities(
@@ -180,25 +176,25 @@ MODELS: Mapping[str, Capabilities] = {
     "scribe_v3": TRANSCRIPTION,
     "scribe_v2": TRANSCRIPTION,
     "scribe_v2_medical": TRANSCRIPTION,
-    # Key terms came with the second version.
+    # Key terms were introduced with the second version.
     "scribe_v1": replace(TRANSCRIPTION, ignores=TRANSCRIPTION.ignores | {"prompt", "keywords"}),
 }
 
 
 def find(model: str) -> Capabilities:
-    """A model that is not in the table is one of a kind: it must not open the account's own voices."""
+    """A model that is not in the table is treated like the others: it must not open up the account's own voices."""
     return TRANSCRIPTION if model.startswith("scribe") else SPEECH
 
 
-class ElevenLabsAdapter:
+class ElevenLabsAdapter(Adapter):
     def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
-        self.capabilities = declared
-        self._model = deployment.model
         authorization = {"xi-api-key": key} if key is not None else {}
-        self._target = Target(deployment, base=without_version(base), authorization=authorization)
+        target = Target(deployment, base=without_version(base), authorization=authorization)
+        super().__init__(declared, secrets=target.secrets)
+        self._model = deployment.model
+        self._target = target
         self._transcription_url = self._target.url("/v1/speech-to-text")
         self._voices_url = self._target.url("/v2/voices", _PAGE)
-        self.event_error = self._target.event_error
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         format = request.response_format if request.response_format in FORMATS else "pcm"
@@ -216,47 +212,32 @@ class ElevenLabsAdapter:
         response = yield BufferedRequest(
             self._target.form(self._transcription_url, MultipartStream(fields, request.file))
         )
-        found = _transcript(response.content, diarized=request.response_format == "diarized_json")
-        used = Usage(seconds_in=found.duration) if found.duration is not None else None
-        return WholeTranscript(found, metadata=StaticMetadata(used, warnings))
+        transcript = _transcript(response.content, diarized=request.response_format == "diarized_json")
+        used = Usage(seconds_in=transcript.duration) if transcript.duration is not None else None
+        return WholeTranscript(transcript, metadata=StaticMetadata(used, warnings))
 
     def voices(self) -> VoicesFlow:
         response = yield BufferedRequest(self._target.send("GET", self._voices_url))
         listed = rows(document_of(response.content), "voices")
         return tuple(voice for row in listed if (voice := _public_voice(row)) is not None)
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        detail = _detail(body)
-        kind, message = detail.get("status") or detail.get("code"), detail.get("message")
-        said = failures.blotted(message, self._target.secrets) if isinstance(message, str) else ""
-        named = failures.blotted(f"{kind!a:.60}", self._target.secrets)
-        log = f"upstream status {response.status_code}, {named}: {said[:300]}"
-        wait = failures.retry_after(response.headers)
-        if kind == "quota_exceeded":
-            return UpstreamRateLimited(
-                "The upstream vendor's quota is used up.", code="insufficient_quota", retry_after=wait, detail=log
-            )
-        if kind == "voice_not_found":
-            message = said or "The upstream vendor does not know the voice."
-            return UpstreamNotFound(message, param="voice", code=kind, detail=log)
-        if kind == "system_busy":
-            message = said or "The upstream vendor is busy."
-            return UpstreamUnavailable(message, status=503, code=kind, retry_after=wait, detail=log)
-        return self._target.error(response, _shaped(body, detail, kind, said))
+    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+        general, detail = errors.of_response(response, body), _detail(body)
+        return _error_details(general, detail) if detail else general
 
     def _fields(self, request: TranscriptionRequest) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-        """The form, and what of the request has no place in it."""
+        """The form, and a warning for each part of the request that it cannot express."""
         fields = {"model_id": self._model, "timestamps_granularity": "word", "tag_audio_events": "false"}
         if request.response_format == "diarized_json":
             fields["diarize"] = "true"
-        language, unsure = _language(request)
+        language, is_ambiguous = _language(request)
         if language is not None:
             fields["language_code"] = language
         if request.temperature is not None:
             fields["temperature"] = repr(request.temperature)
         fields.update(request.extra)
         keyterms, warnings = _keyterms(request)
-        if unsure:
+        if is_ambiguous:
             warnings.append(f"languages has no effect on '{request.model}' unless it is one")
         return [*fields.items(), *(("keyterms", term) for term in keyterms)], tuple(warnings)
 
@@ -265,26 +246,26 @@ class ElevenLabsAdapter:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """A field of the vendor's own, of the type that it has there."""
+    """Checks the type of one of ElevenLabs' own fields."""
     settings = value.values() if isinstance(value, dict) else ()
     is_right = type(value) is _JSON_TYPES[name] and all(type(setting) in (int, float, bool) for setting in settings)
     if not is_right or any(abs(number) > _LARGEST for number in (value, *settings) if isinstance(number, (int, float))):
-        raise UnsupportedValue(f"{name} has a value that ElevenLabs does not know.", param=name)
+        raise UnsupportedValue(f"{name} has a value that ElevenLabs does not support.", param=name)
     return value
 
 
 def _characters(response: httpx.Response, text: str) -> int:
-    stated = header(response, b"x-character-count")
-    return int(stated) if stated.isdecimal() and len(stated) < 10 else len(text)
+    count = header(response, b"x-character-count")
+    return int(count) if count.isdecimal() and len(count) < 10 else len(text)
 
 
 def _public_voice(row: Mapping[str, Any]) -> Voice | None:
-    """None for what is somebody's own."""
+    """None for a voice that belongs to an account."""
     id, name, labels = row.get("voice_id"), row.get("name"), row.get("labels")
     if row.get("category") != "premade" or row.get("is_owner") is True or not isinstance(id, str) or not id:
         return None
-    known = labels if isinstance(labels, dict) else {}
-    gender, language = known.get("gender"), known.get("language")
+    labels = labels if isinstance(labels, dict) else {}
+    gender, language = labels.get("gender"), labels.get("language")
     return Voice(
         id,
         name if isinstance(name, str) else None,
@@ -297,27 +278,27 @@ def _public_voice(row: Mapping[str, Any]) -> Voice | None:
 
 
 def _language(request: TranscriptionRequest) -> tuple[str | None, bool]:
-    """ISO-639-1 of the one language that the request names, and whether it names several, of which none is told."""
-    named = (request.language,) if request.language else request.languages
-    if len(named) != 1:
-        return None, bool(named)
-    code = language_code(named[0]).partition("-")[0]
+    """The ISO-639-1 code of the request's only language; whether there are several, none of which is sent."""
+    languages = (request.language,) if request.language else request.languages
+    if len(languages) != 1:
+        return None, bool(languages)
+    code = language_code(languages[0]).partition("-")[0]
     if not (code.isascii() and code.isalpha() and len(code) in (2, 3)):
         raise UnsupportedValue(
-            f"language '{named[0][:50]}' is not known; name it by its ISO-639-1 code.", param="language"
+            f"language '{languages[0][:50]}' is not known; use its ISO-639-1 code.", param="language"
         )
     return _ISO_639_1.get(code, "jv" if code == "jw" else code), False
 
 
 def _keyterms(request: TranscriptionRequest) -> tuple[list[str], list[str]]:
-    """The terms that ElevenLabs would not refuse, and a sentence for each thing left out."""
-    found, warnings = key_terms(request, most=_MAX_TERMS)
-    terms = [" ".join(term.translate(_NO_TERM).split()) for term in found]
-    taken = [term for term in terms if term and len(term) <= _MAX_TERM_LENGTH and len(term.split()) <= _MAX_WORDS]
-    if len(taken) < len(terms):
+    """The terms that ElevenLabs does not refuse, and warnings about the others."""
+    requested, warnings = key_terms(request, most=_MAX_TERMS)
+    terms = [" ".join(term.translate(_NO_TERM).split()) for term in requested]
+    accepted = [term for term in terms if term and len(term) <= _MAX_TERM_LENGTH and len(term.split()) <= _MAX_WORDS]
+    if len(accepted) < len(terms):
         too_long = f"key terms have at most {_MAX_WORDS} words and {_MAX_TERM_LENGTH} characters"
-        warnings.append(f"{len(terms) - len(taken)} of {len(terms)} key terms have no effect: {too_long}")
-    return taken, warnings
+        warnings.append(f"{len(terms) - len(accepted)} of {len(terms)} key terms have no effect: {too_long}")
+    return accepted, warnings
 
 
 def _transcript(content: bytes, *, diarized: bool) -> Transcript:
@@ -351,7 +332,7 @@ def _pairs(table: str) -> Mapping[str, str]:
     return MappingProxyType(dict(pair.split() for pair in table.split(",")))
 
 
-#: What Scribe answers (ISO-639-3), as whisper spells it.
+#: Scribe's codes of languages (ISO-639-3) as Whisper's.
 _ISO_639_1: Mapping[str, str] = _pairs(
     """
     afr af, amh am, ara ar, asm as, aze az, azj az, bak ba, bel be, bul bg, ben bn, bod bo, bre br, bos bs, cat ca,
@@ -369,7 +350,7 @@ _ISO_639_1: Mapping[str, str] = _pairs(
 
 
 def _detail(body: bytes) -> Mapping[str, Any]:
-    """``detail`` where it is an object, as ElevenLabs has it; empty for FastAPI's list, and for anything else."""
+    """ElevenLabs' ``detail``, an object; empty for FastAPI's list and for anything else."""
     try:
         document = from_json(body)
     except ValueError:
@@ -378,12 +359,21 @@ def _detail(body: bytes) -> Mapping[str, Any]:
     return detail if isinstance(detail, dict) else {}
 
 
-def _shaped(body: bytes, detail: Mapping[str, Any], kind: Any, message: str) -> bytes:
-    """ElevenLabs' ``detail`` in OpenAI's shape."""
-    if not detail:
-        return body
-    error = {"message": message, "code": kind, "type": detail.get("type"), "param": detail.get("param")}
-    return to_json({"error": error}, inf_nan_mode="null")
+def _error_details(general: ErrorDetails, detail: Mapping[str, Any]) -> ErrorDetails:
+    """The kind of error is the ``status`` or the ``code`` of ``detail``; the HTTP status of some kinds misleads."""
+    kind = detail.get("status") or detail.get("code")
+    details = errors.of_object(general.status, {**detail, "code": kind}, retry_after=general.retry_after)
+    log = f"upstream status {general.status}, {kind!a}: {details.message}"
+    if kind == "quota_exceeded":
+        message = "The upstream vendor's quota is used up."
+        return replace(details, message=message, type=None, code="insufficient_quota", effective_status=429, log=log)
+    if kind == "voice_not_found":
+        message = details.message or "The upstream vendor does not know the voice."
+        return replace(details, message=message, type=None, param="voice", effective_status=404, log=log)
+    if kind == "system_busy":
+        message = details.message or "The upstream vendor is busy."
+        return replace(details, message=message, effective_status=503, log=log)
+    return details
 
 
 ELEVENLABS = Vendor(

@@ -1,52 +1,52 @@
 """Google's Gemini API: gemini-3.8 speaks, gemini-3.5-transcribe transcribes.
 
 Sources: google-genai 3.4.0 (2026-11) for requests, answers, reasons and the Files API; @ai-sdk/google 4.0.121 for
-``speechMetadata`` and ``responseFormat`` of speech; Google's pages of speech generation and of Chirp 3's voices for
-the thirty voices and their genders; google.rpc's ``ErrorInfo`` and ``RetryInfo`` for errors. Speech is asked for as a
-stream of 24 kHz samples; the compressed formats of the API's enumeration are not proven for speech and left alone. The
-limit of 20 MB for a request is that of Gemini's audio guide, 2 GB that of its Files API. The 2.5 and 3.1 models of
-speech ended on 2026-11-17. The text goes out alone in its part, so that nothing of it reads as an instruction.
+``speechMetadata`` and ``responseFormat`` of speech; Google's pages on speech generation and on Chirp 3's voices for the
+thirty voices and their genders; google.rpc's ``ErrorInfo`` and ``RetryInfo`` for errors. Speech is requested as a
+stream of 24 kHz samples; the API's enumeration has compressed formats, but nothing shows that they work for speech.
+The limit of 20 MB per request is from Gemini's audio guide, that of 2 GB from its Files API. Google retired the 2.5 and
+3.1 speech models on 2026-11-17. The text is sent in a part of its own, so that it is not read as an instruction.
 
-None of it was tried against the real service.
+Not tested against the real service.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from base64 import b64encode
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 from pydantic_core import from_json, to_json
 
-from proxy.audio import formats, wav
+from proxy.audio import wav
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest, Upload
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Transcript, Word
 from proxy.domain.usage import Usage
-from proxy.errors import ProxyError, UnsupportedValue, UpstreamCredentials, UpstreamInvalid, UpstreamRejected
+from proxy.errors import UnsupportedValue, UpstreamInvalid, UpstreamRejected
 from proxy.providers.base import (
+    Adapter,
     BufferedRequest,
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     Step,
     TranscriptionFlow,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
-from proxy.providers.wire import failures, sse, terms, usage
+from proxy.providers.wire import errors, sse, terms, usage
+from proxy.providers.wire.errors import ErrorDetails
 from proxy.providers.wire.requests import header
 from proxy.providers.wire.streams import Failure, decoded
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.transcripts import Speakers, document_of, rows
-from proxy.providers.wire.upload import UploadStream
+from proxy.providers.wire.upload import Base64Stream, UploadStream, sniffed_format
 
 _WOMEN = """
 Achernar Aoede Autonoe Callirrhoe Despina Erinome Gacrux Kore Laomedeia Leda Pulcherrima Sulafat Vindemiatrix Zephyr
@@ -90,13 +90,13 @@ MODELS: Mapping[str, Capabilities] = {
     "gemini-3.5-transcribe": TRANSCRIPTION,
 }
 
-#: A larger file goes to the Files API; base64 makes a third more of it, and a request has 20 MB.
+#: A larger file is sent to the Files API: base64 adds a third, and a request may have 20 MB.
 INLINE_BYTES = 14_000_000
-#: Seconds before each look at a file that is being made ready: the first ones, and the last again and again.
+#: Seconds before each poll of a file that is being processed; the last one is repeated.
 WAITS = (0.5, 1.0, 2.0, 4.0)
 MAX_TERMS = 1000
 WITH_WORDS = ("srt", "verbose_json", "vtt", "diarized_json")
-#: The vendor's policies end the speech, here or for another key alike.
+#: Reasons of the vendor's policies: the speech would be refused with any other key, too.
 REFUSED = frozenset({
     "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR", "JAILBREAK",
 })  # fmt: skip
@@ -109,12 +109,13 @@ _FILE = re.compile(r"files/[a-z0-9-]{1,64}")
 _RATE = re.compile(r"rate=(\d+)")
 
 
-class GeminiAdapter:
+class GeminiAdapter(Adapter):
     def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
-        self.capabilities = declared
-        self._model = deployment.model
         authorization = {"x-goog-api-key": key} if key is not None else {}
-        self._target = Target(deployment, base=without_version(base), authorization=authorization)
+        target = Target(deployment, base=without_version(base), authorization=authorization)
+        super().__init__(declared, secrets=target.secrets)
+        self._model = deployment.model
+        self._target = target
         model = segment(deployment.model, param="model")
         self._speech_url = self._target.url(f"/v1beta/models/{model}:streamGenerateContent", {"alt": "sse"})
         self._interactions_url = self._target.url("/v1beta/interactions")
@@ -138,39 +139,39 @@ class GeminiAdapter:
         return SpeechAnswer("pcm", rate=RATE, decoder=_Speech(self.event_error))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        known = terms.key_terms(request, most=MAX_TERMS)
+        vocabulary, warnings = terms.key_terms(request, most=MAX_TERMS)
         body = {
             "model": self._model,
             "store": False,
-            "generation_config": {"transcription_config": _settings(request, known.terms)},
+            "generation_config": {"transcription_config": _settings(request, vocabulary)},
         }
         if request.file.size <= INLINE_BYTES:
-            stream = _AroundFile(body, request.file, mime_type(request.file))
+            stream = _with_audio(body, request.file)
             response = yield BufferedRequest(self._json(stream, stream.length))
         else:
             response = yield from self._with_uploaded(body, request.file)
-        found, used = _transcript(document_of(response.content))
-        return WholeTranscript(found, metadata=StaticMetadata(used, known.warnings))
+        transcript, used = _transcript(document_of(response.content))
+        return WholeTranscript(transcript, metadata=StaticMetadata(used, warnings))
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def _with_uploaded(self, body: dict[str, Any], file: Upload) -> Generator[Step, httpx.Response, httpx.Response]:
-        """Asks with the file uploaded before, which is deleted in the end."""
+        """Uploads the file, requests the transcript and deletes the file."""
         kind = mime_type(file)
         response = yield BufferedRequest(self._upload_start(file, kind))
         response = yield BufferedRequest(self._upload(self._upload_url(response), file))
         uploaded = _Uploaded.of(document_of(response.content).get("file"))
         url = self._target.url(f"/v1beta/{uploaded.name}")
         delete: httpx.Request | None = self._target.send("DELETE", url)
-        look = 0
+        polls = 0
         while uploaded.state not in ("ACTIVE", "FAILED"):
-            wait = WAITS[min(look, len(WAITS) - 1)]
+            wait = WAITS[min(polls, len(WAITS) - 1)]
             response = yield BufferedRequest(self._target.send("GET", url), wait=wait, cleanup=delete)
-            uploaded, delete, look = _Uploaded.of(document_of(response.content)), None, look + 1
+            uploaded, delete, polls = _Uploaded.of(document_of(response.content)), None, polls + 1
         if uploaded.state == "FAILED":
             if delete is not None:
                 yield BufferedRequest(delete)
-            raise UpstreamInvalid("The upstream vendor could not take the file in.")
+            raise UpstreamInvalid("The upstream vendor could not process the file.")
         audio = {"type": "audio", "uri": uploaded.uri, "mime_type": kind}
         content = to_json(body | {"input": [audio]})
         response = yield BufferedRequest(self._json(httpx.ByteStream(content), len(content)), cleanup=delete)
@@ -194,14 +195,14 @@ class GeminiAdapter:
         )
 
     def _upload_url(self, response: httpx.Response) -> httpx.URL:
-        """Where the vendor wants the bytes: at its own address, for the key goes along."""
+        """The URL for the bytes. It must be on the vendor's own host, because the key is sent there, too."""
         try:
             url = httpx.URL(header(response, b"x-goog-upload-url"))
         except httpx.InvalidURL:
             url = httpx.URL("")
         own = self._interactions_url
         if (url.scheme, url.host, url.port) != (own.scheme, own.host, own.port) or url.userinfo:
-            raise UpstreamInvalid("The upstream vendor named no address of its own for the upload.")
+            raise UpstreamInvalid("The upstream vendor named an upload address that is not its own.")
         return url
 
     def _upload(self, url: httpx.URL, file: Upload) -> httpx.Request:
@@ -220,76 +221,61 @@ class GeminiAdapter:
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        return self._failure(response, _Stated(body), body)
+    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+        return _error_details(errors.of_response(response, body), _error_object(body))
 
-    def event_error(self, event: bytes) -> ProxyError:
-        stated = _Stated(event)
-        return self._failure(httpx.Response(stated.http_status), stated, event)
-
-    def _failure(self, response: httpx.Response, stated: _Stated, body: bytes) -> ProxyError:
-        """A bad key is a 400 here; the code is a number that repeats the status, so the name of the status is told."""
-        if response.status_code == 400 and stated.reasons & KEY_REASONS:
-            return UpstreamCredentials(
-                "The upstream vendor refused the credentials of this deployment.", detail=", ".join(stated.reasons)
-            )
-        error = failures.from_response(response, stated.as_openai or body, secrets=self._target.secrets)
-        if error.retry_after is None:
-            error.retry_after = stated.delay
-        return error
+    def event_error_details(self, event: bytes) -> ErrorDetails:
+        error = _error_object(event)
+        code = error.get("code")
+        status = code if type(code) is int and 400 <= code < 600 else 500
+        return _error_details(replace(errors.of_event(event), status=status), error)
 
 
-class _Stated:
-    """``{"error": {"code": 429, "message", "status": "RESOURCE_EXHAUSTED", "details": […]}}``, or parts of it."""
+def _error_object(body: bytes) -> Mapping[str, Any]:
+    """``{"error": {"code": 429, "message", "status": "RESOURCE_EXHAUSTED", "details": […]}}``, alone or in a list."""
+    try:
+        document = from_json(body)
+    except ValueError:
+        return {}
+    document = document[0] if isinstance(document, list) and document else document
+    return _object(_object(document).get("error"))
 
-    def __init__(self, body: bytes) -> None:
-        try:
-            document = from_json(body)
-        except ValueError:
-            document = None
-        document = document[0] if isinstance(document, list) and document else document
-        error = document.get("error") if isinstance(document, dict) else None
-        self._error: dict[str, Any] = error if isinstance(error, dict) else {}
-        found = self._error.get("details")
-        self._details = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
-    @property
-    def http_status(self) -> int:
-        code = self._error.get("code")
-        return code if type(code) is int and 400 <= code < 600 else 500
+def _error_details(general: ErrorDetails, error: Mapping[str, Any]) -> ErrorDetails:
+    if not error:
+        return general
+    details = error.get("details")
+    details = [row for row in details if isinstance(row, dict)] if isinstance(details, list) else []
+    reasons = {row["reason"] for row in details if isinstance(row.get("reason"), str)}
+    if general.status == 400 and reasons & KEY_REASONS:
+        return ErrorDetails(400, effective_status=401, log=", ".join(sorted(reasons)))
+    # The numeric code repeats the HTTP status, so the name of the status is the code. A rate limit keeps OpenAI's code.
+    name = error.get("status")
+    return errors.of_object(
+        general.status,
+        {"message": error.get("message"), "code": name if name != "RESOURCE_EXHAUSTED" else None},
+        retry_after=_retry_delay(details) if general.retry_after is None else general.retry_after,
+    )
 
-    @property
-    def reasons(self) -> frozenset[str]:
-        return frozenset(row["reason"] for row in self._details if isinstance(row.get("reason"), str))
 
-    @property
-    def delay(self) -> float | None:
-        """Seconds of ``RetryInfo``."""
-        delays = [row["retryDelay"] for row in self._details if isinstance(row.get("retryDelay"), str)]
-        found = _DELAY.fullmatch(delays[0]) if delays else None
-        return float(found[1]) if found else None
-
-    @property
-    def as_openai(self) -> bytes | None:
-        """The error in OpenAI's shape, with the name of the status as its code; a rate limit has OpenAI's own."""
-        status = self._error.get("status")
-        if not self._error:
-            return None
-        code = status if isinstance(status, str) and status != "RESOURCE_EXHAUSTED" else None
-        return to_json({"error": {"message": self._error.get("message"), "code": code}}, inf_nan_mode="null")
+def _retry_delay(details: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds from ``RetryInfo``."""
+    delays = [row["retryDelay"] for row in details if isinstance(row.get("retryDelay"), str)]
+    match = _DELAY.fullmatch(delays[0]) if delays else None
+    return float(match[1]) if match else None
 
 
 # -- speech ------------------------------------------------------------------------------------------------------------
 
 
 class _Speech:
-    """Events with audio as base64; complete once a reason to stop has come that is none to complain of."""
+    """Events with audio as base64; complete after a ``finishReason`` of STOP."""
 
     def __init__(self, failure: Failure) -> None:
         self._reader = sse.Reader()
         self._failure = failure
         self._stopped = False
-        self._heard = False
+        self._has_audio = False
         self.usage: Usage | None = None
         self.warnings: tuple[str, ...] = ()
 
@@ -302,13 +288,13 @@ class _Speech:
             _refuse(_object(document.get("promptFeedback")).get("blockReason"))
             for candidate in rows(document, "candidates")[:1]:
                 for audio in _audio(candidate):
-                    self._heard = True
+                    self._has_audio = True
                     yield audio
                 self._note(candidate.get("finishReason"))
 
     def end(self) -> Iterator[bytes]:
         self._reader.end()
-        if not self._stopped or not self._heard:
+        if not self._stopped or not self._has_audio:
             raise UpstreamInvalid("The upstream vendor's speech ended before it was complete.")
         return iter(())
 
@@ -318,13 +304,13 @@ class _Speech:
         _refuse(reason)
         if reason != "STOP":
             raise UpstreamInvalid(
-                "The upstream vendor stopped in the middle.", detail=f"finishReason {str(reason)[:40]}"
+                "The upstream vendor stopped before the end of the text.", detail=f"finishReason {str(reason)[:40]}"
             )
         self._stopped = True
 
 
 def _refuse(reason: Any) -> None:
-    """Raises UpstreamRejected for what the vendor will not say."""
+    """Raises UpstreamRejected if the vendor's policies are the reason."""
     if isinstance(reason, str) and reason in REFUSED:
         raise UpstreamRejected(
             f"The upstream vendor refused to speak this text: {reason}.", status=400, param="input", code=reason.lower()
@@ -341,7 +327,7 @@ def _audio(candidate: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _samples(audio: bytes, kind: str) -> bytes:
-    """s16le of 24 kHz, out of a file of its own each time where the vendor sends wav all the same."""
+    """s16le at 24 kHz. If the vendor sends wav nevertheless, each part may be a file of its own."""
     rate = _RATE.search(kind)
     if audio.startswith(b"RIFF"):
         try:
@@ -352,15 +338,15 @@ def _samples(audio: bytes, kind: str) -> bytes:
             raise UpstreamInvalid("The upstream vendor sent samples of another kind.", detail=kind[:60])
         return audio[head.offset : None if head.size is None else head.offset + head.size]
     if not kind.lower().startswith(("audio/l16", "audio/pcm")) or (rate is not None and int(rate[1][:7]) != RATE):
-        raise UpstreamInvalid("The upstream vendor sent another format than was asked for.", detail=kind[:60])
+        raise UpstreamInvalid("The upstream vendor sent another format than the one requested.", detail=kind[:60])
     return audio
 
 
 def _speech_usage(metadata: Any) -> Usage | None:
     if not isinstance(metadata, dict):
         return None
-    asked, spoken = metadata.get("promptTokenCount"), metadata.get("candidatesTokenCount")
-    return usage.of_speech({"usage": {"input_tokens": asked, "output_tokens": spoken}})
+    text, audio = metadata.get("promptTokenCount"), metadata.get("candidatesTokenCount")
+    return usage.of_speech({"usage": {"input_tokens": text, "output_tokens": audio}})
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -377,8 +363,8 @@ def _settings(request: TranscriptionRequest, vocabulary: Sequence[str]) -> dict[
     if request.response_format == "diarized_json":
         mode["diarization_mode"] = "speaker"
     settings: dict[str, Any] = {"mode": mode}
-    named = (request.language, *request.languages)
-    if languages := list(dict.fromkeys(_language(name) for name in named if name)):
+    names = (request.language, *request.languages)
+    if languages := list(dict.fromkeys(_language(name) for name in names if name)):
         settings["language_codes"] = languages
     if vocabulary:
         settings["custom_vocabulary"] = list(vocabulary)
@@ -386,11 +372,11 @@ def _settings(request: TranscriptionRequest, vocabulary: Sequence[str]) -> dict[
 
 
 def _language(name: Any, *, param: str = "language") -> str:
-    """BCP-47, of a code or of a language's English name. Raises UnsupportedValue for anything else."""
-    given = name.strip() if isinstance(name, str) else ""
-    code = given if _LANGUAGE.fullmatch(given) and not given.isalpha() else language_code(given)
+    """BCP-47, from a code or a language's English name. Raises UnsupportedValue for anything else."""
+    name = name.strip() if isinstance(name, str) else ""
+    code = name if _LANGUAGE.fullmatch(name) and not name.isalpha() else language_code(name)
     if not _LANGUAGE.fullmatch(code) or (code.isalpha() and len(code) > 3):
-        raise UnsupportedValue(f"{param} {given[:40]!a} is not a language that is known here.", param=param)
+        raise UnsupportedValue(f"{param} {name[:40]!a} is not a known language.", param=param)
     return code
 
 
@@ -415,7 +401,7 @@ def _transcript(document: Mapping[str, Any]) -> tuple[Transcript, Usage | None]:
     used = _transcript_usage(document.get("usage"))
     return Transcript(
         text="".join(block["text"] for block in blocks).strip(),
-        # Words without times are of no use to anybody who wants words.
+        # Words are requested for their timestamps; without those they are left out.
         words=tuple(word for word in words if word is not None) if None not in words else (),
         usage=usage.shown(used),
     ), used
@@ -429,26 +415,29 @@ def _word(row: Mapping[str, Any], speakers: Speakers) -> Word | None:
 
 
 def _offset(value: Any) -> float | None:
-    """Seconds of ``1.2s``."""
-    found = _OFFSET.fullmatch(value) if isinstance(value, str) else None
-    return float(found[1]) if found else None
+    """Seconds from ``1.2s``."""
+    match = _OFFSET.fullmatch(value) if isinstance(value, str) else None
+    return float(match[1]) if match else None
 
 
-def _transcript_usage(stated: Any) -> Usage | None:
-    if not isinstance(stated, dict):
+def _transcript_usage(block: Any) -> Usage | None:
+    if not isinstance(block, dict):
         return None
-    kinds = stated.get("input_tokens_by_modality")
-    by_kind = {
+    rows = block.get("input_tokens_by_modality")
+    by_modality = {
         str(row.get("modality")).lower(): row.get("tokens")
-        for row in (kinds if isinstance(kinds, list) else ())
+        for row in (rows if isinstance(rows, list) else ())
         if isinstance(row, dict)
     }
     return usage.of_transcript(
         {
             "usage": {
-                "input_tokens": stated.get("total_input_tokens"),
-                "input_token_details": {"text_tokens": by_kind.get("text"), "audio_tokens": by_kind.get("audio")},
-                "output_tokens": stated.get("total_output_tokens"),
+                "input_tokens": block.get("total_input_tokens"),
+                "input_token_details": {
+                    "text_tokens": by_modality.get("text"),
+                    "audio_tokens": by_modality.get("audio"),
+                },
+                "output_tokens": block.get("total_output_tokens"),
             }
         }
     )
@@ -463,52 +452,32 @@ class _Uploaded:
     state: str
 
     @classmethod
-    def of(cls, stated: Any) -> _Uploaded:
-        file = _object(stated)
+    def of(cls, value: Any) -> _Uploaded:
+        file = _object(value)
         name, uri, state = file.get("name"), file.get("uri"), file.get("state", "ACTIVE")
         if not isinstance(name, str) or not isinstance(uri, str) or not isinstance(state, str):
-            raise UpstreamInvalid("The upstream vendor's file is none.")
+            raise UpstreamInvalid("The upstream vendor's answer describes no file.")
         if not _FILE.fullmatch(name):
-            raise UpstreamInvalid("The upstream vendor's file has no name that could be one.")
+            raise UpstreamInvalid("The upstream vendor's file has an invalid name.")
         return cls(name, uri, state)
 
 
-#: By what `formats.sniff` finds; the names are those of the API.
-_KINDS = {
+#: By the names of `formats.sniff`.
+_MIME_TYPES = {
     "mp3": "audio/mp3", "aac": "audio/aac", "opus": "audio/ogg", "ogg": "audio/ogg", "flac": "audio/flac",
     "wav": "audio/wav", "mp4": "audio/m4a", "webm": "audio/webm", "aiff": "audio/aiff", "mpeg": "audio/mpeg",
 }  # fmt: skip
 
 
 def mime_type(file: Upload) -> str:
-    """What the bytes say they are, since neither a name nor a client's word for it says anything."""
-    descriptor = file.fileno()
-    size = formats.SNIFF_BYTES
-    begin = bytes(file.getbuffer()[:size]) if descriptor is None else os.pread(descriptor, size, 0)
-    return _KINDS.get(formats.sniff(begin) or "", "audio/wav")
+    """By the bytes, since names and clients' content types are not reliable."""
+    return _MIME_TYPES.get(sniffed_format(file) or "", "audio/wav")
 
 
-class _AroundFile(httpx.AsyncByteStream):
-    """A JSON document with a file in it as base64, made as it is sent."""
-
-    replayable = True
-
-    def __init__(self, document: Mapping[str, Any], file: Upload, kind: str) -> None:
-        opening = to_json(document)[:-1]
-        self._head = opening + b',"input":[{"type":"audio","mime_type":' + to_json(kind) + b',"data":"'
-        self._file = file
-        self._tail = b'"}]}'
-        self.length = len(self._head) + 4 * -(-file.size // 3) + len(self._tail)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._head
-        rest = b""
-        async for chunk in self._file.chunks():
-            data = rest + bytes(chunk)
-            whole = len(data) - len(data) % 3
-            rest = data[whole:]
-            yield b64encode(data[:whole])
-        yield b64encode(rest) + self._tail
+def _with_audio(body: Mapping[str, Any], file: Upload) -> Base64Stream:
+    """The body, a JSON object, with the file as its ``input``."""
+    head = to_json(body)[:-1] + b',"input":[{"type":"audio","mime_type":' + to_json(mime_type(file)) + b',"data":"'
+    return Base64Stream(head, file, b'"}]}')
 
 
 GEMINI = Vendor(

@@ -1,4 +1,4 @@
-"""The voices of Kokoro, an open model that many servers speak with.
+"""The voices of Kokoro, an open model that many servers use.
 
 Source: VOICES.md of hexgrad/Kokoro-82M v1.0, 54 voices. An id's first letter is its language, the second its gender.
 """
@@ -37,7 +37,7 @@ _OPENAI: Final[Mapping[str, str]] = {
     "shimmer": "af_sky",
     "verse": "am_puck",
 }
-#: ``af_bella(2)+af_sky(1)``: several voices in one.
+#: ``af_bella(2)+af_sky(1)``: a blend of several voices.
 _ONE: Final = r"[a-z]{2}_\w{1,32}(\(\d{1,3}(\.\d{1,3})?\))?"
 _BLEND: Final = re.compile(rf"{_ONE}([+-]{_ONE}){{0,7}}")
 

@@ -1,6 +1,6 @@
-"""The local engines, which answer at ``local://``: espeak-ng speaks, pocketsphinx transcribes English.
+"""The local engines behind ``local://``: espeak-ng speaks, PocketSphinx transcribes English.
 
-They are there for trying the proxy out and for tests; ``proxy.engines`` describes their requests.
+They are only for evaluation and tests; ``proxy.engines`` describes their requests.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ from pydantic_core import to_json
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import NotInstalled, ProxyError, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers.base import (
+    Adapter,
     BufferedRequest,
     Capabilities,
     SpeechAnswer,
     SpeechFlow,
-    StaticMetadata,
     StreamedTranscript,
     TranscriptionFlow,
     WholeTranscript,
 )
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES, Voices
-from proxy.providers.wire import failures
+from proxy.providers.wire import errors
+from proxy.providers.wire.errors import ErrorDetails
 
-#: OpenAI's names, and espeak-ng's own: a language, and perhaps a variant of the voice.
+#: OpenAI's names, and espeak-ng's own: a language and optionally a variant of the voice.
 VOICES = Voices(
     catalogue=OPENAI_VOICES.catalogue,
     pattern=re.compile(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{1,12}){0,4}(\+[a-zA-Z0-9]{1,16})?"),
@@ -57,9 +59,9 @@ MODELS: Mapping[str, Capabilities] = {
 }
 
 
-class LocalAdapter:
+class LocalAdapter(Adapter):
     def __init__(self, deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> None:
-        self.capabilities = declared
+        super().__init__(declared)
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         body = to_json({"input": request.input, "voice": request.voice, "speed": request.speed})
@@ -67,23 +69,26 @@ class LocalAdapter:
         return SpeechAnswer("pcm", rate=_rate(response))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        ask = httpx.Request(
+        recognition = httpx.Request(
             "POST",
             "local://pocketsphinx/transcription",
             params={"language": request.language or "", "stream": "true" if request.stream else "false"},
             extensions={"upload": request.file},
         )
         if request.stream:
-            yield ask
+            yield recognition
             return StreamedTranscript(_JsonLines())
-        response = yield BufferedRequest(ask)
-        found = _transcript(_object(response.content))
-        return WholeTranscript(found, metadata=StaticMetadata(Usage(seconds_in=found.duration)))
+        response = yield BufferedRequest(recognition)
+        transcript = _transcript(_object(response.content))
+        return WholeTranscript(transcript, metadata=StaticMetadata(Usage(seconds_in=transcript.duration)))
 
     def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        """A full pool is no failure of the engine, and a missing package none of anybody."""
-        error = failures.from_response(response, body)
-        if response.status_code == 503:
+        """The engine's own error, which travels with the response.
+
+        A full pool is not a failure of the engine, and a missing package is nobody's failure.
+        """
+        error: ProxyError = response.extensions["error"]
+        if error.status == 503:
             return UpstreamRateLimited(
                 error.message,
                 status=503,
@@ -91,14 +96,15 @@ class LocalAdapter:
                 type="server_error",
                 retry_after=error.retry_after,
             )
-        return NotInstalled(error.message) if response.status_code == 501 else error
-
-    def event_error(self, event: bytes) -> ProxyError:
-        return failures.from_event(event)
+        if error.status == 501:
+            return NotInstalled(error.message)
+        return errors.to_error(
+            ErrorDetails(error.status, error.message, error.type, error.param, error.code, error.retry_after)
+        )
 
 
 class _JsonLines:
-    """A JSON document a line: ``segment`` for each utterance, then ``done``."""
+    """One JSON document per line: a ``segment`` for each utterance, then ``done``."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -122,7 +128,7 @@ class _JsonLines:
 
 
 def _rate(response: httpx.Response) -> int:
-    """Of a content type such as ``audio/pcm;rate=22050;channels=1``."""
+    """From a content type such as ``audio/pcm;rate=22050;channels=1``."""
     parameters = dict(part.partition("=")[::2] for part in response.headers["content-type"].split(";")[1:])
     return int(parameters["rate"])
 

@@ -1,6 +1,6 @@
-"""OpenAI, and every server that speaks its audio API.
+"""OpenAI, and the adapter for every server that implements its audio API.
 
-Source of the table: OpenAI's openapi.yaml (2026-08-21), its deprecation page (announcements of 2026-08-26 and
+Sources of the table: OpenAI's openapi.yaml (2026-08-21), its deprecation page (announcements of 2026-08-26 and
 2026-10-01) and recorded traffic.
 """
 
@@ -9,30 +9,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
+from proxy.domain.results import StaticMetadata
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
     Capabilities,
     OpenAITranscript,
     SpeechAnswer,
+    SpeechDecoder,
     SpeechFlow,
-    StaticMetadata,
     StreamedTranscript,
     TranscriptionFlow,
     WholeTranscript,
 )
 from proxy.providers.sockets import live, realtime
 from proxy.providers.vendor import Vendor
-from proxy.providers.vendors.quirks import OPENAI_WAYS, Quirks
 from proxy.providers.voices import OPENAI_VOICES
 from proxy.providers.wire import forms, transcripts
 from proxy.providers.wire.multipart import MultipartStream
+from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
 from proxy.providers.wire.requests import header
 from proxy.providers.wire.streams import SpeechEvents
 from proxy.providers.wire.target import Target
@@ -78,42 +79,63 @@ MODELS: Mapping[str, Capabilities] = {
 }
 
 
-#: `calls` makes text of the json that is all gpt-transcribe answers; its languages are a list.
-GPT_TRANSCRIBE = Quirks(language="languages[]", codes=True, asks={"text": "json"})
+#: gpt-transcribe answers json only, from which `calls` renders text; its languages are a list.
+GPT_TRANSCRIBE = Quirks(language="languages[]", codes=True, transcript_formats={"text": "json"})
 MODEL_QUIRKS: Mapping[str, Quirks] = {"gpt-transcribe": GPT_TRANSCRIBE}
 
 
-class OpenAIAdapter:
-    """One deployment behind OpenAI's API. URLs and headers are prepared once; a call copies them."""
+class OpenAIAdapter(Adapter):
+    """One deployment behind OpenAI's API. URLs and headers are prepared once; a call copies them.
+
+    ``path`` and ``query`` complete the target's base to the URLs of the audio API. With ``exact_usage``, speech is
+    requested as events, since only they report the tokens.
+    """
 
     def __init__(
         self,
+        deployment: Deployment,
+        target: Target,
+        *,
+        declared: Capabilities,
+        quirks: Quirks,
+        exact_usage: bool,
+        path: str = "/audio",
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(declared, secrets=target.secrets)
+        self._deployment = deployment
+        self._target = target
+        self._quirks = quirks
+        self._exact_usage = exact_usage
+        query = query or {}
+        self._speech_url = target.url(f"{path}/speech", query)
+        self._transcriptions_url = target.url(f"{path}/transcriptions", query)
+        self._translations_url = target.url(f"{path}/translations", query)
+
+    @classmethod
+    def bound(
+        cls,
         deployment: Deployment,
         *,
         base: str,
         key: str | None,
         declared: Capabilities,
         quirks: Quirks | None = None,
-    ) -> None:
-        self.capabilities = declared
-        self._deployment = deployment
-        self._exact_usage = exact_usage(deployment, is_own=httpx.URL(base).host == _OPENAI_HOST)
-        self._quirks = quirks or MODEL_QUIRKS.get(deployment.base_model or deployment.model, OPENAI_WAYS)
+    ) -> Self:
+        """For a server with OpenAI's paths, authorization and names of models."""
+        is_own = httpx.URL(base).host == _OPENAI_HOST
+        quirks = quirks or MODEL_QUIRKS.get(deployment.base_model or deployment.model, OPENAI_QUIRKS)
         if deployment.api_base is None:
-            base = self._quirks.bases.get(deployment.model, base)
-        self._target = Target(
-            deployment, base=_with_path(base, self._quirks.path), authorization=_authorization(deployment, key)
-        )
-        self._speech_url = self._target.url("/audio/speech")
-        self._transcriptions_url = self._target.url("/audio/transcriptions")
-        self._translations_url = self._target.url("/audio/translations")
-        self.error = self._target.error
-        self.event_error = self._target.event_error
+            base = quirks.bases.get(deployment.model, base)
+        target = Target(deployment, base=_with_path(base, quirks.path), authorization=_authorization(deployment, key))
+        exact = wants_exact_usage(deployment, is_own=is_own)
+        return cls(deployment, target, declared=declared, quirks=quirks, exact_usage=exact)
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         format = native(self.capabilities.formats, request.response_format)
         response = yield self._target.post(self._speech_url, self._body(request, format))
-        events, decoder = _is_sse(response), None
+        events = _is_sse(response)
+        decoder: SpeechDecoder | None = None
         if events and self._quirks.speech_events is not None:
             events, decoder = False, self._quirks.speech_events(self.event_error)
         elif events and request.stream_format != "sse":
@@ -140,13 +162,13 @@ class OpenAIAdapter:
         return body
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        ask = self._form(request)
-        if request.response_format in self._quirks.asks and not forms.streams(request, self._quirks):
-            response = yield BufferedRequest(ask)
+        form = self._form(request)
+        if request.response_format in self._quirks.transcript_formats and not forms.streams(request, self._quirks):
+            response = yield BufferedRequest(form)
             diarized = request.response_format == "diarized_json"
-            found, used = transcripts.read(response.content, task=request.task, diarized=diarized)
-            return WholeTranscript(found, metadata=StaticMetadata(used, forms.excluded(request, self._quirks)))
-        response = yield ask
+            transcript, used = transcripts.read(response.content, task=request.task, diarized=diarized)
+            return WholeTranscript(transcript, metadata=StaticMetadata(used, forms.excluded(request, self._quirks)))
+        response = yield form
         if self._quirks.transcript_events is not None and _is_sse(response):
             decoder = self._quirks.transcript_events(self.event_error)
             return StreamedTranscript(decoder, metadata=decoder)
@@ -161,45 +183,45 @@ class OpenAIAdapter:
         return self._target.form(url, MultipartStream(fields, request.file))
 
 
-#: The models of speech that are billed by tokens, of which only events tell.
+#: Speech models that are billed by tokens, which only events report.
 _BY_TOKENS = "gpt-4o-mini-tts"
 _OPENAI_HOST = "api.openai.com"
 
 
-def exact_usage(deployment: Deployment, *, is_own: bool) -> bool:
-    """Whether to ask for speech as events, as the deployment says, else where it is known that the server has them."""
+def wants_exact_usage(deployment: Deployment, *, is_own: bool) -> bool:
+    """The deployment's own setting, else whether the server is known to have speech events."""
     if deployment.exact_usage is not None:
         return deployment.exact_usage
     return is_own and (deployment.base_model or deployment.model).removeprefix("azure/").startswith(_BY_TOKENS)
 
 
-#: What a format that a vendor does not make itself is best made of.
+#: Formats from which another one is converted, the best first.
 _SOURCES = ("pcm", "wav", "flac", "mp3", "opus", "aac")
 _RATE = re.compile(r"rate=(\d{4,6})")
 
 
-def native(formats: Sequence[str] | None, wanted: str) -> str:
-    """The format to ask for of a vendor that makes ``formats`` itself; any where nothing is declared."""
-    if not formats or wanted in formats:
-        return wanted
+def native(formats: Sequence[str] | None, requested: str) -> str:
+    """The format to request from a vendor that produces ``formats``; the caller's if nothing is declared."""
+    if not formats or requested in formats:
+        return requested
     return next(source for source in (*_SOURCES, *formats) if source in formats)
 
 
 def rate_of(response: httpx.Response) -> int:
-    """Samples a second, of a content type such as ``audio/pcm;rate=22050``; OpenAI's 24,000 where it does not say."""
-    found = _RATE.search(header(response, b"content-type"))
-    rate = int(found[1]) if found else SPEECH_RATE
+    """Samples per second, from a content type such as ``audio/pcm;rate=22050``; else OpenAI's 24,000."""
+    match = _RATE.search(header(response, b"content-type"))
+    rate = int(match[1]) if match else SPEECH_RATE
     return rate if 4_000 <= rate <= 192_000 else SPEECH_RATE
 
 
 def _with_path(base: str, path: str) -> str:
-    """A base URL with the API's path, whether it came with all of that, without the version, or as a host alone."""
+    """A base URL with the API's path, whether it is given with all of it, without the version, or as a host only."""
     base = base.rstrip("/")
-    given = httpx.URL(base).path.strip("/")
-    if not given:
+    present = httpx.URL(base).path.strip("/")
+    if not present:
         return base + path
     head, _, version = path.rpartition("/")
-    return f"{base}/{version}" if given == head.strip("/") else base
+    return f"{base}/{version}" if present == head.strip("/") else base
 
 
 def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
@@ -216,7 +238,7 @@ def _is_sse(response: httpx.Response) -> bool:
 
 
 def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:
-    """The models behind a WebSocket are spoken to in another way."""
+    """Models behind a WebSocket have adapters of their own."""
     model = deployment.base_model or deployment.model
     if live.declared_of(model) is not None:
         return live.LiveAdapter(deployment, base=base, authorization=_authorization(deployment, key), declared=declared)
@@ -224,7 +246,7 @@ def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Ca
         return realtime.RealtimeAdapter(
             deployment, base=base, authorization=_authorization(deployment, key), declared=declared
         )
-    return OpenAIAdapter(deployment, base=base, key=key, declared=declared)
+    return OpenAIAdapter.bound(deployment, base=base, key=key, declared=declared)
 
 
 OPENAI = Vendor(
@@ -233,6 +255,6 @@ OPENAI = Vendor(
     key_variables=("OPENAI_API_KEY",),
     models=MODELS,
     adapter=_adapter,
-    others_speak_it=True,
+    has_compatible_servers=True,
     find=realtime.find,
 )

@@ -1,12 +1,12 @@
-"""Vendors and servers that speak OpenAI's API, each with what it can do and its quirks.
+"""Vendors and servers with OpenAI's API, each with its capabilities and quirks.
 
 Sources, unless a row names another: the vendors' OpenAPI files (Groq 2026-06-22, Fireworks 2026-05-04, Together
 2026-04-28, DeepInfra 2026-03-25, OpenRouter 2026-08-22, Mistral 2026-07-15), the SDKs openrouter 1.3.84 and mistralai
-3.7.0, and the sources of vLLM, Kokoro-FastAPI, Speaches and LocalAI (2026). Groq's 200 characters and Fireworks' 1 GB
-are the vendors' documentation. None of it was tried against the real services.
+3.7.0, and the source code of vLLM, Kokoro-FastAPI, Speaches and LocalAI (2026). Groq's 200 characters and Fireworks'
+1 GB are from the vendors' documentation. Not tested against the real services.
 
-What a vendor renders of a transcript is asked for as JSON and rendered here, so that it is the same for all and its
-length is known for the bill.
+Transcripts are requested as JSON and rendered by the proxy, so that they look the same with every vendor, and because
+the JSON has the duration that is billed.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from proxy.providers.base import Adapter, BufferedRequest, Capabilities, VoicesF
 from proxy.providers.vendor import Binder, Vendor
 from proxy.providers.vendors import kokoro
 from proxy.providers.vendors.openai import OpenAIAdapter
-from proxy.providers.vendors.quirks import OPENAI_WAYS, Quirks
 from proxy.providers.voices import OPENAI_VOICES, Voice, Voices
+from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
 from proxy.providers.wire.streams import AudioChunks, MistralEvents, TextChunks
 
 SIX = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 WITH_TIMES = ("json", "text", "srt", "verbose_json", "vtt")
 WITH_SPEAKERS = (*WITH_TIMES, "diarized_json")
-#: OpenAI's fields that nobody else has.
+#: OpenAI's fields that no other vendor has.
 OPENAI_ONLY = frozenset(
     {"languages", "include", "known_speaker_names", "known_speaker_references", "chunking_strategy"}
 )
 NO_EXTRAS: frozenset[str] = frozenset()
 
-#: Everything is asked for with times, and with the length that is billed.
+#: Every format is requested with timestamps and the duration that is billed.
 ALL_VERBOSE = dict.fromkeys(WITH_SPEAKERS, "verbose_json")
-#: Times are asked for where they are needed.
+#: Timestamps are requested only if they are needed.
 VERBOSE_FOR_TIMES = {**ALL_VERBOSE, "json": "json", "text": "json"}
 WORDS_WITH_SPEAKERS = {"diarized_json": ("word", "segment")}
 
@@ -59,25 +59,25 @@ TRANSCRIPTION = Capabilities(
 BOTH_TASKS = frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION})
 
 
-def _bound(usual: Quirks, of_model: Mapping[str, Quirks] = MappingProxyType({})) -> Binder:
+def _bound(default: Quirks, by_model: Mapping[str, Quirks] = MappingProxyType({})) -> Binder:
     def bind(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:
-        quirks = of_model.get(deployment.base_model or deployment.model, usual)
+        quirks = by_model.get(deployment.base_model or deployment.model, default)
         adapter = ListingAdapter if quirks.voices else OpenAIAdapter
-        return adapter(deployment, base=base, key=key, declared=declared, quirks=quirks)
+        return adapter.bound(deployment, base=base, key=key, declared=declared, quirks=quirks)
 
     return bind
 
 
 def _others(*known: Capabilities) -> Mapping[Mode, Capabilities]:
-    """By mode; a transcription's also for deployments that translate only."""
+    """By mode; a transcription model's also for deployments that translate only."""
     return {mode: capabilities for capabilities in known for mode in Mode if mode in capabilities.modes}
 
 
 class ListingAdapter(OpenAIAdapter):
-    """One whose vendor tells its voices."""
+    """For vendors that list their voices."""
 
     def voices(self) -> VoicesFlow:
-        field = self._quirks.voices_of
+        field = self._quirks.voices_model_field
         query = {field: self._deployment.model} if field is not None else {}
         response = yield BufferedRequest(self._target.send("GET", self._target.url(self._quirks.voices, query)))
         return tuple(_voices(response, self._deployment.model))
@@ -89,13 +89,15 @@ def _voices(response: httpx.Response, model: str) -> list[Voice]:
         document = from_json(response.content)
     except ValueError:
         document = None
-    found = document.get("voices") if isinstance(document, dict) else None
+    listed = document.get("voices") if isinstance(document, dict) else None
     if isinstance(document, dict) and isinstance(document.get("data"), list):
         of_model = [row for row in document["data"] if isinstance(row, dict) and row.get("model") == model]
-        found = of_model[0].get("voices") if of_model else []
-    if not isinstance(found, list):
-        raise UpstreamInvalid("The upstream vendor's list of voices is none.", detail=f"{len(response.content)} bytes")
-    return [voice for voice in map(_voice, found) if voice is not None]
+        listed = of_model[0].get("voices") if of_model else []
+    if not isinstance(listed, list):
+        raise UpstreamInvalid(
+            "The upstream vendor's list of voices is invalid.", detail=f"{len(response.content)} bytes"
+        )
+    return [voice for voice in map(_voice, listed) if voice is not None]
 
 
 def _voice(row: object) -> Voice | None:
@@ -135,7 +137,7 @@ GROQ_ARABIC = Voices(
         "verse": "fahad",
     },
 )  # fmt: skip
-#: Orpheus answers wav only, whatever the file of the API says.
+#: Orpheus answers wav only, although the OpenAPI file has other formats.
 GROQ_SPEECH = replace(
     SPEECH, max_characters=200, splits=True, speed=(0.5, 4.0), formats=("wav",), extras=frozenset({"sample_rate"})
 )
@@ -152,7 +154,7 @@ GROQ = Vendor(
         "whisper-large-v3": replace(GROQ_TRANSCRIPTION, modes=BOTH_TASKS),
         "whisper-large-v3-turbo": GROQ_TRANSCRIPTION,
     },
-    adapter=_bound(Quirks(path="/openai/v1", asks=ALL_VERBOSE, codes=True, streams=False)),
+    adapter=_bound(Quirks(path="/openai/v1", transcript_formats=ALL_VERBOSE, codes=True, streams=False)),
     others=_others(GROQ_SPEECH, replace(GROQ_TRANSCRIPTION, modes=BOTH_TASKS)),
 )
 
@@ -173,8 +175,8 @@ FIREWORKS = Vendor(
     adapter=_bound(
         Quirks(
             bases={"whisper-v3-turbo": "https://audio-turbo.api.fireworks.ai/v1"},
-            asks=ALL_VERBOSE,
-            times=WORDS_WITH_SPEAKERS,
+            transcript_formats=ALL_VERBOSE,
+            granularities=WORDS_WITH_SPEAKERS,
             brackets="",
             codes=True,
             speakers=(("diarize", "true"),),
@@ -194,7 +196,7 @@ ORPHEUS = Voices(
         "marin": "mia", "nova": "zoe", "onyx": "leo", "sage": "leah", "shimmer": "tara", "verse": "zac",
     },
 )  # fmt: skip
-#: wav is made of the pcm, which streams.
+#: wav is converted from pcm, which streams.
 TOGETHER_SPEECH = replace(SPEECH, speed=(1, 1), formats=("mp3", "pcm"), extras=frozenset({"bit_rate"}))
 TOGETHER_TRANSCRIPTION = replace(
     TRANSCRIPTION,
@@ -224,9 +226,9 @@ TOGETHER = Vendor(
             },
             speech_events=AudioChunks,
             voices="/voices",
-            voices_of="model",
-            asks=ALL_VERBOSE,
-            times=WORDS_WITH_SPEAKERS,
+            voices_model_field="model",
+            transcript_formats=ALL_VERBOSE,
+            granularities=WORDS_WITH_SPEAKERS,
             brackets="",
             unnamed_language="auto",
             codes=True,
@@ -251,13 +253,13 @@ DEEPINFRA = Vendor(
         "openai/whisper-large-v3": DEEPINFRA_TRANSCRIPTION,
         "openai/whisper-large-v3-turbo": TRANSCRIPTION,
     },
-    adapter=_bound(Quirks(path="/v1/openai", asks=ALL_VERBOSE, brackets="", codes=True, streams=False)),
+    adapter=_bound(Quirks(path="/v1/openai", transcript_formats=ALL_VERBOSE, brackets="", codes=True, streams=False)),
     others=_others(DEEPINFRA_SPEECH, DEEPINFRA_TRANSCRIPTION),
 )
 
 # -- OpenRouter --------------------------------------------------------------------------------------------------------
 
-#: Mistral's, of Voxtral TTS 3.
+#: Mistral's voices of Voxtral TTS 3.
 VOXTRAL = Voices(
     catalogue=(
         Voice("voice_478", "Sarah", "en", "female"),
@@ -285,12 +287,12 @@ VOXTRAL = Voices(
         "verse": "en_paul_cheerful",
     },
 )  # fmt: skip
-#: Which models heed a speed or instructions, OpenRouter does not say: both are passed on.
+#: OpenRouter does not document which models support a speed or instructions: both are passed on.
 OPENROUTER_SPEECH = replace(SPEECH, formats=("mp3", "pcm"), ignores=frozenset())
 OPENROUTER_OPENAI = replace(
     OPENROUTER_SPEECH, speed=(0.25, 4.0), max_characters=4096, voices=OPENAI_VOICES, shutdown_date="2027-01-06"
 )
-#: Larger files need another request, with the audio as base64 in JSON.
+#: Larger files need another kind of request, with the audio as base64 in JSON.
 OPENROUTER_TRANSCRIPTION = replace(TRANSCRIPTION, max_file_mb=25, ignores=OPENAI_ONLY | {"prompt"})
 OPENROUTER = Vendor(
     name="openrouter",
@@ -304,7 +306,9 @@ OPENROUTER = Vendor(
         ),
         "openai/whisper-large-v3": OPENROUTER_TRANSCRIPTION,
     },
-    adapter=_bound(Quirks(path="/api/v1", asks=VERBOSE_FOR_TIMES, codes=True, keywords="keyterms", streams=False)),
+    adapter=_bound(
+        Quirks(path="/api/v1", transcript_formats=VERBOSE_FOR_TIMES, codes=True, keywords="keyterms", streams=False)
+    ),
     others=_others(OPENROUTER_SPEECH, OPENROUTER_TRANSCRIPTION),
 )
 
@@ -314,10 +318,10 @@ _SEGMENTS = ("segment",)
 MISTRAL_TRANSCRIPTION = replace(
     TRANSCRIPTION, response_formats=WITH_SPEAKERS, streams=True, ignores=OPENAI_ONLY | {"prompt"}
 )
-#: There is no ``response_format``. Voxtral 3 refuses times of words; the models before it answer them as segments.
+#: There is no ``response_format``. Voxtral 3 refuses timestamps of words; earlier models return them as segments.
 MISTRAL_QUIRKS = Quirks(
-    asks=dict.fromkeys(WITH_SPEAKERS),
-    times={"srt": _SEGMENTS, "vtt": _SEGMENTS, "verbose_json": _SEGMENTS, "diarized_json": _SEGMENTS},
+    transcript_formats=dict.fromkeys(WITH_SPEAKERS),
+    granularities={"srt": _SEGMENTS, "vtt": _SEGMENTS, "verbose_json": _SEGMENTS, "diarized_json": _SEGMENTS},
     words=False,
     brackets="",
     codes=True,
@@ -341,14 +345,16 @@ MISTRAL = Vendor(
     others=_others(MISTRAL_TRANSCRIPTION),
 )
 
-# -- servers of one's own ----------------------------------------------------------------------------------------------
+# -- self-hosted servers -----------------------------------------------------------------------------------------------
 
-OWN_SPEECH = replace(SPEECH, ignores=frozenset(), extras=None)
-OWN_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS, streams=True, ignores=OPENAI_ONLY, extras=None)
+SELF_HOSTED_SPEECH = replace(SPEECH, ignores=frozenset(), extras=None)
+SELF_HOSTED_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS, streams=True, ignores=OPENAI_ONLY, extras=None)
 
 
-def _own(name: str, quirks: Quirks, *known: Capabilities, models: Mapping[str, Capabilities] | None = None) -> Vendor:
-    """At ``api_base``, with a key where the deployment has one."""
+def _self_hosted(
+    name: str, quirks: Quirks, *known: Capabilities, models: Mapping[str, Capabilities] | None = None
+) -> Vendor:
+    """A server at ``api_base``, with the deployment's key if it has one."""
     return Vendor(
         name=name,
         base_url=None,
@@ -359,45 +365,47 @@ def _own(name: str, quirks: Quirks, *known: Capabilities, models: Mapping[str, C
     )
 
 
-HOSTED_VLLM = _own(
+HOSTED_VLLM = _self_hosted(
     "hosted_vllm",
     Quirks(
-        asks={name: asked for name, asked in VERBOSE_FOR_TIMES.items() if name != "diarized_json"},
+        transcript_formats={name: format for name, format in VERBOSE_FOR_TIMES.items() if name != "diarized_json"},
         codes=True,
         keywords="hotwords",
         joined=", ",
         transcript_events=TextChunks,
     ),
-    OWN_SPEECH,
-    OWN_TRANSCRIPTION,
+    SELF_HOSTED_SPEECH,
+    SELF_HOSTED_TRANSCRIPTION,
 )
 
-SPEACHES_SPEECH = replace(OWN_SPEECH, speed=(0.25, 4.0), formats=SIX, sse=True, ignores=frozenset({"instructions"}))
+SPEACHES_SPEECH = replace(
+    SELF_HOSTED_SPEECH, speed=(0.25, 4.0), formats=SIX, sse=True, ignores=frozenset({"instructions"})
+)
 SPEACHES = replace(
-    _own(
+    _self_hosted(
         "speaches",
         Quirks(codes=True, keywords="hotwords", joined=", "),
         SPEACHES_SPEECH,
-        OWN_TRANSCRIPTION,
+        SELF_HOSTED_TRANSCRIPTION,
     ),
     find=lambda model: replace(SPEACHES_SPEECH, voices=kokoro.VOICES) if "kokoro" in model.lower() else None,
 )
 
 KOKORO_SPEECH = replace(
-    OWN_SPEECH, speed=(0.25, 4.0), formats=SIX, voices=kokoro.VOICES, ignores=frozenset({"instructions"})
+    SELF_HOSTED_SPEECH, speed=(0.25, 4.0), formats=SIX, voices=kokoro.VOICES, ignores=frozenset({"instructions"})
 )
-#: Kokoro-FastAPI; its own map of OpenAI's voices lacks four of them.
-KOKORO = replace(_own("kokoro", Quirks(voices="/audio/voices")), find=lambda model: KOKORO_SPEECH)
+#: Kokoro-FastAPI; its own mapping lacks four of OpenAI's voices.
+KOKORO = replace(_self_hosted("kokoro", Quirks(voices="/audio/voices")), find=lambda model: KOKORO_SPEECH)
 
-LOCALAI = _own(
+LOCALAI = _self_hosted(
     "localai",
     Quirks(codes=True, translates=("translate", "true")),
-    replace(OWN_SPEECH, speed=(0.25, 4.0)),
-    replace(OWN_TRANSCRIPTION, ignores=OPENAI_ONLY | {"keywords"}),
+    replace(SELF_HOSTED_SPEECH, speed=(0.25, 4.0)),
+    replace(SELF_HOSTED_TRANSCRIPTION, ignores=OPENAI_ONLY | {"keywords"}),
 )
 
-#: Any other; nothing is known of it.
-OPENAI_COMPATIBLE = _own("openai_compatible", OPENAI_WAYS)
+#: Any other server; nothing is known about it.
+OPENAI_COMPATIBLE = _self_hosted("openai_compatible", OPENAI_QUIRKS)
 
 ROWS = (
     GROQ, FIREWORKS, TOGETHER, DEEPINFRA, OPENROUTER, MISTRAL, HOSTED_VLLM, SPEACHES, KOKORO, LOCALAI,

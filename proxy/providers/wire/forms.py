@@ -1,4 +1,4 @@
-"""OpenAI's form of a transcription, with a vendor's quirks; arrays are ``name[]`` repeated, as OpenAI's SDKs do it."""
+"""OpenAI's transcription form, with a vendor's quirks; arrays are repeated ``name[]`` fields, as in OpenAI's SDKs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from proxy.audio.languages import language_code
 from proxy.domain.requests import TranscriptionRequest
 from proxy.errors import UnsupportedValue
-from proxy.providers.vendors.quirks import Quirks
+from proxy.providers.wire.quirks import Quirks
 
 _CODE = re.compile(r"[a-z]{2,3}")
 
 
 def fields(request: TranscriptionRequest, quirks: Quirks) -> list[tuple[str, str]]:
-    """All fields but the model, the file and the vendor's extras."""
+    """All fields except the model, the file and the vendor's extras."""
     return [
         *_format(request, quirks),
         *_language(request, quirks),
@@ -24,7 +24,7 @@ def fields(request: TranscriptionRequest, quirks: Quirks) -> list[tuple[str, str
         *(quirks.speakers if request.response_format == "diarized_json" else ()),
         *([quirks.translates] if quirks.translates is not None and request.task == "translate" else []),
         *_keywords(request.keywords, quirks),
-        *_repeated("timestamp_granularities", _times(request, quirks), quirks),
+        *_repeated("timestamp_granularities", _granularities(request, quirks), quirks),
         *_repeated("include", request.include, quirks),
         *_repeated("known_speaker_names", request.known_speaker_names, quirks),
         *_repeated("known_speaker_references", request.known_speaker_references, quirks),
@@ -33,53 +33,53 @@ def fields(request: TranscriptionRequest, quirks: Quirks) -> list[tuple[str, str
 
 
 def streams(request: TranscriptionRequest, quirks: Quirks) -> bool:
-    """Whether the vendor is to stream it; a stream that is read carries text only."""
-    is_text = request.response_format in ("json", "text") or not quirks.asks
+    """Whether to request a stream from the vendor; a stream that is parsed carries text only."""
+    is_text = request.response_format in ("json", "text") or not quirks.transcript_formats
     return request.stream and quirks.streams and is_text
 
 
 def excluded(request: TranscriptionRequest, quirks: Quirks) -> tuple[str, ...]:
-    """What of the request the vendor does not take, or not together with the rest of it; a sentence each."""
-    found = []
+    """A warning for each part of the request that the vendor does not support, or not with the rest of the request."""
+    warnings = []
     if _excludes_language(request, quirks):
-        found.append(f"language has no effect on '{request.model}' where times are wanted")
+        warnings.append(f"language has no effect on '{request.model}' when timestamps are requested")
     if not quirks.words and "word" in request.timestamp_granularities:
-        found.append(f"timestamp_granularities 'word' has no effect on '{request.model}'")
-    return tuple(found)
+        warnings.append(f"timestamp_granularities 'word' has no effect on '{request.model}'")
+    return tuple(warnings)
 
 
 def _excludes_language(request: TranscriptionRequest, quirks: Quirks) -> bool:
-    return quirks.language_excludes_times and request.language is not None and bool(_times(request, quirks))
+    return quirks.language_excludes_times and request.language is not None and bool(_granularities(request, quirks))
 
 
 def _format(request: TranscriptionRequest, quirks: Quirks) -> list[tuple[str, str]]:
-    asked = quirks.asks.get(request.response_format, request.response_format)
-    return [("response_format", asked)] if asked is not None else []
+    format = quirks.transcript_formats.get(request.response_format, request.response_format)
+    return [("response_format", format)] if format is not None else []
 
 
 def _plain(request: TranscriptionRequest) -> list[tuple[str, str]]:
-    found = [("prompt", request.prompt)] if request.prompt is not None else []
-    return found if request.temperature is None else [*found, ("temperature", repr(request.temperature))]
+    prompt = [("prompt", request.prompt)] if request.prompt is not None else []
+    return prompt if request.temperature is None else [*prompt, ("temperature", repr(request.temperature))]
 
 
 def _language(request: TranscriptionRequest, quirks: Quirks) -> list[tuple[str, str]]:
-    """A translation's language is the vendor's to find out: where it takes one there, it is that of the result."""
-    named = [request.language] if request.language is not None else []
+    """Left out of a translation: a vendor that takes a language there means that of the result."""
+    languages = [request.language] if request.language is not None else []
     if quirks.language == "languages[]":
-        named = list(dict.fromkeys((*named, *request.languages)))
+        languages = list(dict.fromkeys((*languages, *request.languages)))
     if _excludes_language(request, quirks) or (quirks.codes and request.task == "translate"):
         return []
-    if not named and quirks.unnamed_language:
+    if not languages and quirks.unnamed_language:
         return [(quirks.language, quirks.unnamed_language)]
-    return [(quirks.language, _code(language) if quirks.codes else language) for language in named]
+    return [(quirks.language, _code(language) if quirks.codes else language) for language in languages]
 
 
 def _code(language: str) -> str:
-    """ISO-639; raises UnsupportedValue for what is no language at all."""
+    """ISO-639; raises UnsupportedValue for anything that is not a language."""
     plain = language.strip().lower()
     code = plain if _CODE.fullmatch(plain) else language_code(plain)
     if not _CODE.fullmatch(code):
-        raise UnsupportedValue(f"language {language[:40]!a} is not a language that is known here.", param="language")
+        raise UnsupportedValue(f"language {language[:40]!a} is not a known language.", param="language")
     return code
 
 
@@ -91,12 +91,12 @@ def _keywords(keywords: Sequence[str], quirks: Quirks) -> list[tuple[str, str]]:
     return [(quirks.keywords, keyword) for keyword in keywords]
 
 
-def _times(request: TranscriptionRequest, quirks: Quirks) -> Sequence[str]:
-    if request.response_format not in quirks.asks:
+def _granularities(request: TranscriptionRequest, quirks: Quirks) -> Sequence[str]:
+    if request.response_format not in quirks.transcript_formats:
         return request.timestamp_granularities
-    wanted = request.timestamp_granularities if request.response_format == "verbose_json" else ()
-    asked = dict.fromkeys((*wanted, *quirks.times.get(request.response_format, ())))
-    return [value for value in asked if value != "word" or quirks.words]
+    requested = request.timestamp_granularities if request.response_format == "verbose_json" else ()
+    granularities = dict.fromkeys((*requested, *quirks.granularities.get(request.response_format, ())))
+    return [value for value in granularities if value != "word" or quirks.words]
 
 
 def _repeated(name: str, values: Iterable[str], quirks: Quirks) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Encoding of a form with one file, as the field's clients send it: fields first, the file last, a known length."""
+"""Encodes a form with one file as common clients do: fields first, the file last, a known length."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class MultipartStream(httpx.AsyncByteStream):
 
 
 def _quoted(name: str) -> str:
-    """As browsers do it (WHATWG HTML, "multipart form data"): quotes and line ends are escaped, the rest is UTF-8."""
+    """As browsers do it (WHATWG HTML, "multipart form data"): quotes and line breaks are escaped, the rest is UTF-8."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""Requests on prepared URLs and headers: a hot path, so nothing is parsed, looked up or encoded twice."""
+"""Requests from prepared URLs and headers: a hot path, so nothing is parsed, looked up or encoded twice."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import httpx
 from proxy.messages import Headers, Post, head
 from proxy.providers.wire.multipart import MultipartStream
 
-#: Where vendors tell their id of a request.
+#: Headers that hold a vendor's id of the request.
 ID_HEADERS = frozenset({
     b"x-request-id", b"request-id", b"x-requestid", b"apim-request-id", b"x-ms-request-id", b"dg-request-id",
     b"x-goog-request-id", b"x-deepinfra-request-id", b"x-generation-id",
 })  # fmt: skip
 MAX_ID_LENGTH = 200
 OF_THE_BODY = (b"content-type", b"content-length")
-#: What a request says to anybody; whatever else it carries is a key, or the operator's own business.
+#: Request headers that are never secret; any other may hold a key or a header that the operator configured.
 NO_SECRETS = frozenset({b"host", b"user-agent", b"accept", b"accept-encoding", b"connection", *OF_THE_BODY})
 MIN_SECRET_LENGTH = 8
-#: Of a target that are kept in mind; the paths of some vendors hold a voice, or a query.
+#: Request lines with headers that are cached per target; with some vendors the path holds a voice or a query.
 MAX_OPENINGS = 64
 
 
 class Prepared:
-    """The headers that every request to a target has, and the beginnings of requests with them, worked out once."""
+    """The headers of every request to a target, and the beginnings of requests with them, encoded once."""
 
     def __init__(self, headers: httpx.Headers) -> None:
         self._headers = [(name, value) for name, value in headers.raw if name.lower() not in OF_THE_BODY]
@@ -50,12 +50,12 @@ class Prepared:
 
 
 def header(response: httpx.Response, name: bytes) -> str:
-    """A header of the response, empty where it is missing; ``httpx.Headers`` guesses an encoding at each look."""
+    """A response header, empty if it is missing; ``httpx.Headers`` would guess an encoding at every lookup."""
     return _firsts(response).get(name, b"").decode("latin-1")
 
 
 def upstream_id(response: httpx.Response) -> str:
-    """The vendor's id of the request, by which its support finds it; empty where it tells none."""
+    """The vendor's id of the request, for its support; empty if there is none, or if it contains a key."""
     for name, value in _firsts(response).items():
         if name in ID_HEADERS:
             return "" if holds(value, secrets_of(response)) else value.decode("latin-1")[:MAX_ID_LENGTH]
@@ -68,20 +68,20 @@ def _firsts(response: httpx.Response) -> Mapping[bytes, bytes]:
 
 
 def secrets_of(response: httpx.Response) -> tuple[bytes, ...]:
-    """What the question carried as keys; a header of the answer that `holds` one of them is nobody's to see."""
-    asked: httpx.Request | None = getattr(response, "_request", None)
-    if asked is None:
+    """The keys that the request carried; a response header that `holds` one of them is never passed on."""
+    request: httpx.Request | None = getattr(response, "_request", None)
+    if request is None:
         return ()
-    return asked.secrets if isinstance(asked, Post) else _secrets(asked.headers.raw)
+    return request.secrets if isinstance(request, Post) else _secrets(request.headers.raw)
 
 
 def _secrets(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
-    carried = (value.rpartition(b" ")[2] for name, value in headers if name.lower() not in NO_SECRETS)
-    return tuple(secret for secret in carried if len(secret) >= MIN_SECRET_LENGTH)
+    values = (value.rpartition(b" ")[2] for name, value in headers if name.lower() not in NO_SECRETS)
+    return tuple(secret for secret in values if len(secret) >= MIN_SECRET_LENGTH)
 
 
 def holds(value: bytes, secrets: Iterable[bytes]) -> bool:
-    for secret in secrets:  # noqa: SIM110 - any() costs more, and this is asked of every answer
+    for secret in secrets:  # noqa: SIM110 - any() costs more, and this runs for every response
         if secret in value:
             return True
     return False

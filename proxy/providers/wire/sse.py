@@ -1,11 +1,9 @@
-"""Server-sent events as OpenAI frames them: ``data: <json>`` and a blank line, ended by ``data: [DONE]``."""
+"""Server-sent events as vendors send them: ``data: <json>`` and a blank line, ended by ``data: [DONE]``."""
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic_core import from_json
@@ -14,7 +12,6 @@ from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid
 from proxy.providers.wire import usage
 
-CONTENT_TYPE = "text/event-stream; charset=utf-8"
 DONE = b"data: [DONE]\n\n"
 MAX_EVENT_LENGTH = 16 * 1024 * 1024
 
@@ -22,15 +19,6 @@ _END_OF_EVENT = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
 #: OpenAI's events begin with their type; a vendor's error may do without.
 _TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]*)"')
 _ERROR = re.compile(rb'\s*\{\s*"error"\s*:')
-
-
-def event(payload: Mapping[str, Any]) -> bytes:
-    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-    return b"data: " + text.encode("utf-8", "replace") + b"\n\n"
-
-
-def audio_delta(audio: bytes) -> bytes:
-    return b'data: {"type":"speech.audio.delta","audio":"' + b64encode(audio) + b'"}\n\n'
 
 
 class Reader:
@@ -59,39 +47,63 @@ class Relay:
     def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
         self._failure = failure
         self._blocks = _Blocks()
-        self._said_done = False
-        self._said_end = False
-        #: What the last event says; known when it has passed.
+        self._is_done = False
+        self._is_ended = False
+        #: What the last event reports; known once that has passed.
         self.usage: Usage | None = None
         self.warnings: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         for block in self._blocks.feed(data):
-            if self._wanted(block):
+            if self._passes(block):
                 yield block
 
     def end(self) -> Iterator[bytes]:
-        """What is missing at the end of the stream; raises UpstreamInvalid where the stream never said its end."""
-        if not self._said_done and not self._said_end:
+        """What is missing at the end of the stream; raises UpstreamInvalid if the stream did not announce its end."""
+        if not self._is_done and not self._is_ended:
             raise UpstreamInvalid("The upstream vendor's stream ended before it was complete.")
-        if not self._said_end:
+        if not self._is_ended:
             yield DONE
 
-    def _wanted(self, block: bytes) -> bool:
+    def _passes(self, block: bytes) -> bool:
         data = _data(block)
         if not data:
             return any(line.startswith(b":") for line in block.splitlines())
         if data == b"[DONE]":
-            self._said_end = True
+            self._is_ended = True
             return True
         found = _TYPE.match(data)
         kind = found[1] if found else b""
         if kind == b"error" or _ERROR.match(data):
             raise self._failure(data)
         if kind.endswith(b".done"):
-            self._said_done = True
+            self._is_done = True
             self.usage = _usage(kind, data)
         return True
+
+
+class EventParser:
+    """OpenAI's events of a transcript as objects. An error event is raised, as ``failure`` reads it."""
+
+    def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
+        self._relay = Relay(failure)
+        self.warnings: tuple[str, ...] = ()
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._relay.usage
+
+    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
+        for block in self._relay.feed(data):
+            event = _data(block)
+            if event and event != b"[DONE]":
+                yield _object(event)
+
+    def end(self) -> Iterator[dict[str, Any]]:
+        """Nothing; raises UpstreamInvalid if the stream did not announce its end."""
+        for _ in self._relay.end():
+            pass
+        return iter(())
 
 
 class _Blocks:
@@ -121,6 +133,16 @@ class _Blocks:
 
 def _data(block: bytes) -> bytes:
     return b"\n".join(line[5:].strip() for line in block.splitlines() if line.startswith(b"data:"))
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        event = from_json(data)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict):
+        raise UpstreamInvalid("The upstream vendor sent an event that is not a JSON object.")
+    return event
 
 
 def _usage(kind: bytes, data: bytes) -> Usage | None:

@@ -1,6 +1,6 @@
-"""SSML out of text and values that nobody vouches for: everything is escaped, nothing is ever taken for markup.
+"""SSML from untrusted text and values: everything is escaped, so nothing in them can become markup.
 
-Source of the characters: XML 1.0 (fifth edition), 2.2 "Characters"; others cannot stand in a document, escaped or not.
+Allowed characters: XML 1.0 (fifth edition), 2.2 "Characters"; others are invalid in a document, escaped or not.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from html import escape
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def text(spoken: str) -> str:
-    """As the content of an element, without the characters that XML does not have."""
-    return escape(_FORBIDDEN.sub("", spoken), quote=False)
+def text(content: str) -> str:
+    """The content of an element, without the characters that XML does not allow."""
+    return escape(_FORBIDDEN.sub("", content), quote=False)
 
 
 def element(name: str, content: str, attributes: Mapping[str, str | None]) -> str:
-    """``content`` is markup already. An element without attributes is left out."""
-    given = {key: value for key, value in attributes.items() if value is not None}
-    return f"<{name}{_written(given)}>{content}</{name}>" if given else content
+    """``content`` is markup. Without attributes, the content is returned as it is."""
+    present = {key: value for key, value in attributes.items() if value is not None}
+    return f"<{name}{_encoded(present)}>{content}</{name}>" if present else content
 
 
 def document(content: str, *, voice: str, language: str) -> str:
@@ -33,5 +33,5 @@ def document(content: str, *, voice: str, language: str) -> str:
     return element("speak", element("voice", content, {"name": voice}), namespaces)
 
 
-def _written(attributes: Mapping[str, str]) -> str:
+def _encoded(attributes: Mapping[str, str]) -> str:
     return "".join(f' {key}="{escape(_FORBIDDEN.sub("", value))}"' for key, value in attributes.items())

@@ -1,4 +1,4 @@
-"""Vendors' own framings of speech and of transcripts, as server-sent events."""
+"""Vendors' own framings of speech and transcripts as server-sent events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Failure = Callable[[bytes], ProxyError]
 
 
 class _Events:
-    """What the framings share: JSON objects as the data of events, an ``error`` in any of them, remarks at the end."""
+    """What the framings share: events with JSON objects as data, any of which may be an error, and usage at the end."""
 
     def __init__(self, failure: Failure) -> None:
         self._failure = failure
@@ -60,7 +60,7 @@ class AudioChunks(_Events):
 
 
 class SpeechEvents(_Events):
-    """OpenAI's: ``speech.audio.delta`` … ``speech.audio.done``, which tells the tokens."""
+    """OpenAI's: ``speech.audio.delta`` … ``speech.audio.done``, which reports the tokens."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         for document in self._documents(data):
@@ -127,7 +127,7 @@ TranscriptEvents = TextChunks | MistralEvents
 
 
 def decoded(text: Any) -> bytes:
-    """Base64; anything else is an UpstreamInvalid."""
+    """Decodes base64; raises UpstreamInvalid for anything else."""
     try:
         return binascii.a2b_base64(text, strict_mode=True) if isinstance(text, str) and text else b""
     except ValueError as error:
@@ -140,5 +140,5 @@ def _object(data: bytes) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise UpstreamInvalid("The upstream vendor sent an event that is no JSON object.")
+        raise UpstreamInvalid("The upstream vendor sent an event that is not a JSON object.")
     return document

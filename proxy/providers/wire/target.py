@@ -1,7 +1,7 @@
 """Where a deployment's requests go: URLs and headers prepared once, and requests made of them.
 
-The hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends chooses a URL: what must stand
-in a path goes through `segment`.
+A hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends may choose a URL: whatever goes
+into a path is encoded by `segment`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import httpx
 from pydantic_core import to_json
 
 from proxy.config import Deployment
-from proxy.errors import ProxyError, UnsupportedValue
+from proxy.errors import UnsupportedValue
 from proxy.messages import Address
-from proxy.providers.wire import failures
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.requests import Prepared
 
@@ -25,7 +24,7 @@ _VERSION = re.compile(r"/v\d+\w*$")
 
 
 class Target:
-    """``base`` is without the version segment; ``authorization`` are the headers that carry the key."""
+    """``base`` has no version segment; ``authorization`` holds the headers that carry the key."""
 
     def __init__(self, deployment: Deployment, *, base: str, authorization: Mapping[str, str]) -> None:
         self._base = base.rstrip("/")
@@ -40,24 +39,24 @@ class Target:
         hidden = [value.get_secret_value() for value in deployment.headers.values()]
         for name, value in deployment.headers.items():
             prepared[name.lower()] = value.get_secret_value()
-        #: For requests that are not made by the methods here.
+        #: For requests that are built elsewhere.
         self.headers = httpx.Headers(prepared, encoding="latin-1")
         self._prepared = Prepared(self.headers)
-        carried = [value.rpartition(" ")[2] for value in authorization.values()]
-        #: Never to be seen in what is passed on of the vendor's errors.
+        keys = [value.rpartition(" ")[2] for value in authorization.values()]
+        #: To be redacted from the vendor's errors.
         self.secrets = tuple(
             secret
-            for secret in (*carried, base, url.netloc.decode("ascii"), url.host, *hidden)
+            for secret in (*keys, base, url.netloc.decode("ascii"), url.host, *hidden)
             if secret and len(secret) > 3
         )
 
     def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> httpx.URL:
-        """``path`` begins with a slash and is encoded already."""
+        """``path`` begins with a slash and is already encoded."""
         pairs = urlencode(list(query.items() if isinstance(query, Mapping) else query))
         return Address(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
 
     def post(self, url: httpx.URL, body: Any) -> httpx.Request:
-        """A JSON document."""
+        """A POST request with a JSON body."""
         return self._prepared.post_json(url, to_json(body, inf_nan_mode="null"))
 
     def form(self, url: httpx.URL, form: MultipartStream) -> httpx.Request:
@@ -82,21 +81,14 @@ class Target:
         sent.update(headers or {})
         return httpx.Request(method, url, headers=sent, stream=stream or httpx.ByteStream(b""))
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
-        """By the status, and by OpenAI's shape of the body or what is near it."""
-        return failures.from_response(response, body, secrets=self.secrets)
-
-    def event_error(self, event: bytes) -> ProxyError:
-        return failures.from_event(event, secrets=self.secrets)
-
 
 def without_version(base: str) -> str:
-    """``https://host/v1`` and ``https://host`` are the same base to whoever writes a configuration."""
+    """Operators write both ``https://host/v1`` and ``https://host``."""
     return _VERSION.sub("", base.rstrip("/"))
 
 
 def segment(name: str, *, param: str = "voice") -> str:
-    """An id as one segment of a path. Raises UnsupportedValue for what would leave its place."""
+    """An id as one segment of a path. Raises UnsupportedValue for an id that would change the path."""
     if name in ("", ".", "..") or any(ord(letter) < 32 for letter in name):
-        raise UnsupportedValue(f"'{name[:50]!a}' is no id of a {param}.", param=param)
+        raise UnsupportedValue(f"'{name[:50]!a}' is not a valid {param} id.", param=param)
     return quote(name, safe="")

@@ -1,8 +1,9 @@
-"""Transcripts of OpenAI's shape, and of what is near it, read into ours.
+"""Transcripts of OpenAI's shape, and of shapes near it, read into ours.
 
-What differs: durations in quotes (vLLM), ``speaker_id`` or a number as ``speaker`` on words or segments (Fireworks,
-Together, OpenRouter, Mistral), ``speaker_segments`` beside the segments (Together). Whatever a document has of the
-wrong type is an UpstreamInvalid where the transcript would be wrong without it, and left out where it would not.
+Differences between servers: durations in quotes (vLLM), ``speaker_id`` or a number as ``speaker`` on words or segments
+(Fireworks, Together, OpenRouter, Mistral), ``speaker_segments`` beside the segments (Together), an end before the start
+(taken as the start). A value of the wrong type is an UpstreamInvalid if the transcript would be wrong without it, and
+left out if it would not.
 """
 
 from __future__ import annotations
@@ -23,38 +24,55 @@ from proxy.providers.wire import usage
 class Speakers:
     """A vendor's labels as OpenAI's: ``A``, ``B``… in the order of their first words."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_names: bool = False) -> None:
+        """``keeps_names``: labels that are text stay as they are, as in OpenAI's own documents."""
+        self._keeps_names = keeps_names
         self._letters: dict[Any, str] = {}
 
     def letter(self, label: Any) -> str | None:
         if not isinstance(label, (str, int)) or isinstance(label, bool):
             return None
+        if self._keeps_names and isinstance(label, str):
+            return label
         return self._letters.setdefault(label, _letters(len(self._letters)))
 
 
-def read(body: bytes, *, task: str = "transcribe", diarized: bool = False) -> tuple[Transcript, Usage | None]:
-    """The transcript, and what the vendor says it used. Raises UpstreamInvalid where it is none."""
+def read(
+    body: bytes, *, task: str | None = None, diarized: bool = False, is_openai: bool = False
+) -> tuple[Transcript, Usage | None]:
+    """The transcript, and what the vendor says it used. Raises UpstreamInvalid if the body is not a transcript.
+
+    ``task`` is the document's own if None. ``diarized``: the caller wants to know who speaks. ``is_openai``: the names
+    of speakers and the usage stay as they are.
+    """
     document = document_of(body)
-    text = document.get("text")
-    if not isinstance(text, str):
-        raise UpstreamInvalid("The upstream vendor's answer is no transcript.", detail=f"{len(body)} bytes")
-    speakers = Speakers()
+    text, used, speakers = check_text(document), usage.of_transcript(document), Speakers(keeps_names=is_openai)
     spoken = rows(document, "speaker_segments") if diarized else []
     segments = tuple(_segment(number, row, speakers) for number, row in enumerate(spoken or rows(document, "segments")))
     words = tuple(_word(row, speakers) for row in rows(document, "words"))
     if diarized and not any(segment.speaker for segment in segments) and any(word.speaker for word in words):
         segments = segments_of_words(words, text)
-    used = usage.of_transcript(document)
     language = document.get("language")
-    return Transcript(
+    transcript = Transcript(
         text=text,
         language=language if isinstance(language, str) and language else None,
-        duration=used.seconds_in if used is not None else None,
-        segments=segments if diarized else _without_speakers(segments),
+        duration=usage.seconds_of(document.get("duration")) or (used.seconds_in if used is not None else None),
+        segments=segments if diarized or is_openai else _without_speakers(segments),
         words=words,
-        usage=usage.shown(used),
-        task=task,
-    ), used
+        usage=document.get("usage") if is_openai else usage.shown(used),
+        task=task or ("translate" if document.get("task") == "translate" else "transcribe"),
+        logprobs=_objects(document.get("logprobs")),
+        languages=_languages(document.get("languages")),
+    )
+    return transcript, used
+
+
+def check_text(document: Mapping[str, Any]) -> str:
+    """The text of a transcript. Raises UpstreamInvalid if the document has none."""
+    text = document.get("text")
+    if not isinstance(text, str):
+        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.")
+    return text
 
 
 def document_of(body: bytes) -> dict[str, Any]:
@@ -64,7 +82,7 @@ def document_of(body: bytes) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise UpstreamInvalid("The upstream vendor's answer is no JSON object.", detail=f"{len(body)} bytes")
+        raise UpstreamInvalid("The upstream vendor's answer is not a JSON object.", detail=f"{len(body)} bytes")
     return document
 
 
@@ -108,6 +126,16 @@ def _word(row: Mapping[str, Any], speakers: Speakers) -> Word:
     return Word(_text(row.get("word")), start, max(start, time(row.get("end"), "end")), speakers.letter(_label(row)))
 
 
+def _objects(value: Any) -> tuple[Mapping[str, Any], ...] | None:
+    return tuple(value) if isinstance(value, list) and all(isinstance(one, dict) for one in value) else None
+
+
+def _languages(value: Any) -> tuple[str, ...] | None:
+    languages = _objects(value) or ()
+    codes = tuple(code for language in languages if isinstance(code := language.get("code"), str))
+    return codes if codes and len(codes) == len(languages) else None
+
+
 def _label(row: Mapping[str, Any]) -> Any:
     return row.get("speaker_id", row.get("speaker"))
 
@@ -123,7 +151,8 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and -1e9 < value < 1e9 else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and -1e9 < value < 1e9 else None
 
 
 def _whole_numbers(value: Any) -> tuple[int, ...]:

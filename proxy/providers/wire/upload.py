@@ -1,19 +1,28 @@
-"""An upload as the whole body of a request, as vendors take it that want raw bytes."""
+"""Request bodies around an upload, for vendors that take something other than a form, and what the upload holds."""
 
 from __future__ import annotations
 
+import os
+from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import httpx
 
+from proxy.audio import formats
 from proxy.domain.requests import Upload
 
-#: Of bytes that nobody vouches for.
+#: The content type of bytes whose format is unknown.
 ANY_BYTES = "application/octet-stream"
 
 
+def sniffed_format(file: Upload) -> str | None:
+    """The format that the first bytes of the upload show, by `formats.sniff`'s names."""
+    descriptor, size = file.fileno(), formats.SNIFF_BYTES
+    return formats.sniff(bytes(file.getbuffer()[:size]) if descriptor is None else os.pread(descriptor, size, 0))
+
+
 class UploadStream(httpx.AsyncByteStream):
-    """The bytes of an upload and no more; it may be read from the beginning as often as needed."""
+    """The bytes of an upload and nothing else; it may be read from the beginning as often as needed."""
 
     replayable = True
 
@@ -24,3 +33,25 @@ class UploadStream(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._file.chunks():
             yield chunk
+
+
+class Base64Stream(httpx.AsyncByteStream):
+    """An upload as base64 between ``head`` and ``tail``, encoded while it is sent; it may be read repeatedly."""
+
+    replayable = True
+
+    def __init__(self, head: bytes, file: Upload, tail: bytes) -> None:
+        self._head = head
+        self._file = file
+        self._tail = tail
+        self.length = len(head) + 4 * -(-file.size // 3) + len(tail)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._head
+        rest = b""
+        async for chunk in self._file.chunks():
+            data = rest + bytes(chunk)
+            whole = len(data) - len(data) % 3
+            rest = data[whole:]
+            yield b64encode(data[:whole])
+        yield b64encode(rest) + self._tail

@@ -1,8 +1,8 @@
-"""What a vendor used, read from the usage blocks of OpenAI's shape and of what is near it.
+"""What a request used, from usage blocks in OpenAI's shape and its relatives.
 
 Shapes: OpenAI's tokens (with ``input_token_details``) and duration; OpenRouter's ``seconds``, tokens and ``cost``;
-Mistral's ``prompt_audio_seconds`` and tokens; a ``duration`` beside the text. Whatever is of another type counts as not
-said, and zeros alone say nothing: Speaches sends them where it has not counted.
+Mistral's ``prompt_audio_seconds`` and tokens; a ``duration`` beside the text. Values of other types count as missing,
+and so does a block of zeros: Speaches sends one if it has not counted.
 """
 
 from __future__ import annotations
@@ -21,40 +21,39 @@ _MAX_USD = 1e6
 
 
 def of_transcript(document: Mapping[str, Any]) -> Usage | None:
-    """Of a transcript, or of the event that ends a stream of one; None where it does not say."""
-    stated = _mapping(document.get("usage"))
-    details = _mapping(stated.get("input_token_details"))
-    asked = _count(stated.get("input_tokens"))
+    """From a transcript, or from the event that ends a transcript stream; None if it reports nothing."""
+    block = _mapping(document.get("usage"))
+    details = _mapping(block.get("input_token_details"))
     text = _count(details.get("text_tokens"))
     audio = _count(details.get("audio_tokens"))
     if text is None and audio is None:
-        audio = asked
-    seconds = (stated.get("seconds"), stated.get("prompt_audio_seconds"), document.get("duration"))
-    return _known(
+        audio = _count(block.get("input_tokens"))
+    seconds = (block.get("seconds"), block.get("prompt_audio_seconds"), document.get("duration"))
+    return _unless_empty(
         Usage(
-            seconds_in=next((found for found in map(seconds_of, seconds) if found), None),
-            input_text_tokens=text if text is not None else _count(stated.get("prompt_tokens")),
+            seconds_in=next(filter(None, map(seconds_of, seconds)), None),
+            input_text_tokens=text if text is not None else _count(block.get("prompt_tokens")),
             input_audio_tokens=audio,
-            output_text_tokens=_first(stated, "output_tokens", "completion_tokens"),
-            cost=_usd(stated.get("cost")),
+            output_text_tokens=_first(block, "output_tokens", "completion_tokens"),
+            cost=_usd(block.get("cost")),
         )
     )
 
 
 def of_speech(document: Mapping[str, Any]) -> Usage | None:
-    """Of the event that ends a stream of speech; None where it does not say."""
-    stated = _mapping(document.get("usage"))
-    return _known(
+    """From the event that ends a speech stream; None if it reports nothing."""
+    block = _mapping(document.get("usage"))
+    return _unless_empty(
         Usage(
-            input_text_tokens=_first(stated, "input_tokens", "prompt_tokens"),
-            output_audio_tokens=_first(stated, "output_tokens", "completion_tokens"),
-            cost=_usd(stated.get("cost")),
+            input_text_tokens=_first(block, "input_tokens", "prompt_tokens"),
+            output_audio_tokens=_first(block, "output_tokens", "completion_tokens"),
+            cost=_usd(block.get("cost")),
         )
     )
 
 
 def shown(usage: Usage | None) -> Mapping[str, Any] | None:
-    """As OpenAI writes it in a transcript; None where neither seconds nor tokens are known."""
+    """As OpenAI writes it in a transcript; None if neither seconds nor tokens are known."""
     if usage is None:
         return None
     if usage.seconds_in is not None:
@@ -72,11 +71,11 @@ def shown(usage: Usage | None) -> Mapping[str, Any] | None:
 
 
 def seconds_of(value: Any) -> float | None:
-    """Seconds of a number, or of one in quotes, as vLLM writes a duration; None for anything else."""
+    """Seconds from a number, or from one in quotes, as vLLM writes a duration; None for anything else."""
     return _within(value, _MAX_SECONDS, texts=True)
 
 
-def _known(usage: Usage) -> Usage | None:
+def _unless_empty(usage: Usage) -> Usage | None:
     return usage if any(astuple(usage)) else None
 
 
@@ -84,24 +83,24 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _first(stated: Mapping[str, Any], *names: str) -> int | None:
-    return next((count for name in names if (count := _count(stated.get(name))) is not None), None)
+def _first(block: Mapping[str, Any], *names: str) -> int | None:
+    return next((count for name in names if (count := _count(block.get(name))) is not None), None)
 
 
 def _count(value: Any) -> int | None:
-    found = _within(value, _MAX_TOKENS)
-    return None if found is None else int(found)
+    count = _within(value, _MAX_TOKENS)
+    return None if count is None else int(count)
 
 
 def _usd(value: Any) -> Decimal | None:
     return None if _within(value, _MAX_USD) is None else Decimal(str(value))
 
 
-def _within(value: Any, most: float, *, texts: bool = False) -> float | None:
+def _within(value: Any, maximum: float, *, texts: bool = False) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str) if texts else (int, float)):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if 0 <= number <= most else None
+    return number if 0 <= number <= maximum else None

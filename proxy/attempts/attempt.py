@@ -1,0 +1,146 @@
+"""One execution of a plan, from the request to the end of the vendor's answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from time import perf_counter
+from types import TracebackType
+from typing import Generic, TypeVar
+
+import httpx
+
+from proxy.attempts.services import Services
+from proxy.domain.call import Attempt
+from proxy.domain.results import Headers, ResponseMetadata, StaticMetadata
+from proxy.errors import ProxyError
+from proxy.matching import Plan
+from proxy.providers.wire.requests import holds, secrets_of, upstream_id
+
+R_co = TypeVar("R_co", covariant=True)
+
+#: The vendor's headers that clients read.
+_PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
+_PASSED_PREFIX = b"x-ratelimit-"
+
+
+class RunningAttempt(ABC, Generic[R_co]):
+    """``async with attempt as result``: owns times, usage, health, and closing what the attempt has opened.
+
+    It counts as under way from the moment that it is made, so that limits and trials hold before its first step; so
+    whoever makes one opens or closes it. The result has its first byte; opening raises a ProxyError if none arrives.
+    """
+
+    __slots__ = (
+        "_closed", "_deployment", "_is_whole", "_metadata", "_response", "_seconds_left", "_services", "_sources",
+        "plan", "record", "result",
+    )  # fmt: skip
+
+    plan: Plan[R_co]
+    result: R_co
+
+    def __init__(self, services: Services, plan: Plan[R_co], record: Attempt, seconds_left: float | None) -> None:
+        """``seconds_left`` of the whole call; None: the deployment's own timeout holds."""
+        self._services = services
+        self.plan = plan
+        self._seconds_left = seconds_left
+        self._deployment = plan.bound.deployment
+        self.record = record
+        self._response: httpx.Response | None = None
+        #: Generators between the vendor's body and the result, the last one first; they hold processes until closed.
+        self._sources: tuple[AsyncGenerator[bytes], ...] = ()
+        self._metadata: ResponseMetadata | None = None
+        #: The result holds all of the answer: nothing stays open.
+        self._is_whole = False
+        self._closed = False
+        services.health.started(self._deployment.id, record, counted=self._deployment.rpm is not None)
+
+    async def open(self) -> R_co:
+        try:
+            self.result = await self._execute()
+        except BaseException as error:
+            await self.aclose(error)
+            raise
+        self._services.health.answered(self._deployment.id, self.record)
+        if self._is_whole:
+            await self.aclose()
+        return self.result
+
+    @abstractmethod
+    async def _execute(self) -> R_co:
+        """Ask the vendor; what is opened on the way is noted at once, so that `aclose` closes it."""
+
+    async def aclose(self, error: BaseException | None = None) -> None:
+        """Close everything, once; ``error`` is what ended the attempt early, if anything did."""
+        if self._closed:
+            return
+        self._closed = True
+        self._note_usage()
+        try:
+            for source in self._sources:
+                await source.aclose()
+        finally:
+            try:
+                if self._response is not None:
+                    await self._response.aclose()
+            finally:
+                self._end(error)
+                await self._settle()
+
+    async def _settle(self) -> None:
+        """Find out what was used if the vendor does not report it."""
+
+    def _answered_by(self, response: httpx.Response) -> None:
+        """The vendor answers: its response is closed with the attempt."""
+        self._response = response
+        self.record.upstream_id = upstream_id(response)
+
+    def _report(self, metadata: ResponseMetadata | None) -> None:
+        """Usage and warnings come from here: at once if they are known, else when the answer is at its end."""
+        self._metadata = metadata
+        if metadata is None or isinstance(metadata, StaticMetadata):
+            self._note_usage()
+        else:
+            self.record.note(metadata.warnings)
+
+    def _note_usage(self) -> None:
+        """All that the vendor has reported up to now; all there is once its last byte has arrived."""
+        if not self.record.is_settled:
+            metadata, self.record.is_settled = self._metadata, True
+            if metadata is not None:
+                self.record.usage = metadata.usage
+                self.record.note(metadata.warnings)
+
+    def _headers(self) -> Headers:
+        return [] if self._response is None else passed_headers(self._response)
+
+    def _end(self, error: BaseException | None) -> None:
+        services, record, deployment = self._services, self.record, self._deployment.id
+        record.ended = perf_counter()
+        if isinstance(error, ProxyError):
+            record.error = error.kind
+            services.health.failed(
+                deployment, record, error, allowed_fails=services.allowed_fails, cooldown=services.cooldown
+            )
+        elif error is not None:
+            record.error = "cancelled"
+        services.health.ended(deployment, record)
+
+    async def __aenter__(self) -> R_co:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose(error)
+
+
+def passed_headers(response: httpx.Response) -> Headers:
+    """What the vendor reports about itself and clients read, by allowlist."""
+    passed = [
+        (name, value)
+        for raw, value in response.headers.raw
+        if (name := raw.lower()) in _PASSED_HEADERS or name.startswith(_PASSED_PREFIX)
+    ]
+    secrets = secrets_of(response) if passed else ()
+    return [(name, value) for name, value in passed if not holds(value, secrets)]

@@ -1,0 +1,67 @@
+"""A vendor's stream of speech whose first bytes are here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+
+from proxy.audio import formats
+from proxy.domain.results import Body, ResponseMetadata
+from proxy.errors import UpstreamInvalid
+from proxy.providers.base import SpeechAnswer
+from proxy.providers.wire.requests import header
+
+#: This many letters, if no format is known that begins with them, are text: ``Bad Gateway``.
+MIN_TEXT_BYTES = 8
+
+
+@dataclass(slots=True)
+class OpenedStream:
+    """Whoever holds it closes ``response``."""
+
+    response: httpx.Response
+    #: What the bytes are; empty if they are OpenAI's events.
+    format: str
+    #: Samples a second, if the format is pcm.
+    rate: int
+    first: bytes
+    chunks: AsyncIterator[bytes]
+    metadata: ResponseMetadata | None = None
+    #: The response's body, if ``chunks`` are its bytes as they are.
+    body: Body | None = None
+
+
+async def first_of(chunks: AsyncIterator[bytes]) -> bytes:
+    async for chunk in chunks:
+        if chunk:
+            return chunk
+    raise UpstreamInvalid("The upstream vendor answered without a single byte.")
+
+
+async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+def audio_format(described: SpeechAnswer, first: bytes, response: httpx.Response) -> str:
+    """The format of the bytes: what they say, else what is due. UpstreamInvalid if they are not audio."""
+    sniffed = formats.sniff(first)
+    content_type = header(response, b"content-type")
+    is_document = content_type.startswith(("application/json", "text/", "application/problem+json"))
+    # Headerless PCM may begin with any bytes, but hardly with a document.
+    is_text = sniffed is None and described.format != "pcm" and (is_document or _is_text(first))
+    if sniffed in ("json", "html") or is_text:
+        raise UpstreamInvalid(
+            "The upstream vendor sent a document where audio was due.", detail=f"{content_type}, {len(first)} bytes"
+        )
+    if described.format == "pcm" and sniffed != "wav":
+        return "pcm"
+    return sniffed or described.format
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether the bytes are enough to tell, and ASCII without control characters, as no audio format begins."""
+    return len(data) >= MIN_TEXT_BYTES and data.isascii() and data.translate(None, b"\t\r\n").decode().isprintable()

@@ -1,0 +1,33 @@
+"""What attempts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.attempts.health import HealthTracker
+from proxy.audio.pool import WorkerPool
+from proxy.audio.probe import probe
+from proxy.domain.requests import Upload
+from proxy.errors import InvalidAudio
+from proxy.upstream.client import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    upstream: Upstream
+    #: Workers that convert the audio of answers, and workers that read uploads.
+    encoders: WorkerPool
+    readers: WorkerPool
+    health: HealthTracker
+    #: Failures within a minute after which a deployment cools down, and for how many seconds.
+    allowed_fails: int
+    cooldown: float
+
+    async def seconds_of(self, file: Upload) -> float | None:
+        """How long the audio is; None if it cannot be read, which is for the vendor to say."""
+        descriptor = file.fileno()
+        try:
+            info = await probe(self.readers, file.getbuffer() if descriptor is None else descriptor)
+        except InvalidAudio:
+            return None
+        return info.duration

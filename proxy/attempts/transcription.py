@@ -1,0 +1,217 @@
+"""Transcription: one upload to the vendor, and its answer as a transcript, as events, or untouched."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from time import perf_counter
+
+import httpx
+from pydantic_core import from_json
+
+from proxy.attempts.attempt import RunningAttempt
+from proxy.attempts.length import UploadLength
+from proxy.attempts.opened import first_of
+from proxy.attempts.services import Services
+from proxy.audio import formats
+from proxy.domain.call import Attempt
+from proxy.domain.requests import TranscriptionRequest
+from proxy.domain.results import (
+    Event,
+    RawDocument,
+    RawEvents,
+    StaticMetadata,
+    TranscriptEvents,
+    TranscriptionResult,
+)
+from proxy.domain.transcript import FORMATS, Transcript
+from proxy.domain.usage import Usage
+from proxy.errors import UpstreamInvalid
+from proxy.matching import TranscriptionPlan
+from proxy.providers.base import (
+    OpenAITranscript,
+    StreamedTranscript,
+    TranscriptDecoder,
+    WholeTranscript,
+)
+from proxy.providers.wire import sse, transcripts, usage
+from proxy.providers.wire.requests import header
+from proxy.upstream.client import Deadlines, read_whole, stream
+
+PLAIN = "text/plain; charset=utf-8"
+JSON_FORMATS = ("json", "verbose_json", "diarized_json")
+SUBTITLES = ("srt", "vtt")
+#: Of speech as people upload it (128 kbit/s), if a speed is to be computed and the length is not known.
+TYPICAL_BYTES_PER_SECOND = 16_000
+
+Whole = Transcript | RawDocument
+
+
+class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
+    __slots__ = ("_length",)
+
+    plan: TranscriptionPlan
+
+    def __init__(
+        self, services: Services, plan: TranscriptionPlan, record: Attempt, seconds_left: float | None
+    ) -> None:
+        super().__init__(services, plan, record, seconds_left)
+        #: Of the upload, while it is still to be found out.
+        self._length: UploadLength | None = None
+
+    async def _execute(self) -> TranscriptionResult:
+        plan, record = self.plan, self.record
+        bound, request = plan.bound, plan.request
+        record.note(plan.warnings)
+        deadlines = bound.deadlines(self._seconds_left)
+        length = UploadLength(bound, request, record, self._services.seconds_of)
+        flow = bound.adapter.transcription(request)
+        answer, response = await self._services.upstream.run(bound.adapter, flow, deadlines)
+        self._answered_by(response)
+        record.is_billed = True
+        if isinstance(answer, StreamedTranscript) or (isinstance(answer, OpenAITranscript) and answer.events):
+            if not request.stream:
+                raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
+            events = await self._events(answer, response, deadlines)
+            self._length = length
+            return TranscriptionResult(events, self._headers())
+        content = await self._whole(answer, response)
+        await length.settle(record.usage, content.duration if isinstance(content, Transcript) else None)
+        self._is_whole = True
+        return TranscriptionResult(content, self._headers())
+
+    async def _settle(self) -> None:
+        length, self._length = self._length, None
+        if length is not None:
+            await length.settle(self.record.usage)
+
+    # -- whole answers -------------------------------------------------------------------------------------------------
+
+    async def _whole(self, answer: WholeTranscript | OpenAITranscript, response: httpx.Response) -> Whole:
+        """What is typed reports how long the audio is; of the vendor's own document nobody reads that."""
+        record, request = self.record, self.plan.request
+        metadata = answer.metadata
+        content: Whole
+        if isinstance(answer, WholeTranscript):
+            content = answer.transcript
+        else:
+            body = await read_whole(response)
+            if self.plan.is_read:
+                content, used = _read(request, body)
+            else:
+                content, used = document(request, body, header(response, b"content-type"))
+            metadata = metadata or StaticMetadata(used)
+        record.first_byte = perf_counter()
+        self._report(metadata)
+        if isinstance(content, RawDocument):
+            record.audio_seconds = request.seconds or request.file.size / TYPICAL_BYTES_PER_SECOND
+            return content
+        if self.plan.needs_times:
+            check_times(content)
+        record.audio_seconds = content.duration
+        return content
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    async def _events(
+        self, answer: OpenAITranscript | StreamedTranscript, response: httpx.Response, deadlines: Deadlines
+    ) -> TranscriptEvents | RawEvents:
+        chunks = stream(response)
+        first = await first_of(chunks)
+        self.record.first_byte = perf_counter()
+        deadlines.answering()
+        failure = self.plan.bound.adapter.event_error
+        if isinstance(answer, StreamedTranscript):
+            self._report(answer.metadata)
+            return TranscriptEvents((), self._parsed(answer.decoder, first, chunks))
+        if self.plan.is_read:
+            parser = sse.EventParser(failure)
+            self._report(answer.metadata or parser)
+            events = self._parsed(parser, first, chunks)
+            return TranscriptEvents(await _first_event(events), events)
+        relay = sse.Relay(failure)
+        self._report(answer.metadata or relay)
+        frames = self._relayed(relay, first, chunks)
+        return RawEvents(await first_of(frames), frames)
+
+    async def _parsed(
+        self, decoder: TranscriptDecoder, first: bytes, chunks: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Event]:
+        for event in decoder.feed(first):
+            yield event
+        async for chunk in chunks:
+            for event in decoder.feed(chunk):
+                yield event
+        for event in decoder.end():
+            yield event
+        await self._finish()
+
+    async def _relayed(self, relay: sse.Relay, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        for frame in relay.feed(first):
+            yield frame
+        async for chunk in chunks:
+            for frame in relay.feed(chunk):
+                yield frame
+        for frame in relay.end():
+            yield frame
+        await self._finish()
+
+    async def _finish(self) -> None:
+        """The last event is here, and with it all that the vendor reports."""
+        self._note_usage()
+        await self._settle()
+
+
+def document(
+    request: TranscriptionRequest, body: bytes, content_type: str
+) -> tuple[Transcript | RawDocument, Usage | None]:
+    """A vendor's answer as it is, if it has the caller's format; else the transcript that it holds, to be rendered.
+
+    Raises UpstreamInvalid if the caller's format cannot be made of it.
+    """
+    wanted = request.response_format
+    if wanted not in FORMATS:
+        return RawDocument(body, content_type if content_type.startswith("text/") else PLAIN), None
+    if wanted in JSON_FORMATS and not request.stream:
+        found = transcripts.document_of(body)
+        transcripts.check_text(found)
+        return RawDocument(body, "application/json"), usage.of_transcript(found)
+    if wanted in JSON_FORMATS:
+        # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
+        return _read(request, body)
+    is_json = content_type.startswith("application/json")
+    if (wanted in SUBTITLES or is_json) and _is_json(body):
+        transcript, used = _read(request, body)
+        if wanted in SUBTITLES and not transcript.segments and not transcript.words:
+            raise UpstreamInvalid(f"The upstream vendor answered with JSON without times where {wanted} was due.")
+        return transcript, used
+    sniffed = formats.sniff(body)
+    if sniffed == "html" or (sniffed == "json" and (wanted in SUBTITLES or is_json)):
+        raise UpstreamInvalid("The upstream vendor sent a page where a transcript was due.", detail=content_type)
+    if request.stream and wanted == "text":
+        return Transcript(text=body.decode("utf-8", "replace").strip()), None
+    return RawDocument(body, PLAIN), None
+
+
+def _read(request: TranscriptionRequest, body: bytes) -> tuple[Transcript, Usage | None]:
+    return transcripts.read(body, diarized=request.response_format == "diarized_json", is_openai=True)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def check_times(transcript: Transcript) -> None:
+    """Raises UpstreamInvalid if no subtitles can be made of it: one that stays to the end needs the length at least."""
+    if transcript.text.strip() and not (transcript.segments or transcript.words or transcript.duration):
+        raise UpstreamInvalid("The upstream vendor sent a transcript without times where subtitles were due.")
+
+
+async def _first_event(events: AsyncIterator[Event]) -> tuple[Event, ...]:
+    """Raises if the first event is an error."""
+    async for event in events:
+        return (event,)
+    raise UpstreamInvalid("The upstream vendor answered without a single event.")

@@ -1,0 +1,41 @@
+"""Which fields that OpenAI does not have a request may set, and how to say that one has no effect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from proxy.providers.base import Capabilities
+
+MAX_WARNINGS = 20
+#: What no request may set on any server: it would get around limits, bills and guardrails, or lead calls elsewhere.
+NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api[-_]?key|token(?!s|i)|authorization|header", re.IGNORECASE)
+
+
+def is_allowed(capabilities: Capabilities, name: str, value: Any = None) -> bool:
+    """``name`` may be that of a form's field: ``options[seed]`` is one of ``options``."""
+    if capabilities.extras is not None:
+        return name.partition("[")[0] in capabilities.extras
+    if NEVER_EXTRA.search(name) is not None:
+        return False
+    return not any(NEVER_EXTRA.search(inner) or "://" in text for inner, text in _texts_in(value))
+
+
+def no_effect(name: str, model: str) -> str:
+    """The warning about a field that is left out."""
+    return f"{name[:50]} has no effect on '{model}'"
+
+
+def _texts_in(value: Any) -> Iterator[tuple[str, str]]:
+    """The names and the texts in a JSON value, however deep; each with an empty one of the other kind."""
+    pending = [value]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            yield from ((name, "") for name in node)
+            pending.extend(node.values())
+        elif isinstance(node, list):
+            pending.extend(node)
+        elif isinstance(node, str):
+            yield "", node

@@ -1,0 +1,64 @@
+"""What was decided about a request and one deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from proxy.domain.requests import SpeechRequest, TranscriptionRequest
+from proxy.domain.results import SpeechResult, TranscriptionResult, TranslatedTexts
+from proxy.errors import ProxyError
+from proxy.matching.bound import BoundDeployment
+
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Rejection:
+    """Why the deployment cannot serve the request: the error that the caller would see."""
+
+    error: ProxyError
+
+
+@dataclass(slots=True)
+class Plan(Generic[R]):
+    """How the deployment serves the request. An attempt executes it and brings an ``R``."""
+
+    bound: BoundDeployment
+
+
+@dataclass(slots=True)
+class SpeechPlan(Plan[SpeechResult]):
+    #: As the vendor gets it: its voice, a speed and a format that it has, nothing that it ignores.
+    request: SpeechRequest
+    #: The caller's. The vendor's audio is converted if it comes in another format.
+    response_format: str
+    #: What the vendor's audio is still to be sped up by.
+    tempo: float = 1.0
+    #: The input is spoken in pieces of at most so many characters; None: in one request.
+    piece_characters: int | None = None
+    #: What the caller requested and will not get, one sentence each.
+    warnings: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class TranscriptionPlan(Plan[TranscriptionResult]):
+    #: As the vendor gets it.
+    request: TranscriptionRequest
+    #: The proxy has to read the transcript: a document or events of OpenAI's shape are parsed, not passed on.
+    is_read: bool = False
+    #: The caller's format is subtitles, which need times.
+    needs_times: bool = False
+    #: The model group of the chat model that translates the transcript.
+    translator: str | None = None
+    warnings: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class TextTranslationPlan(Plan[TranslatedTexts]):
+    """``bound`` is a deployment of a chat model."""
+
+    texts: Sequence[str]
+    #: What the caller's prompt says about names and style.
+    hint: str | None = None

@@ -1,0 +1,133 @@
+"""Whether and how a deployment can speak a text, by what its vendor declares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from proxy.audio.formats import SPEECH_FORMATS
+from proxy.domain.requests import SpeechRequest
+from proxy.errors import BadRequest, ProxyError, UnsupportedValue
+from proxy.matching.bound import BoundDeployment
+from proxy.matching.extras import MAX_WARNINGS, is_allowed, no_effect
+from proxy.matching.plan import Rejection, SpeechPlan
+from proxy.matching.voices import vendor_voice, voice_error
+from proxy.providers.base import Capabilities
+
+#: OpenAI's speeds; those that a vendor lacks are made by stretching.
+SPEEDS = (0.25, 4.0)
+#: Of an input that is spoken in pieces, at normal speed: an hour of English, up to three hours of Chinese. Beyond that
+#: an encoder would use up the processor time that one stream may have.
+MAX_CHARACTERS = 50_000
+#: What the vendor is asked for, best first, if it does not make the caller's format itself.
+_SOURCES = ("pcm", "wav", "flac", "mp3", "opus", "aac")
+#: Formats that need not be decoded, and lose nothing.
+_LOSSLESS = ("pcm", "wav")
+
+
+def match_speech(request: SpeechRequest, bound: BoundDeployment) -> SpeechPlan | Rejection:
+    capabilities = bound.adapter.capabilities
+    voice = vendor_voice(bound, request)
+    if voice is None:
+        return Rejection(voice_error(bound, request))
+    piece_characters = _piece_characters(request, capabilities)
+    error = _limit_error(request, capabilities, is_split=piece_characters is not None)
+    if error is not None:
+        return Rejection(error)
+    speed, tempo = request.speed, 1.0
+    if speed is not None and capabilities.speed is not None:
+        speed, tempo = nearest_speed(speed, capabilities.speed)
+    is_changed = tempo != 1.0 or piece_characters is not None
+    if (error := _format_error(request, () if is_changed else capabilities.formats)) is not None:
+        return Rejection(error)
+    changes: dict[str, Any] = _upstream_format(request, capabilities, is_changed=is_changed)
+    if voice != request.voice:
+        changes |= {"voice": voice, "voice_is_id": False}
+    if speed != request.speed:
+        changes["speed"] = speed
+    warnings: list[str] = []
+    if request.instructions is not None and "instructions" in capabilities.ignores:
+        changes["instructions"] = None
+        warnings.append(no_effect("instructions", request.model))
+    if request.extra:
+        left_out = [name for name, value in request.extra.items() if not is_allowed(capabilities, name, value)]
+        changes["extra"] = {name: value for name, value in request.extra.items() if name not in left_out}
+        warnings.extend(no_effect(name, request.model) for name in left_out[:MAX_WARNINGS])
+    return SpeechPlan(
+        bound,
+        replace(request, **changes) if changes else request,
+        request.response_format,
+        tempo,
+        piece_characters,
+        warnings,
+    )
+
+
+def nearest_speed(requested: float, supported: tuple[float, float]) -> tuple[float | None, float]:
+    """The vendor's nearest speed, None if it has only one, and the factor that is left to do."""
+    nearest = min(max(requested, supported[0]), supported[1])
+    return (None if supported[0] == supported[1] else nearest), requested / nearest
+
+
+def native_format(formats: Sequence[str] | None, wanted: str) -> str:
+    """The format to ask for of a vendor that makes ``formats`` itself; any if nothing is declared."""
+    if not formats or wanted in formats:
+        return wanted
+    return next(source for source in (*_SOURCES, *formats) if source in formats)
+
+
+def _piece_characters(request: SpeechRequest, capabilities: Capabilities) -> int | None:
+    """The longest piece of an input that has to be spoken in pieces; None if one request carries it."""
+    limit = capabilities.max_characters
+    return limit if capabilities.splits and limit is not None and len(request.input) > limit else None
+
+
+def _limit_error(request: SpeechRequest, capabilities: Capabilities, *, is_split: bool) -> ProxyError | None:
+    limit, model = capabilities.max_characters, request.model
+    if limit is not None and len(request.input) > limit:
+        most = int(MAX_CHARACTERS * min(1.0, request.speed or 1.0)) if is_split else 0
+        if len(request.input) > (most := max(most, limit)):
+            return BadRequest(
+                f"The input has {len(request.input)} characters; the model '{model}' takes at most {most}.",
+                param="input",
+                code="string_above_max_length",
+            )
+    limit = capabilities.max_instructions
+    if limit is not None and len(request.instructions or "") > limit:
+        return BadRequest(
+            f"The instructions have {len(request.instructions or '')} characters; the model '{model}' takes at "
+            f"most {limit}.",
+            param="instructions",
+            code="string_above_max_length",
+        )
+    speed = request.speed
+    if speed is not None and capabilities.speed is not None and not SPEEDS[0] <= speed <= SPEEDS[1]:
+        return UnsupportedValue(
+            f"speed {speed:g} is out of range: '{model}' takes {SPEEDS[0]:g} to {SPEEDS[1]:g}.", param="speed"
+        )
+    return None
+
+
+def _format_error(request: SpeechRequest, native: Sequence[str] | None) -> ProxyError | None:
+    """Formats of the vendor's own cannot be converted to; OpenAI's six can."""
+    wanted = request.response_format
+    if native is None or wanted in SPEECH_FORMATS or wanted in native:
+        return None
+    return UnsupportedValue(
+        f"response_format '{wanted[:50]}' is not supported by '{request.model}'; it takes: "
+        f"{', '.join((*SPEECH_FORMATS, *native))}.",
+        param="response_format",
+    )
+
+
+def _upstream_format(request: SpeechRequest, capabilities: Capabilities, *, is_changed: bool) -> dict[str, Any]:
+    """What to ask of the vendor, as far as that differs: audio that is to be converted must not come as events."""
+    wanted = request.response_format
+    native = native_format(capabilities.formats, wanted)
+    if is_changed:
+        native = next((name for name in _LOSSLESS if name in (capabilities.formats or ())), native)
+    changes = {"response_format": native} if native != wanted else {}
+    if request.stream_format is not None and (is_changed or native != wanted or not capabilities.sse):
+        return changes | {"stream_format": None}
+    return changes

@@ -1,0 +1,178 @@
+"""Whether and how a deployment can transcribe or translate a file, by what its vendor declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from proxy.audio.languages import language_code
+from proxy.domain.requests import Mode, TranscriptionRequest
+from proxy.domain.transcript import FORMATS
+from proxy.errors import BadRequest, ProxyError, UnsupportedValue
+from proxy.matching.bound import BoundDeployment
+from proxy.matching.extras import MAX_WARNINGS, is_allowed, no_effect
+from proxy.matching.limits import MEGABYTE, file_limit, file_too_large
+from proxy.matching.plan import Rejection, TranscriptionPlan
+from proxy.providers.base import Capabilities
+
+GRANULARITIES = ("word", "segment")
+SUBTITLES = ("srt", "vtt")
+#: The formats of OpenAI's translations: without times and with times; and the formats of transcripts that hold times.
+_PLAIN_TRANSLATIONS = ("json", "text")
+_TIMED_TRANSLATIONS = ("srt", "verbose_json", "vtt")
+_TIMED = ("verbose_json", "diarized_json")
+#: What is asked for if the proxy has to read the transcript, best first, by the caller's format; else the same format.
+_READABLE = {"text": ("json",), "srt": (*_TIMED, "json"), "vtt": (*_TIMED, "json")}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the proxy itself needs of the transcript, whatever the caller gets."""
+
+    #: A guardrail reads it.
+    reading: bool = False
+    #: The model group of the chat model that translates it; None: the vendor translates, or nothing is translated.
+    translator: str | None = None
+
+
+NO_NEEDS = Needs()
+
+
+def match_transcription(
+    request: TranscriptionRequest, bound: BoundDeployment, needs: Needs = NO_NEEDS
+) -> TranscriptionPlan | Rejection:
+    capabilities = bound.adapter.capabilities
+    upstream = request
+    if needs.translator is not None:
+        upstream = _for_translation(request, capabilities)
+        error = _translation_error(request, upstream)
+    else:
+        error = None
+    error = error or _error(upstream, bound)
+    if error is not None:
+        return Rejection(error)
+    if needs.reading and needs.translator is None and not _streams_readably(request):
+        upstream = _readable(request, capabilities)
+    upstream, warnings = _without_ignored(upstream, capabilities)
+    return TranscriptionPlan(
+        bound,
+        upstream,
+        is_read=needs.reading or needs.translator is not None,
+        needs_times=request.response_format in SUBTITLES and not request.stream,
+        translator=needs.translator,
+        warnings=warnings,
+    )
+
+
+def serves(bound: BoundDeployment, mode: Mode) -> bool:
+    """Whether the deployment serves the mode by itself; a transcription model translates if its vendor can."""
+    if bound.deployment.mode == mode:
+        return True
+    return mode == Mode.TRANSLATION and bound.deployment.mode == Mode.TRANSCRIPTION and translates(bound)
+
+
+def translates(bound: BoundDeployment) -> bool:
+    """Whether the vendor itself translates, as far as that is known."""
+    return Mode.TRANSLATION in bound.adapter.capabilities.modes
+
+
+def length_matters(groups: Iterable[Sequence[BoundDeployment]], request: TranscriptionRequest) -> bool:
+    """Whether the length of the audio may decide which deployment serves it; a small upload is not worth measuring."""
+    deployments = [bound for group in groups for bound in group]
+    is_limited = any(bound.adapter.capabilities.max_seconds is not None for bound in deployments)
+    return is_limited and len(deployments) > 1 and request.file.size > MEGABYTE
+
+
+def unreadable(request: TranscriptionRequest) -> ProxyError | None:
+    """A format that only the vendor knows cannot be served if a guardrail has to read the transcript."""
+    return _not_one_of("response_format", request.response_format, FORMATS, request.model)
+
+
+def _error(request: TranscriptionRequest, bound: BoundDeployment) -> ProxyError | None:
+    capabilities, model = bound.adapter.capabilities, request.model
+    limit = file_limit(bound)
+    if limit is not None and request.file.size > limit * MEGABYTE:
+        return file_too_large(limit, size=request.file.size)
+    seconds, max_seconds = request.seconds, capabilities.max_seconds
+    if max_seconds is not None and seconds is not None and seconds > max_seconds:
+        return BadRequest(
+            f"The audio has {seconds:.0f} seconds; '{model}' takes at most {max_seconds:g}.",
+            param="file",
+            code="audio_too_long",
+        )
+    languages = capabilities.languages
+    if languages is not None and request.language and language_code(request.language) not in languages:
+        return _not_one_of("language", request.language, languages, model)
+    if capabilities.response_formats is not None:
+        if request.temperature is not None and not 0 <= request.temperature <= 1:
+            return UnsupportedValue(
+                f"temperature {request.temperature:g} is out of range: '{model}' takes 0 to 1.", param="temperature"
+            )
+        for granularity in request.timestamp_granularities:
+            if granularity not in GRANULARITIES:
+                return _not_one_of("timestamp_granularities", granularity, GRANULARITIES, model)
+    return _not_one_of("response_format", request.response_format, capabilities.response_formats, model)
+
+
+def _translation_error(request: TranscriptionRequest, upstream: TranscriptionRequest) -> ProxyError | None:
+    """What stands against a translation by a chat model; ``upstream`` is what its transcript is asked for with."""
+    wanted, model = request.response_format, request.model
+    if wanted in _TIMED_TRANSLATIONS and upstream.response_format not in _TIMED:
+        return _not_one_of("response_format", wanted, _PLAIN_TRANSLATIONS, model)
+    return _not_one_of("response_format", wanted, (*_PLAIN_TRANSLATIONS, *_TIMED_TRANSLATIONS), model)
+
+
+def _for_translation(request: TranscriptionRequest, capabilities: Capabilities) -> TranscriptionRequest:
+    """Asks for all that the vendor knows, in the language that is spoken.
+
+    The prompt of a translation is in English, and goes to the model that writes English.
+    """
+    supported = capabilities.response_formats
+    preferred = ("verbose_json", "diarized_json", "json") if request.response_format in _TIMED_TRANSLATIONS else (
+        "verbose_json", "json", "diarized_json",
+    )  # fmt: skip
+    best = next((name for name in preferred if supported is None or name in supported), "json")
+    return replace(
+        request,
+        task="transcribe",
+        stream=False,
+        response_format=best,
+        timestamp_granularities=(),
+        prompt=None,
+        chunking_strategy=request.chunking_strategy or ("auto" if best == "diarized_json" else None),
+    )
+
+
+def _streams_readably(request: TranscriptionRequest) -> bool:
+    """Whether the caller gets events, and the vendor may send them."""
+    return request.stream and request.response_format in ("json", "diarized_json")
+
+
+def _readable(request: TranscriptionRequest, capabilities: Capabilities) -> TranscriptionRequest:
+    """Asks for a format that can be read and holds what the caller wants."""
+    supported, wanted = capabilities.response_formats, request.response_format
+    better = _READABLE.get(wanted, (wanted,))
+    best = next((name for name in better if supported is None or name in supported), wanted)
+    return replace(request, stream=False, response_format=best)
+
+
+def _without_ignored(
+    request: TranscriptionRequest, capabilities: Capabilities
+) -> tuple[TranscriptionRequest, list[str]]:
+    """The request without what has no effect, and a warning for each field that is left out."""
+    ignored = [name for name in capabilities.ignores if getattr(request, name, None) not in (None, ())]
+    changes: dict[str, Any] = {name: () if isinstance(getattr(request, name), tuple) else None for name in ignored}
+    left_out = dict.fromkeys(name for name, value in request.extra if not is_allowed(capabilities, name, value))
+    if left_out:
+        changes["extra"] = tuple((name, value) for name, value in request.extra if name not in left_out)
+    warnings = [no_effect(name, request.model) for name in (*sorted(ignored), *left_out)][:MAX_WARNINGS]
+    return (replace(request, **changes) if changes else request), warnings
+
+
+def _not_one_of(param: str, value: str, allowed: tuple[str, ...] | None, model: str) -> ProxyError | None:
+    if allowed is None or value in allowed:
+        return None
+    return UnsupportedValue(
+        f"{param} '{value[:50]}' is not supported by '{model}'; it takes: {', '.join(allowed)}.", param=param
+    )

@@ -1,0 +1,48 @@
+"""Speech as bytes: audio as it is, or OpenAI's events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from proxy.audio import formats
+from proxy.audio.formats import SPEECH_FORMATS
+from proxy.domain.results import SpeechResult
+from proxy.domain.usage import Usage
+from proxy.render import sse
+from proxy.render.body import RenderedBody
+
+
+def render_speech(result: SpeechResult, stream_format: str | None) -> RenderedBody:
+    """``stream_format`` is the caller's."""
+    if not result.format:
+        return RenderedBody(sse.CONTENT_TYPE, result.first, result.rest)
+    if stream_format == "sse":
+        return RenderedBody(sse.CONTENT_TYPE, sse.audio_delta(result.first), _events(result))
+    return RenderedBody(_content_type(result), result.first, result.rest, at_end=result.at_end)
+
+
+def _content_type(result: SpeechResult) -> str:
+    if result.format in SPEECH_FORMATS:
+        return formats.content_type(result.format)
+    return result.content_type if result.content_type.startswith("audio/") else "application/octet-stream"
+
+
+async def _events(result: SpeechResult) -> AsyncIterator[bytes]:
+    async for chunk in result.rest:
+        yield sse.audio_delta(chunk)
+    usage = result.metadata.usage if result.metadata is not None else None
+    yield sse.event({"type": "speech.audio.done", "usage": _tokens(usage)})
+    yield sse.DONE
+
+
+def _tokens(usage: Usage | None) -> dict[str, int] | None:
+    """OpenAI's usage of speech; None if the vendor does not count tokens."""
+    if usage is None or usage.output_audio_tokens is None:
+        return None
+    input_tokens = (usage.input_text_tokens or 0) + (usage.input_audio_tokens or 0)
+    output_tokens = (usage.output_text_tokens or 0) + usage.output_audio_tokens
+    return {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }

@@ -1,0 +1,34 @@
+"""A transcription as bytes, in the caller's format."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from proxy.domain.requests import TranscriptionRequest
+from proxy.domain.results import RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
+from proxy.render import sse
+from proxy.render.body import RenderedBody
+from proxy.render.transcripts import render, sse_events
+
+
+def render_transcription(result: TranscriptionResult, request: TranscriptionRequest) -> RenderedBody:
+    """What the vendor sent in the caller's format passes untouched."""
+    content = result.content
+    if isinstance(content, RawDocument):
+        return RenderedBody(content.content_type, content.content)
+    if isinstance(content, RawEvents):
+        return RenderedBody(sse.CONTENT_TYPE, content.first, content.rest)
+    if isinstance(content, TranscriptEvents):
+        first = b"".join(map(sse.event, content.first))
+        return RenderedBody(sse.CONTENT_TYPE, first, _frames(content))
+    if request.stream:
+        events = sse_events(content, diarized=request.response_format == "diarized_json")
+        return RenderedBody(sse.CONTENT_TYPE, b"".join(events))
+    body, content_type = render(content, request.response_format, request.timestamp_granularities)
+    return RenderedBody(content_type, body)
+
+
+async def _frames(content: TranscriptEvents) -> AsyncIterator[bytes]:
+    async for event in content.rest:
+        yield sse.event(event)
+    yield sse.DONE

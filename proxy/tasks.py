@@ -1,0 +1,20 @@
+"""Ending asyncio tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def cancel_all(tasks: Iterable[asyncio.Future[T]]) -> list[T | BaseException]:
+    """Cancel the tasks and wait until each has ended. Returns their outcomes, in order: a result or an exception.
+
+    A task that finished before it was cancelled has a result, which the caller closes if it needs closing.
+    """
+    ending = tuple(tasks)
+    for task in ending:
+        task.cancel()
+    return await asyncio.gather(*ending, return_exceptions=True)
