@@ -55,8 +55,8 @@ class RequestReader:
         self._parse(data)
 
     def close(self) -> None:
-        """End a reference cycle: the parser holds our methods. Nothing may be fed afterwards."""
-        del self._parser
+        """End two reference cycles: the parser holds methods of ours, and we hold one of the protocol's."""
+        del self._parser, self._begin
 
     # -- bytes to parser -----------------------------------------------------------------------------------------------
 

@@ -357,7 +357,7 @@ def test_it_serves_although_its_output_is_not_read(tmp_path: Path, upstream: Ups
     os.close(writing)
     try:
         url = f"http://127.0.0.1:{port}"
-        _until(lambda: server.poll() is not None or _accepts(url), "the server")
+        _until(lambda: server.poll() is not None or _accepts(url), "the server", 30)
         for _ in range(2):
             reply = httpx.post(url + SPEAK, json=HELLO, headers={"authorization": "Bearer sk-1234"})
             assert reply.content == SPEECH["mp3"]
@@ -505,8 +505,8 @@ def _accepts(url: str) -> bool:
         return False
 
 
-def _until(condition: Callable[[], Any], what: str) -> None:
-    limit = time.monotonic() + 10
+def _until(condition: Callable[[], Any], what: str, seconds: float = 10) -> None:
+    limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, f"timed out waiting for {what}"
         time.sleep(0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
@@ -11,6 +12,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from proxy.serving import protocol
+from proxy.serving.cycle import Cycle
+from proxy.serving.protocol import HttpProtocol
+from proxy.serving.reader import RequestReader
 from tests.serving.listening import listening, request, responses, soon
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -129,3 +133,21 @@ def test_a_client_that_leaves_is_reported_to_the_running_request(count: int) -> 
             await soon(gone.wait())
 
     asyncio.run(run())
+
+
+def test_a_closed_connection_leaves_no_garbage() -> None:
+    """Garbage collections are rare; see proxy/serving/memory.py."""
+
+    async def run() -> list[object]:
+        async with listening(hello) as (reader, writer):
+            writer.write(request(closes=False) + request())
+            await soon(reader.read())
+        await asyncio.sleep(0.05)
+        return [left for left in gc.get_objects() if isinstance(left, HttpProtocol | RequestReader | Cycle)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(run()) == []
+    finally:
+        gc.enable()
