@@ -24,7 +24,8 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.config import GeneralSettings, load
+from proxy.commands import configuration
+from proxy.config import GeneralSettings
 from proxy.providers import registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -368,7 +369,7 @@ def test_configurations_in_the_documents_load(block: str, tmp_path: Path) -> Non
     keys = [name for vendor in registry.VENDORS.values() for name in vendor.key_variables]
     environ = dict.fromkeys([*keys, "PROXY_MASTER_KEY", *re.findall(r"os\.environ/(\w+)", block)], "k" * 8)
     environ["DATABASE_URL"] = "postgresql://db.example.com/audio"
-    config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=environ)
+    config = configuration.load(path, environ)
     assert registry.problems(config) == []
 
 

@@ -1,8 +1,8 @@
 """One WebSocket connection: the handshake, messages in both directions, and closing on every path.
 
 `websockets` parses and builds the frames (its sans-I/O `ClientProtocol`); the I/O is our own. Its asyncio client costs
-about as much, but cannot limit unread messages by size, and after a close frame or a protocol error it waits for the
-server to close TCP; docs/performance.md, "WebSockets", has the comparison.
+little more, but cannot limit unread messages by size, and after a close frame or a protocol error it waits for the
+server to close TCP. The measurements are in docs/performance.md, "WebSockets".
 
 The life of a socket: `open_duplex` connects it and completes the handshake. Then messages are taken with `pop`, sent
 with `send`, and `wait` waits for more. It ends in one of these ways, and `lost` is set when TCP is closed:

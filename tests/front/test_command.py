@@ -23,6 +23,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from proxy import cli
+from proxy.commands import configuration
 from tests.conftest import MASTER_KEY, Server, command, environment, group, standard_config, start
 from tests.fakes.samples import SPEECH, wav
 from tests.fakes.upstream import KEY, Upstream
@@ -121,11 +122,9 @@ def test_check_rejects_a_file_that_is_not_a_configuration(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ("guardrail: blocked_words, mode: pre_call, patterns: ['(']", "number 1 is no regular expression"),
-        ("guardrail: blocked_words, mode: pre_call, words: ['c++']", "write anything else as a pattern"),
         ("guardrail: custom, mode: pre_call, class: none.Such", "ModuleNotFoundError"),
         ("guardrail: custom, mode: pre_call, class: ours.Other", "the module has no Other"),
-        ("guardrail: custom, mode: pre_call, class: ours.Sync", "no class with 'async def check"),
+        ("guardrail: custom, mode: pre_call, class: ours.Sync", "must be a class with 'async def check"),
         ("guardrail: custom, mode: pre_call, class: ours.Guard, params: {x: 1}", "TypeError"),
     ],
 )
@@ -143,11 +142,32 @@ def test_check_reports_mistakes_in_a_guardrail(tmp_path: Path, params: str, prob
 
 
 @pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        (
+            "patterns: ['(']",
+            "'patterns' in litellm_params must be regular expressions in RE2's syntax: number 1",
+        ),
+        (
+            "words: ['c++']",
+            "'words' in litellm_params must consist of letters, digits, spaces, hyphens and apos",
+        ),
+    ],
+)
+def test_check_reports_words_and_patterns_that_cannot_be_matched(tmp_path: Path, params: str, problem: str) -> None:
+    settings = f"guardrail: blocked_words, mode: pre_call, {params}"
+    text = SEED + f"guardrails:\n  - guardrail_name: g\n    litellm_params: {{{settings}}}\n"
+    status, output = check(text, tmp_path)
+    assert status == 2
+    assert f"config.yaml:14: {problem}" in output
+
+
+@pytest.mark.parametrize(
     ("settings", "problem"),
     [
         (
             "guardrails:\n  - guardrail_name: pii\n    litellm_params: {guardrail: presidio, mode: pre_call}\n",
-            "no guardrail 'presidio'",
+            "guardrail 'presidio'",
         ),
         (
             "litellm_settings:\n  callbacks: [custom_callbacks.proxy_handler_instance]\n",
@@ -370,7 +390,7 @@ def test_it_serves_although_its_output_is_not_read(tmp_path: Path, upstream: Ups
 
 def test_ctrl_c_during_startup_prints_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
-    monkeypatch.setattr(cli, "load", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(configuration, "load", Mock(side_effect=KeyboardInterrupt))
     assert cli.main(["--config", str(tmp_path / "config.yaml")]) == 130
 
 

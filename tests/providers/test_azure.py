@@ -197,7 +197,7 @@ def test_realtime_behind_azure(serve: Callable[..., Server]) -> None:
         assert session.path == "/openai/v1/realtime?model=my-realtime"
         assert session.headers["api-key"] == KEY
         assert marked(vendor.requested[0]) == "Hello to all of you."
-        assert vendor.complaints == []
+        assert vendor.violations == []
 
 
 def test_an_address_is_needed(serve: Callable[..., Server]) -> None:

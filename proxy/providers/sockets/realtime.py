@@ -25,7 +25,7 @@ import httpx
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamRejected
 from proxy.providers.base import Adapter, Capabilities, SpeechAnswer, SpeechFlow
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
@@ -267,7 +267,7 @@ class ReadAloud:
         response = as_object(event.get("response"))
         if self._id is None or response.get("id") != self._id:
             return NOTHING
-        self.usage = _sum(self.usage, _usage(response.get("usage")))
+        self.usage = total((self.usage, _usage(response.get("usage"))))
         if self._cancelled:
             return self._repeat()
         if response.get("status") != "completed":
@@ -371,16 +371,3 @@ def _usage(reported: Any) -> Usage | None:
         output_text_tokens=token_count(output, "text_tokens"),
         output_audio_tokens=token_count(output, "audio_tokens"),
     )
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    if one is None or other is None:
-        return one or other
-    counts: dict[str, Any] = {name: (getattr(one, name) or 0) + (getattr(other, name) or 0) for name in _COUNTS}
-    return Usage(**counts)
-
-
-_COUNTS = (
-    "input_text_tokens", "input_audio_tokens", "cached_text_tokens", "cached_audio_tokens", "output_text_tokens",
-    "output_audio_tokens",
-)  # fmt: skip
