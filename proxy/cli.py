@@ -29,10 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     130 if Ctrl-C arrived before the server handled signals.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
-        words.insert(0, "serve")
-    options = _parser().parse_args(words)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -42,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; without a command it is ``serve``. Raises SystemExit where it has mistakes."""
+    words = list(arguments)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+        words.insert(0, "serve")
+    return _parser().parse_args(words)
 
 
 def _parser() -> argparse.ArgumentParser:

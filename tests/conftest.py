@@ -20,6 +20,7 @@ import yaml
 
 from tests.fakes.upstream import KEY, Upstream
 from tests.fakes.upstream import running as running_upstream
+from tests.slow import is_slow
 
 ROOT = Path(__file__).resolve().parent.parent
 MASTER_KEY = "sk-test-7f3a9c21d4e8b605c0ffee"
@@ -145,7 +146,8 @@ def _children(pid: int) -> list[int]:
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a server's process gets, and nothing else."""
     base = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": str(ROOT)}
-    return base | dict(extra or {})
+    measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return base | measured | dict(extra or {})
 
 
 def launch(
@@ -255,6 +257,12 @@ def sdk(proxy: Server) -> Iterator[openai.OpenAI]:
     """OpenAI's package on the standard server, without retries."""
     with openai.OpenAI(base_url=proxy.url + "/v1", api_key=MASTER_KEY, max_retries=0, timeout=20) as client:
         yield client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_slow(item.nodeid):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_report_header() -> str:
