@@ -238,11 +238,7 @@ class Cycle:
     def _send_trailers(self, trailers: Iterable[Header]) -> None:
         """Only a chunked response can carry trailers; otherwise they are dropped."""
         if self._chunked:
-<<<<<<< HEAD
-            self._put([encode_head(b"0\r\n", trailers)])
-=======
-            self._write_later([head(b"0\r\n", trailers)])
->>>>>>> serving
+            self._write_later([encode_head(b"0\r\n", trailers)])
         self._complete()
 
     def _complete(self) -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Scope
 
 from proxy.api.identity import request_id
 from proxy.errors import BadRequest
-from proxy.messages import head
+from proxy.http.head import encode_head
 from proxy.serving.cycle import STATUS_LINES, Cycle, Header
 from proxy.serving.flow_control import FlowControl
 from proxy.serving.reader import RequestReader
@@ -170,7 +170,7 @@ class HttpProtocol(asyncio.Protocol):
         ]
         if self._newest is not None:
             self._newest.flush()
-        self.transport.write(head(STATUS_LINES[error.status], fields) + body)
+        self.transport.write(encode_head(STATUS_LINES[error.status], fields) + body)
         self.transport.close()
 
     # -- timers --------------------------------------------------------------------------------------------------------
