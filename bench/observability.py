@@ -18,16 +18,20 @@ from time import perf_counter
 
 import httpx
 
-from proxy.config import Config, Deployment, Environment, Sink
+from proxy.config import Config, Deployment, Environment
 from proxy.domain.call import Attempt, Call
 from proxy.domain.caller import Caller
 from proxy.domain.requests import Mode
 from proxy.domain.usage import Usage
 from proxy.metrics import exposition
 from proxy.sinks.base import Record
-from proxy.sinks.otel import Otel
+from proxy.sinks.custom import CustomSettings
+from proxy.sinks.langfuse import LangfuseSettings
+from proxy.sinks.otel import Otel, OtelSettings
 from proxy.sinks.rows import as_json
+from proxy.sinks.s3 import S3Settings
 from proxy.sinks.sinks import Sinks
+from proxy.sinks.webhook import WebhookSettings
 from proxy.telemetry import Telemetry, WorkerSlot, configure_logging
 
 CALLS, ROUNDS = 20_000, 5
@@ -89,14 +93,13 @@ def told(what: str, microseconds: float) -> None:
 def sinks(folder: Path) -> Sinks:
     (folder / "own_sink.py").write_text("class Own:\n    async def send(self, records): pass\n")
     common = {"flush_interval": 3600, "queue_size": 1_000_000, "batch_size": 10_000}
-    kinds = [
-        ("webhook", "webhook"),
-        ("otel", "otel"),
-        ("langfuse", "langfuse"),
-        ("s3", "s3"),
-        ("own_sink.Own", "custom"),
-    ]
-    chosen = tuple(Sink(name=name, kind=kind, bucket="calls", **common) for name, kind in kinds)
+    chosen = (
+        WebhookSettings(name="webhook", **common),
+        OtelSettings(name="otel", **common),
+        LangfuseSettings(name="langfuse", **common),
+        S3Settings(name="s3", bucket="calls", **common),
+        CustomSettings(name="own_sink.Own", **common),
+    )
     deployment = Deployment(id="tts-openai", group="tts", vendor="openai", model="gpt-4o-mini-tts", mode=Mode.SPEECH)
     made = Sinks()
     made.use(
@@ -127,7 +130,7 @@ async def on_the_way(folder: Path) -> None:
     told("and its line in the log", logged)
     everything = telemetry("info", folder)
     fed = sinks(folder)
-    everything.listen(fed.put)
+    everything.subscribe(fed.put)
     whole = best(ended(everything), 5_000)
     told("and five sinks: everything on", whole)
     told("  of which sinks", whole - logged)
@@ -155,7 +158,7 @@ async def beside(folder: Path) -> None:
     )
     told("an answer to a scrape (40 models; in a thread)", best(lambda: exposition(watched._metrics.read()), 20))
     records = [Record(call(), call().row or {}, perf_counter(), time.time() - perf_counter()) for _ in range(200)]
-    otel = Otel(Environment({}), {}, httpx.AsyncBaseTransport())
+    otel = Otel(Environment({}), httpx.AsyncBaseTransport())
     began = perf_counter()
     for _ in range(ROUNDS):
         await otel._encoded(records)

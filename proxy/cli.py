@@ -13,12 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from proxy.config import Config, describe, load
+from proxy.commands import configuration
+from proxy.config import Config, describe
 from proxy.errors import ConfigError
-from proxy.guardrails import registry as guardrails
-from proxy.providers import chat_models, registry, shutdowns
-from proxy.routing import checks
-from proxy.sinks import registry as sinks
+from proxy.providers import registry, shutdowns
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
@@ -83,12 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--force", action="store_true", help="overwrite it")
     init.set_defaults(command=_init)
 
-    prices = commands.add_parser("prices", help="print what models cost, by the table that bills are made from")
-    prices.add_argument("model", nargs="?", metavar="MODEL", help="such as openai/tts-1; with its source")
+    prices = commands.add_parser("prices", help="print the price table that bills are based on")
+    prices.add_argument(
+        "model", nargs="?", metavar="MODEL", help="only this one, with its source: such as openai/tts-1"
+    )
     prices.set_defaults(command=_prices)
 
-    _add_keys(commands.add_parser("keys", help="make, list, revoke or import virtual keys, in the database"))
-    _add_usage(commands.add_parser("usage", help="print who used what, and what it cost"))
+    _add_keys(commands.add_parser("keys", help="create, list, revoke or import virtual keys in the database"))
+    _add_usage(commands.add_parser("usage", help="print who used what and what it cost"))
 
     check = commands.add_parser("check", help="say what is wrong with a configuration, or what it serves")
     _add_config(check)
@@ -99,43 +99,43 @@ def _parser() -> argparse.ArgumentParser:
 def _add_keys(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
-    create = actions.add_parser("create", help="make a key and print it, for the only time")
+    create = actions.add_parser("create", help="create a key and print it; it is not shown again")
     create.add_argument("--alias", help="a name for it")
-    create.add_argument("--models", type=_list, help="what it may use, such as tts,whisper (default: everything)")
-    create.add_argument("--duration", help="such as 30m, 24h or 30d (default: for ever)")
-    create.add_argument("--user", help="id of the user that it belongs to")
-    create.add_argument("--team", help="id of the team")
+    create.add_argument("--models", type=_list, help="models it may use, such as tts,whisper (default: all)")
+    create.add_argument("--duration", help="how long it is valid, such as 30m, 24h or 30d (default: for ever)")
+    create.add_argument("--user", help="ID of the user it belongs to")
+    create.add_argument("--team", help="ID of the team")
     create.add_argument("--tags", type=_list, help="tags of all its calls, such as batch,eu")
-    create.add_argument("--guardrails", type=_list, help="guardrails that look at all its calls, such as no-cards")
-    create.add_argument("--metadata", help="a JSON object, kept with it")
+    create.add_argument("--guardrails", type=_list, help="guardrails that check all its calls, such as no-cards")
+    create.add_argument("--metadata", help="a JSON object to store with it")
     create.set_defaults(command=_keys_create)
 
     show = actions.add_parser("list", help="list all keys")
     show.add_argument("--json", action="store_true", help="as JSON")
     show.set_defaults(command=_keys_list)
 
-    revoke = actions.add_parser("revoke", help="end keys; running servers hear of it within two seconds")
-    revoke.add_argument("key", nargs="+", metavar="KEY", help="its alias, its id, or the key")
+    revoke = actions.add_parser("revoke", help="revoke keys (takes effect on running servers within 2 s)")
+    revoke.add_argument("key", nargs="+", metavar="KEY", help="its alias, its ID, or the key itself")
     revoke.set_defaults(command=_keys_revoke)
 
-    take_over = actions.add_parser("import", help="take over LiteLLM's keys; clients keep theirs")
-    take_over.add_argument("file", metavar="FILE", help="export of LiteLLM_VerificationToken: CSV or JSON")
-    take_over.add_argument(
-        "--without-limits", action="store_true", help="also keys with limits that have no effect here"
+    imports = actions.add_parser("import", help="import LiteLLM's keys; clients keep using them")
+    imports.add_argument("file", metavar="FILE", help="an export of LiteLLM_VerificationToken, CSV or JSON")
+    imports.add_argument(
+        "--without-limits", action="store_true", help="import keys without their limits that are not supported here"
     )
-    take_over.add_argument("--dry-run", action="store_true", help="say what would be done")
-    take_over.set_defaults(command=_keys_import)
-    for action in (create, show, revoke, take_over):
+    imports.add_argument("--dry-run", action="store_true", help="only print what would be done")
+    imports.set_defaults(command=_keys_import)
+    for action in (create, show, revoke, imports):
         _add_config(action)
 
 
 def _add_usage(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
-    parser.add_argument("--start", help="a date or a timestamp (UTC), such as 2026-11-01")
-    parser.add_argument("--end", help="a date, which is included, or a timestamp, which is not")
-    parser.add_argument("--group-by", help="of day,key,user,team,end_user,tag,model,vendor,deployment")
+    parser.add_argument("--start", help="a date or timestamp (UTC), such as 2026-11-01")
+    parser.add_argument("--end", help="a date (inclusive) or a timestamp (exclusive)")
+    parser.add_argument("--group-by", help="one or more of day,key,user,team,end_user,tag,model,vendor,deployment")
     for name in USAGE_FILTERS:
-        parser.add_argument(f"--{name.replace('_', '-')}", help=f"only the calls of this {name.replace('_', ' ')}")
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"only calls of this {name.replace('_', ' ')}")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
     parser.set_defaults(command=_usage)
 
@@ -182,16 +182,8 @@ def _load(options: argparse.Namespace) -> Config:
     if not Path(path).exists():
         hint = "" if options.config else f" Name one with --config, or in ${CONFIG_VARIABLE}."
         raise ConfigError([f"{path}: no such file.{hint}"])
-    config = load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=os.environ)
-    problems = [
-        *registry.problems(config),
-        *chat_models.problems(config),
-        *checks.problems(config),
-        *guardrails.problems(config),
-        *sinks.problems(config),
-    ]
-    if problems:
-        raise ConfigError(problems)
+    config = configuration.load(path, os.environ)
+    configuration.check(config)
     return config
 
 
@@ -281,7 +273,9 @@ def _keys_revoke(options: argparse.Namespace) -> int:
 def _keys_import(options: argparse.Namespace) -> int:
     from proxy.commands import keys
 
-    return keys.take_over(_load(options), options.file, without_limits=options.without_limits, dry_run=options.dry_run)
+    return keys.import_keys(
+        _load(options), options.file, without_limits=options.without_limits, dry_run=options.dry_run
+    )
 
 
 def _usage(options: argparse.Namespace) -> int:

@@ -80,6 +80,11 @@ class BadRequest(ProxyError):
     kind = "bad_request"
 
 
+def invalid_value(field: str, message: str) -> BadRequest:
+    """The value of a field cannot be used; ``message`` is pydantic's."""
+    return BadRequest(f"'{field}': {message.removeprefix('Value error, ')}.", param=field, code="invalid_value")
+
+
 class UnsupportedValue(BadRequest):
     """A field has a value that the deployment does not know; the message names the allowed ones."""
 

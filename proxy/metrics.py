@@ -1,6 +1,6 @@
-"""Counters and histograms that cost a dict entry to count with; Prometheus's objects are made when somebody scrapes.
+"""Counters and histograms as plain dicts: counting is cheap, and Prometheus's objects are created for each scrape.
 
-Only the event loop's thread counts, so there is nothing to lock.
+Only the event loop's thread counts, so nothing needs a lock.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pydantic_core import from_json, to_json
 PREFIX = "audio_proxy_"
 
 Labels = tuple[str | int, ...]
-#: How the readings of several processes become one. What was counted stays when its process has gone; levels do not.
+#: How the values of several processes are merged. Counts outlive their process; levels (sum, max) do not.
 Kind = Literal["counter", "histogram", "sum", "max"]
-COUNTED: tuple[Kind, ...] = ("counter", "histogram")
+COUNTS: tuple[Kind, ...] = ("counter", "histogram")
 
 
 @dataclass(slots=True)
 class MetricSnapshot:
-    """A family at one moment. A row is one number; of a histogram, the count of each bucket and then the sum."""
+    """A family at one moment. A row is one number; for a histogram, the count of each bucket and then the sum."""
 
     kind: Kind
     text: str
@@ -49,30 +49,29 @@ class MetricSnapshot:
                 self.rows[values] = [a + b for a, b in zip(ours, theirs, strict=True)]
 
     def family(self, name: str) -> Metric:
-        """As Prometheus's client has it."""
+        """As an object of Prometheus's client."""
         if self.kind == "histogram":
             return self._histogram(name)
-        made = (CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily)(
-            name, self.text, labels=self.labels
-        )
+        kind = CounterMetricFamily if self.kind == "counter" else GaugeMetricFamily
+        family = kind(name, self.text, labels=self.labels)
         for values, (value,) in self.rows.items():
-            made.add_metric(values, value)
-        return made
+            family.add_metric(values, value)
+        return family
 
     def _histogram(self, name: str) -> Metric:
         ends = [floatToGoString(bound) for bound in (*self.bounds, math.inf)]  # type: ignore[no-untyped-call]
-        made = HistogramMetricFamily(name, self.text, labels=self.labels)
+        family = HistogramMetricFamily(name, self.text, labels=self.labels)
         for values, (*counts, total) in self.rows.items():
-            made.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
-        return made
+            family.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
+        return family
 
 
-#: What a process has counted, by the families' names.
+#: All families of a process, by name.
 Snapshot = dict[str, MetricSnapshot]
 
 
 class Family(Protocol):
-    """Anything with a name that can be read."""
+    """Something that is exposed under a name."""
 
     name: str
 
@@ -80,7 +79,7 @@ class Family(Protocol):
 
 
 class Counter(defaultdict[Labels, float]):
-    """Counts by the values of its labels: ``counter["speech", "tts"] += 1``."""
+    """Counts, by the values of the labels: ``counter["speech", "tts"] += 1``."""
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         super().__init__(float)
@@ -93,7 +92,7 @@ class Counter(defaultdict[Labels, float]):
 
 
 class Observations:
-    """How often a value fell into each bucket; ``bounds`` are the buckets' upper ends, themselves included."""
+    """How often a value fell into each bucket; ``bounds`` are the buckets' inclusive upper ends."""
 
     __slots__ = ("_bounds", "_counts", "_sum")
 
@@ -112,7 +111,7 @@ class Observations:
 
 
 class Histogram(defaultdict[Labels, Observations]):
-    """Observes by the values of its labels: ``histogram["speech", "tts"].observe(0.2)``."""
+    """Observations, by the values of the labels: ``histogram["speech", "tts"].observe(0.2)``."""
 
     def __init__(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> None:
         super().__init__(lambda: Observations(bounds))
@@ -124,9 +123,9 @@ class Histogram(defaultdict[Labels, Observations]):
 
 
 class Gauge:
-    """A level that is looked up at each scrape: one number, or one for each value of the labels.
+    """A level that is read at each scrape: one number, or one for each value of the labels.
 
-    ``kind`` says what several processes amount to: the sum of theirs, or the largest.
+    ``kind``: the level of several processes is the sum of theirs, or the highest.
     """
 
     def __init__(
@@ -140,8 +139,8 @@ class Gauge:
         self.name, self._text, self._value, self._labels, self._kind = name, text, value, labels, kind
 
     def read(self) -> MetricSnapshot:
-        found = self._value()
-        rows = found if isinstance(found, Mapping) else {(): found}
+        level = self._value()
+        rows = level if isinstance(level, Mapping) else {(): level}
         return MetricSnapshot(
             self._kind,
             self._text,
@@ -152,20 +151,20 @@ class Gauge:
 
 
 class CallbackCounter(Gauge):
-    """A count that somebody else keeps; it is looked up at each scrape."""
+    """A count that a callback returns at each scrape."""
 
     def __init__(self, name: str, text: str, value: Callable[[], float | Mapping[Labels, float]], *labels: str) -> None:
         super().__init__(name, text, value, *labels, kind="counter")
 
 
 class Metrics:
-    """All families of a process. Whoever has something to count registers it."""
+    """All families of a process."""
 
     def __init__(self, *families: Family) -> None:
         self._families = {family.name: family for family in families}
 
     def register(self, *families: Family) -> None:
-        """One that has the name of another takes its place."""
+        """A family replaces an earlier one of the same name."""
         self._families.update({family.name: family for family in families})
 
     def read(self) -> Snapshot:
@@ -175,41 +174,41 @@ class Metrics:
         return exposition(self.read())
 
 
-def added(snapshots: Iterator[Snapshot]) -> Snapshot:
-    """What several processes amount to. The first of the snapshots is used up."""
+def merged(snapshots: Iterator[Snapshot]) -> Snapshot:
+    """The snapshot of several processes together. Modifies the first one."""
     total = next(snapshots)
     for snapshot in snapshots:
-        for name, reading in snapshot.items():
+        for name, metric in snapshot.items():
             if name in total:
-                total[name].add(reading)
+                total[name].add(metric)
             else:
-                total[name] = reading
+                total[name] = metric
     return total
 
 
-def counted(snapshot: Snapshot) -> Snapshot:
+def counts_of(snapshot: Snapshot) -> Snapshot:
     """Without the levels."""
-    return {name: reading for name, reading in snapshot.items() if reading.kind in COUNTED}
+    return {name: metric for name, metric in snapshot.items() if metric.kind in COUNTS}
 
 
 def exposition(snapshot: Snapshot) -> bytes:
     """Prometheus's text format, version 0.0.4."""
     registry = CollectorRegistry()
-    registry.register(_Collected(snapshot))
+    registry.register(_SnapshotCollector(snapshot))
     return generate_latest(registry)
 
 
-def encoded(snapshot: Snapshot) -> bytes:
+def encode(snapshot: Snapshot) -> bytes:
     return to_json(
         {
-            name: [reading.kind, reading.text, reading.labels, reading.bounds, list(reading.rows.items())]
-            for name, reading in snapshot.items()
+            name: [metric.kind, metric.text, metric.labels, metric.bounds, list(metric.rows.items())]
+            for name, metric in snapshot.items()
         }
     )
 
 
-def decoded(text: bytes) -> Snapshot:
-    """Raises ValueError where it was not `encoded` by this version of the program."""
+def decode(text: bytes) -> Snapshot:
+    """Raises ValueError for what `encode` of this version of the program cannot have written."""
     document: dict[str, Any] = from_json(text)
     try:
         return {
@@ -219,15 +218,15 @@ def decoded(text: bytes) -> Snapshot:
             for name, (kind, help_, labels, bounds, rows) in document.items()
         }
     except (AttributeError, TypeError) as error:
-        raise ValueError("no snapshot") from error
+        raise ValueError("not a snapshot") from error
 
 
-class _Collected(Collector):
+class _SnapshotCollector(Collector):
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        return (reading.family(PREFIX + name) for name, reading in self._snapshot.items())
+        return (metric.family(PREFIX + name) for name, metric in self._snapshot.items())
 
 
 def _texts(values: Labels) -> tuple[str, ...]:

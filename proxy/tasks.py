@@ -1,4 +1,4 @@
-"""Ending asyncio tasks."""
+"""Cancels asyncio tasks."""
 
 from __future__ import annotations
 

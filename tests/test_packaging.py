@@ -349,7 +349,7 @@ def test_nginx_lets_audio_pass() -> None:
 
 
 def test_contributors_are_told_of_every_module() -> None:
-    table = text("CONTRIBUTING.md").partition("## Where things live")[2].partition("\n## ")[0]
+    table = text("docs/architecture.md").partition("## The layers")[2].partition("\n## ")[0]
     told = set(re.findall(r"`([a-z_]+(?:\.py|/))`", table))
     there = {f"{path.name}/" if path.is_dir() else path.name for path in (ROOT / "proxy").glob("[a-z]*")}
     assert told - {"proxy/"} == there - {"py.typed"}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import Config, Environment, Mode, load
+from proxy.commands import configuration
+from proxy.config import Config, Environment, Mode
 from proxy.matching import BoundDeployment, serves, translates
 from proxy.providers import chat_models, registry
 from proxy.routing import checks
@@ -35,7 +36,7 @@ def loaded(text: str, folder: Path) -> Config:
     path.write_text(text)
     keys = {name: "sk-dummy" for vendor in registry.VENDORS.values() for name in vendor.key_variables}
     environ = keys | {"PROXY_MASTER_KEY": MASTER_KEY}
-    return load(path, vendors=registry.VENDORS, infer_mode=registry.infer_mode, environ=environ)
+    return configuration.load(path, environ)
 
 
 def lines(config: Config) -> Mapping[str, list[BoundDeployment]]:

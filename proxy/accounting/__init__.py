@@ -1,1 +1,1 @@
-"""Who may call, and what was used."""
+"""Who may call, what a call costs, and what was used."""

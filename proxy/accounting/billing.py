@@ -1,4 +1,4 @@
-"""What a call used, by all of its attempts, and what that cost."""
+"""What a call used in all its attempts, and what that costs."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from functools import lru_cache, partial
 from proxy.accounting.cost import FREE, UNKNOWN, Basis, Cost, Price, Prices, bill
 from proxy.config import Deployment
 from proxy.domain.call import Attempt, Call
+from proxy.domain.money import UNIT
 from proxy.domain.requests import Mode
 from proxy.domain.usage import Usage, total
 from proxy.providers.registry import VENDORS
 
-#: USD; what a call costs is kept to this.
-UNIT = Decimal("1e-10")
-#: English, spoken at the usual speed; compares prices of characters with prices of seconds.
-CHARACTERS_A_MINUTE = 940
-#: Counts of characters whose cost is kept in mind, of each deployment.
-MEMORY = 4096
-#: The fields of a usage that are counted here.
+#: Of English at the usual speed, to compare prices per character with prices per second.
+CHARACTERS_PER_MINUTE = 940
+#: For how many numbers of characters the cost is cached, for each deployment.
+CACHE_SIZE = 4096
+#: The fields of ``Usage`` that are also counted here.
 _COUNTED = ("characters", "seconds_in", "seconds_out")
-#: Costs that no later byte of the answer can change.
-_BY_REQUEST = frozenset({"characters", "request", "free"})
+#: The bases of costs that are known before the answer has ended.
+_KNOWN_EARLY = frozenset({"characters", "request", "free"})
 
 
 class Billing:
-    """The prices of all deployments of a configuration. ``unpriced`` hears of each attempt whose cost is not known."""
+    """The prices of a configuration's deployments. ``unpriced`` is called for each attempt whose cost is not known."""
 
     def __init__(
         self,
@@ -39,11 +38,11 @@ class Billing:
         self._deployments = {deployment.id: deployment for deployment in deployments}
         self._prices = {name: price_of(deployment, table) for name, deployment in self._deployments.items()}
         self._unpriced = unpriced
-        #: By deployments that bill nothing but characters, or nothing at all: what so many of them cost.
-        self._by_characters = {
-            name: lru_cache(MEMORY)(partial(_spoken, price))
+        #: What a number of characters costs, for deployments that bill by characters or requests, or are free.
+        self._cost_of_characters = {
+            name: lru_cache(CACHE_SIZE)(partial(_speech_cost, price))
             for name, price in self._prices.items()
-            if price is not None and self._is_spoken(name) and _spoken(price, 1).basis in _BY_REQUEST
+            if price is not None and self._speaks(name) and _speech_cost(price, 1).basis in _KNOWN_EARLY
         }
 
     def price(self, deployment: str) -> Price | None:
@@ -53,52 +52,52 @@ class Billing:
         return self._deployments[name]
 
     def bill(self, call: Call) -> Usage | None:
-        """Notes in the call what it cost; returns what it used. None, and no cost, where no vendor began to answer."""
-        costs, used = [], []
+        """Sets the call's cost and returns its usage; None, and no cost, if no vendor began to answer."""
+        costs, usages = [], []
         for attempt in call.attempts:
             if attempt.is_billed:
                 usage = usage_of(attempt)
                 cost = self._cost(attempt, usage)
                 attempt.usage = usage
-                used.append(usage)
+                usages.append(usage)
                 costs.append(cost)
                 if cost.amount is None:
                     self._unpriced(self._deployments[attempt.deployment])
-        cost = added(costs)
+        cost = total_cost(costs)
         call.cost, call.cost_basis = cost.amount, cost.basis if costs else ""
-        return total(used)
+        return total(usages)
 
     def quote(self, call: Call) -> Cost | None:
-        """The cost of speech that has just begun, where what is still to come cannot change it."""
+        """The cost of speech that has just begun, if the rest of the answer cannot change it."""
         costs = [self._cost(attempt, None) for attempt in call.attempts if attempt.is_billed]
-        if not costs or any(cost.basis not in _BY_REQUEST for cost in costs):
+        if not costs or any(cost.basis not in _KNOWN_EARLY for cost in costs):
             return None
-        return added(costs)
+        return total_cost(costs)
 
     def minutes(self) -> Mapping[str, float]:
-        """What a minute of audio costs, about, by deployment; those without a price are left out."""
-        found = {name: _minute(self._deployments[name], price) for name, price in self._prices.items() if price}
-        return {name: minute for name, minute in found.items() if minute is not None}
+        """The approximate price of a minute of audio, by deployment; those without a price are left out."""
+        minutes = {name: _minute(self._deployments[name], price) for name, price in self._prices.items() if price}
+        return {name: price for name, price in minutes.items() if price is not None}
 
-    def _is_spoken(self, deployment: str) -> bool:
+    def _speaks(self, deployment: str) -> bool:
         return self._deployments[deployment].mode == Mode.SPEECH
 
     def _cost(self, attempt: Attempt, usage: Usage | None) -> Cost:
-        """``usage`` is what `usage_of` says, where somebody has asked it already."""
+        """``usage`` is the result of `usage_of`, if it is known already."""
         if attempt.usage is None and attempt.characters is not None:
-            known = self._by_characters.get(attempt.deployment)
-            if known is not None:
-                return known(attempt.characters)
+            cost_of_characters = self._cost_of_characters.get(attempt.deployment)
+            if cost_of_characters is not None:
+                return cost_of_characters(attempt.characters)
         deployment = self._deployments[attempt.deployment]
         return _rounded(bill(self._prices[attempt.deployment], usage or usage_of(attempt), mode_of(deployment)))
 
 
-def _spoken(price: Price, characters: int) -> Cost:
+def _speech_cost(price: Price, characters: int) -> Cost:
     return _rounded(price.cost(Usage(characters=characters), Mode.SPEECH))
 
 
 def price_of(deployment: Deployment, prices: Prices) -> Price | None:
-    """What a deployment costs. A vendor's list says nothing of somebody else's server, unless the entry says so."""
+    """The price of a deployment. A vendor's list does not apply to other servers, unless the entry says so."""
     vendor = VENDORS.get(deployment.vendor)
     is_own = vendor is not None and vendor.is_reached_by(deployment)
     if not is_own and deployment.base_model is None and not deployment.costs:
@@ -112,18 +111,18 @@ def mode_of(deployment: Deployment) -> Mode:
 
 
 def usage_of(attempt: Attempt) -> Usage:
-    """What the vendor says, and what was counted here where it does not."""
+    """What the vendor reports, completed by what was counted here."""
     seconds_out = _seconds_out(attempt) if attempt.sounds else None
     counted = Usage(attempt.characters, attempt.seconds_in, seconds_out)
-    said = attempt.usage
-    if said is None:
+    reported = attempt.usage
+    if reported is None:
         return counted
     missing = {
         name: count
         for name in _COUNTED
-        if getattr(said, name) is None and (count := getattr(counted, name)) is not None
+        if getattr(reported, name) is None and (count := getattr(counted, name)) is not None
     }
-    return replace(said, **missing) if missing else said
+    return replace(reported, **missing) if missing else reported
 
 
 def _seconds_out(attempt: Attempt) -> float | None:
@@ -131,8 +130,8 @@ def _seconds_out(attempt: Attempt) -> float | None:
     return sum(known) if known else None
 
 
-def added(costs: list[Cost]) -> Cost:
-    """The sum: not known where one of them is not. Its basis is the weakest of theirs."""
+def total_cost(costs: list[Cost]) -> Cost:
+    """The sum; unknown if one of them is. Its basis is the least certain of theirs."""
     if not costs:
         return FREE
     if len(costs) == 1:
@@ -148,7 +147,7 @@ def added(costs: list[Cost]) -> Cost:
 
 
 def _rounded(cost: Cost) -> Cost:
-    """To the unit, unless the amount is too large to have so many places."""
+    """To the ledger's unit, unless the amount is too large for so many digits."""
     if cost.amount is None or cost.amount.adjusted() > 15:
         return cost
     rounded = cost.amount.quantize(UNIT, ROUND_HALF_UP)
@@ -156,8 +155,8 @@ def _rounded(cost: Cost) -> Cost:
 
 
 def _minute(deployment: Deployment, price: Price) -> float | None:
-    """By what a minute of audio uses; any price of a request on top."""
+    """Includes the price of a request, if there is one."""
     mode = mode_of(deployment)
-    spoken = Usage(characters=CHARACTERS_A_MINUTE, seconds_out=60.0)
+    spoken = Usage(characters=CHARACTERS_PER_MINUTE, seconds_out=60.0)
     amount = price.cost(spoken if mode == Mode.SPEECH else Usage(seconds_in=60.0), mode).amount
     return None if amount is None else float(amount)

@@ -1,7 +1,7 @@
-"""What a call cost: its usage times the price of its deployment, in USD and decimal.
+"""What an attempt costs: its usage times the price of its deployment, as a decimal number of USD.
 
 The prices are the rows of ``prices.json``; cost fields in an entry of the configuration replace them. ``docs/cost.md``
-explains both, with a worked bill for each kind of row.
+explains both, with an example bill for each kind of row.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from proxy.domain.requests import Mode
 from proxy.domain.usage import Usage
 
 Unit = Literal["tokens", "characters", "seconds", "request"]
-#: What a bill rests on. ``vendor``: the vendor named the amount. ``free``: every price is 0. ``estimate``: the price is
-#: per token, and the vendor counted none.
-#: ``mixed``: several attempts, each on another one.
+#: How an amount was derived. ``vendor``: the vendor reported it. ``free``: every price is 0. ``estimate``: the price is
+#: per token, and the vendor reported no tokens. ``mixed``: the attempts have different bases.
 Basis = Literal["vendor", "tokens", "characters", "seconds", "request", "estimate", "mixed", "free", "unknown"]
 
-#: Every price there is, under LiteLLM's name, in USD.
+#: All prices, in USD, under LiteLLM's names.
 UNITS: Mapping[str, Unit] = {
     "input_cost_per_token": "tokens",
     "input_cost_per_audio_token": "tokens",
@@ -40,8 +39,8 @@ UNITS: Mapping[str, Unit] = {
     "output_cost_per_second": "seconds",
     "input_cost_per_request": "request",
 }
-#: Where a kind of token has no price of its own, it costs what this one does.
-_ELSE: Mapping[str, str] = {
+#: The price of a kind of token that has no price of its own.
+_FALLBACKS: Mapping[str, str] = {
     "cache_read_input_audio_token_cost": "input_cost_per_audio_token",
     "cache_read_input_token_cost": "input_cost_per_token",
     "input_cost_per_audio_token": "input_cost_per_token",
@@ -56,13 +55,13 @@ _PRICE_OF: Mapping[str, str] = {
 _SNAPSHOT = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{4})$")
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _ZERO = Decimal(0)
-#: Amounts are kept to the millionth of a millionth of a dollar.
+#: USD; amounts are rounded to it.
 _QUANTUM = Decimal("1E-12")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """USD; None where it is not known, which is not the same as 0."""
+    """USD; None if it is not known, which is not the same as 0."""
 
     amount: Decimal | None
     basis: Basis
@@ -79,15 +78,15 @@ FREE = Cost(_ZERO, "free")
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """How a vendor counts what it bills; no business of an entry's own prices."""
+    """How a vendor counts what it bills. An entry's own prices do not change it."""
 
-    #: A transcription counts as at least so many seconds.
+    #: A transcription is billed for at least so many seconds.
     minimum_seconds: Decimal = _ZERO
-    #: Seconds are rounded up to whole ones.
+    #: Seconds are rounded up to whole seconds.
     whole_seconds: bool = False
-    #: Chinese characters (kanji and hanja, too) count twice.
+    #: Chinese characters (including kanji and hanja) count twice.
     chinese_twice: bool = False
-    #: What a minute of audio is taken to be where the vendor sent no tokens, by field of ``Usage``.
+    #: The estimated tokens of a minute of audio, by field of ``Usage``, for answers without a count of tokens.
     tokens_per_minute: Mapping[str, Decimal] = field(default_factory=dict)
 
     def seconds(self, exact: float) -> Decimal:
@@ -98,19 +97,19 @@ class Counting:
 
 
 class _Rates(NamedTuple):
-    """The prices of tokens, each in its place."""
+    """The prices of a token of each kind."""
 
     text_in: Decimal
     audio_in: Decimal
     text_out: Decimal
     audio_out: Decimal
-    #: What a token that the vendor had seen before costs less.
+    #: How much less a cached token costs.
     cached_text_less: Decimal
     cached_audio_less: Decimal
 
 
 class Price:
-    """What one deployment costs. Made once; a bill takes microseconds."""
+    """The price of one deployment. Created once; computing a cost takes microseconds."""
 
     def __init__(
         self,
@@ -123,10 +122,10 @@ class Price:
     ) -> None:
         self.prices = prices
         self.counting = counting or Counting()
-        #: Where the prices were read, and on which day.
+        #: Where the prices come from, and on which day they were read.
         self.source = source
         self.as_of = as_of
-        #: They are those of the configuration, which holds against what the vendor says it charged.
+        #: The configuration sets the prices: they take precedence over the amount that the vendor reports.
         self.is_configured = is_configured
         units = {UNITS[name] for name in prices}
         self._is_free = not any(prices.values())
@@ -140,18 +139,18 @@ class Price:
         self.estimated_second = self._estimated_second() if self._tokens is not None else None
 
     def characters(self, text: str) -> int:
-        """As the vendor bills them: code points, white space included."""
+        """As the vendor bills them: code points, including white space."""
         return len(text) + (len(_CHINESE.findall(text)) if self.counting.chinese_twice else 0)
 
     def needs_seconds(self, mode: Mode) -> bool:
-        """Whether a bill may rest on the seconds of the audio."""
+        """Whether the cost may depend on the seconds of the audio."""
         is_metered = not self._is_free and not self._is_flat
         return is_metered and (self._second(mode) is not None or self.estimated_second is not None)
 
     def cost(self, usage: Usage, mode: Mode) -> Cost:
-        """Unknown, never 0, where the usage lacks what the price needs."""
-        if not self.is_configured and (said := _said(usage)) is not None:
-            return said
+        """Unknown, never 0, if the usage lacks what the price needs."""
+        if not self.is_configured and (reported := _reported(usage)) is not None:
+            return reported
         if self._is_free:
             return FREE
         if self._is_flat:
@@ -160,10 +159,10 @@ class Price:
         if metered.amount is None:
             return UNKNOWN
         amount = metered.amount if self._request is None else metered.amount + self._request
-        return Cost(_kept(amount), metered.basis)
+        return Cost(_quantized(amount), metered.basis)
 
     def _metered(self, usage: Usage, mode: Mode) -> Cost:
-        """One unit is billed, not the sum of all that have a price: the first that both price and usage have."""
+        """Only one unit is billed: the first that both the price and the usage have."""
         if self._tokens is not None and self._has_tokens(usage, mode):
             return Cost(self._by_tokens(self._tokens, usage), "tokens")
         inexact = self._tokens is not None
@@ -180,13 +179,13 @@ class Price:
         return UNKNOWN
 
     def _second(self, mode: Mode) -> Decimal | None:
-        """LiteLLM's tables put the price of a transcription's second under ``output``, too: one price, not two."""
+        """LiteLLM's tables also have a transcription's price per second under ``output``; it is the same price."""
         if mode is Mode.SPEECH:
             return self._second_out
         return self._second_out or (self._second_in if self._second_in is not None else self._second_out)
 
     def _has_tokens(self, usage: Usage, mode: Mode) -> bool:
-        """The tokens of what makes the bill: what was spoken, or what was listened to."""
+        """Whether the usage has the tokens that are billed: of the speech, or of the audio that is transcribed."""
         if mode is Mode.SPEECH and self._has_output_tokens:
             return usage.output_audio_tokens is not None or usage.output_text_tokens is not None
         return usage.input_audio_tokens is not None or usage.input_text_tokens is not None
@@ -203,7 +202,7 @@ class Price:
         return amount
 
     def _token_price(self, name: str) -> Decimal:
-        """0 for a kind of token that no price covers, such as the text that comes out of a text-to-speech model."""
+        """0 for a kind of token without a price, such as output text of a text-to-speech model."""
         return next((self.prices[step] for step in _steps(name) if step in self.prices), _ZERO)
 
     def _token_rates(self) -> _Rates:
@@ -225,21 +224,21 @@ class Price:
 
 
 def bill(price: Price | None, usage: Usage | None, mode: Mode) -> Cost:
-    """The cost of a call whose price or usage may be missing."""
+    """The cost of an attempt whose price or usage may be missing."""
     if price is not None:
         return price.cost(usage or Usage(), mode)
-    return (_said(usage) if usage is not None else None) or UNKNOWN
+    return (_reported(usage) if usage is not None else None) or UNKNOWN
 
 
-def _said(usage: Usage) -> Cost | None:
-    """What the vendor says it charged, where that is an amount of money."""
+def _reported(usage: Usage) -> Cost | None:
+    """What the vendor reports that it charged, if that is a valid amount."""
     if usage.cost is not None and usage.cost.is_finite() and usage.cost >= 0:
-        return Cost(_kept(usage.cost), "vendor")
+        return Cost(_quantized(usage.cost), "vendor")
     return None
 
 
-def _kept(amount: Decimal) -> Decimal:
-    """Rounded to the quantum, unless it has no more places or is too large to have them."""
+def _quantized(amount: Decimal) -> Decimal:
+    """Rounded to the quantum, if it has more digits than that and is not too large."""
     exponent = amount.as_tuple().exponent
     has_more = isinstance(exponent, int) and exponent < -12
     return amount.quantize(_QUANTUM) if has_more and amount.adjusted() < 15 else amount
@@ -247,7 +246,7 @@ def _kept(amount: Decimal) -> Decimal:
 
 @dataclass(frozen=True, slots=True)
 class PriceRow:
-    """One row of the table: a model's prices, how its vendor counts, and where that was read."""
+    """One row of the table: a model's prices, how its vendor counts, and the source of both."""
 
     key: str
     prices: Mapping[str, Decimal]
@@ -256,7 +255,7 @@ class PriceRow:
     as_of: str
 
     def price(self, costs: Mapping[str, Decimal]) -> Price:
-        """With the cost fields of an entry, which decide what is billed by which unit."""
+        """With the cost fields of an entry, which take precedence."""
         prices = _replaced(self.prices, costs) if costs else self.prices
         return Price(
             prices, self.counting, source=self.source, as_of=self.as_of, is_configured=prices is not self.prices
@@ -264,16 +263,16 @@ class PriceRow:
 
 
 class Prices:
-    """The table, read when it is first needed."""
+    """The price table, which is read when it is first needed."""
 
     PATH = Path(__file__).with_name("prices.json")
 
     def __init__(self, today: date | None = None) -> None:
-        """``today`` decides which of a row's dated prices hold."""
+        """``today`` decides which of a row's dated prices apply."""
         self._today = (today or datetime.now(UTC).date()).isoformat()
 
     def of(self, deployment: Deployment) -> Price | None:
-        """None where neither the table nor the entry has a price."""
+        """None if neither the table nor the entry has a price."""
         costs = {name: price for name, price in deployment.costs.items() if name in UNITS}
         row = next((row for name in _names(deployment) if (row := self.find(name)) is not None), None)
         if row is not None:
@@ -281,7 +280,7 @@ class Prices:
         return Price(costs, source=deployment.where, is_configured=True) if costs else None
 
     def find(self, name: str) -> PriceRow | None:
-        """The row of ``vendor/model``: its own, that of the model without its date, or that of its family."""
+        """The row of ``vendor/model``: its own, that of the model without its date suffix, or that of its family."""
         for candidate in (name, _SNAPSHOT.sub("", name)):
             row = self.rows.get(candidate) or self._aliases.get(candidate)
             if row is not None:
@@ -303,7 +302,7 @@ class Prices:
 
     @cached_property
     def _families(self) -> tuple[tuple[str, PriceRow], ...]:
-        """Beginnings of names, the longest first."""
+        """Prefixes of names, the longest first."""
         found = [(alias[:-1], row) for alias, row in self._aliases.items() if alias.endswith("*")]
         return tuple(sorted(found, key=lambda family: -len(family[0])))
 
@@ -329,13 +328,13 @@ class Prices:
 
 
 def _price(text: str) -> Decimal:
-    """``15/1000000``: the figure as the vendor writes it, over its unit."""
+    """From ``15/1000000``: the figure that the vendor publishes, and the number of units that it is for."""
     amount, _, unit = text.partition("/")
     return Decimal(amount) / Decimal(unit or "1")
 
 
 def _names(deployment: Deployment) -> Iterator[str]:
-    """Where to look, the best first. Azure and many others serve OpenAI's models under names of the operator's own."""
+    """Names to look up, the best first. On Azure and elsewhere, operators give OpenAI's models names of their own."""
     if deployment.base_model is not None:
         yield f"{deployment.vendor}/{deployment.base_model}"
         yield deployment.base_model
@@ -344,21 +343,21 @@ def _names(deployment: Deployment) -> Iterator[str]:
 
 
 def _replaced(prices: Mapping[str, Decimal], costs: Mapping[str, Decimal]) -> Mapping[str, Decimal]:
-    """An entry's fields. Where it prices tokens, the table still prices those kinds of which the entry says nothing."""
+    """An entry's fields. If it prices tokens, the table still prices the kinds of tokens that the entry does not."""
     if not any(UNITS[name] == "tokens" for name in costs):
         return dict(costs)
-    kept = {name: price for name, price in prices.items() if UNITS[name] == "tokens" and not _is_covered(name, costs)}
-    return kept | dict(costs)
+    others = {name: price for name, price in prices.items() if UNITS[name] == "tokens" and not _is_covered(name, costs)}
+    return others | dict(costs)
 
 
 def _is_covered(name: str, costs: Mapping[str, Decimal]) -> bool:
-    """Whether the entry prices this, or something more general."""
+    """Whether the entry has this price, or one that it falls back to."""
     return any(step in costs for step in _steps(name))
 
 
 def _steps(name: str) -> Iterator[str]:
-    """From the price of a kind of token to those that stand in for it."""
+    """The price of a kind of token, and then those that it falls back to."""
     step: str | None = name
     while step is not None:
         yield step
-        step = _ELSE.get(step)
+        step = _FALLBACKS.get(step)

@@ -1,24 +1,24 @@
-"""The books: each call's bill, and its row in the ledger."""
+"""Records each call: its bill, and its row in the ledger."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from time import perf_counter
 from typing import Any
 
-from proxy.accounting.billing import UNIT, Billing
+from proxy.accounting.billing import Billing
 from proxy.accounting.ledger import Ledger
 from proxy.domain.call import Call, milliseconds
 from proxy.domain.guardrails import GuardrailResult
+from proxy.domain.money import units_of
 from proxy.domain.usage import Usage
 
-_LARGEST = (1 << 63) - 1
-#: As long as the database's columns are.
+#: The length of the database's columns.
 _MAX_NAME_LENGTH = 256
-#: The column of each field of a usage.
+#: The column of each field of ``Usage``.
 _COLUMNS = (
     ("characters", "characters"),
     ("audio_seconds_in", "seconds_in"),
@@ -30,11 +30,10 @@ _COLUMNS = (
     ("output_text_tokens", "output_text_tokens"),
     ("output_audio_tokens", "output_audio_tokens"),
 )
-_PLACES = Decimal(1) / UNIT
 
 
 class CallRecorder:
-    """Without a ledger, calls are billed only."""
+    """Without a ledger it only bills calls."""
 
     def __init__(self, billing: Billing, ledger: Ledger | None, clock: Callable[[], float] = time.time) -> None:
         self._billing = billing
@@ -42,42 +41,42 @@ class CallRecorder:
         self._clock = clock
 
     def admit(self, call: Call) -> None:
-        """From here on the call will be recorded, however it ends. Raises LedgerFull where it could not be."""
+        """From here on the call will be recorded, however it ends. Raises LedgerFull if it could not be."""
         if self._ledger is not None:
             self._ledger.admit()
         call.is_open = True
 
     @property
-    def must_settle(self) -> bool:
-        """What is recorded is safe only when `settled` has returned."""
-        return self._ledger is not None and self._ledger.must_settle
+    def needs_sync(self) -> bool:
+        """Recorded calls are safe only when `sync` has returned."""
+        return self._ledger is not None and self._ledger.needs_sync
 
     def quote(self, call: Call) -> Decimal | None:
-        """What the call costs, where that is known before its end."""
+        """What the call costs, if that is known before its end."""
         cost = self._billing.quote(call)
         return None if cost is None else cost.amount
 
-    def close(self, call: Call) -> None:
-        """The call is over but for its last byte: bill it, and record it once. Never raises for want of a place."""
+    def record(self, call: Call) -> None:
+        """Bill the call and record it, once. Call it before the last byte is sent. Never raises for lack of space."""
         if not call.is_open:
             return
         call.is_open = False
-        used = self._billing.bill(call)
+        usage = self._billing.bill(call)
         if self._ledger is not None:
-            call.row = self._row(self._ledger.new_id(), call, used)
+            call.row = self._row(self._ledger.new_id(), call, usage)
             self._ledger.append(call.row)
 
-    async def settled(self) -> None:
-        """Returns when what was recorded is as safe as the configuration promises."""
+    async def sync(self) -> None:
+        """Returns when recorded calls are as safe as the configuration promises."""
         if self._ledger is not None:
-            await self._ledger.settled()
+            await self._ledger.sync()
 
-    def _row(self, name: str, call: Call, used: Usage | None) -> dict[str, Any]:
-        """By the columns of ``calls``; what is missing is null."""
+    def _row(self, row_id: str, call: Call, usage: Usage | None) -> dict[str, Any]:
+        """Values by the columns of ``calls``; missing ones are null."""
         total, caller = perf_counter() - call.started, call.caller
-        asked = call.won or (call.attempts[-1] if call.attempts else None)
+        attempt = call.won or (call.attempts[-1] if call.attempts else None)
         row: dict[str, Any] = {
-            "id": name,
+            "id": row_id,
             "time": int((self._clock() - total) * 1000),
             "request_id": call.request_id,
             "endpoint": call.endpoint,
@@ -98,36 +97,31 @@ class CallRecorder:
         if call.error:
             row["error"] = call.error
         if call.cost is not None:
-            row["cost"] = units(call.cost)
+            row["cost"] = units_of(call.cost)
         if call.sent is not None:
             row["first_byte_ms"] = milliseconds(call.sent - call.started)
-        if asked is not None:
-            row["deployment"], row["vendor"] = asked.deployment, asked.vendor
-            row["vendor_model"] = self._billing.deployment(asked.deployment).model[:_MAX_NAME_LENGTH]
-        if used is not None:
+        if attempt is not None:
+            row["deployment"], row["vendor"] = attempt.deployment, attempt.vendor
+            row["vendor_model"] = self._billing.deployment(attempt.deployment).model[:_MAX_NAME_LENGTH]
+        if usage is not None:
             row["cost_basis"] = call.cost_basis
-            _take_usage(row, used)
+            _add_usage(row, usage)
         if call.fallback:
             row["fallback"] = call.asked[:_MAX_NAME_LENGTH]
         if call.guardrails:
-            row["guardrails"] = json.dumps([_shown(result) for result in call.guardrails])
+            row["guardrails"] = json.dumps([_document(result) for result in call.guardrails])
         if call.tags:
             row["tags"] = list(dict.fromkeys(call.tags))
         return row
 
 
-def units(amount: Decimal) -> int:
-    """Of the ledger's money."""
-    return min(int((amount * _PLACES).to_integral_value(ROUND_HALF_UP)), _LARGEST)
-
-
-def _take_usage(row: dict[str, Any], used: Usage) -> None:
+def _add_usage(row: dict[str, Any], usage: Usage) -> None:
     for column, field in _COLUMNS:
-        if (count := getattr(used, field)) is not None:
+        if (count := getattr(usage, field)) is not None:
             row[column] = count
 
 
-def _shown(result: GuardrailResult) -> dict[str, Any]:
+def _document(result: GuardrailResult) -> dict[str, Any]:
     return {
         "guardrail": result.guardrail,
         "stage": result.stage,

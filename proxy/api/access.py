@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
-from proxy.accounting.keys import Authenticator
+from proxy.accounting.authenticator import Authenticator
 from proxy.domain.caller import EVERYBODY, Caller
 from proxy.errors import Forbidden, Overloaded, Unauthorized
 
@@ -16,11 +17,11 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 async def caller(request: Request) -> Caller:
     """Any valid key."""
-    return await keys_of(request).caller(_authorization(request))
+    return await authenticator(request).caller(_authorization(request))
 
 
 async def visitor(request: Request) -> Caller:
-    """Anybody; somebody with a key is told from the others."""
+    """Anybody; a valid key identifies the caller."""
     try:
         return await caller(request)
     except (Unauthorized, Forbidden, Overloaded):
@@ -28,20 +29,20 @@ async def visitor(request: Request) -> Caller:
 
 
 async def master(request: Request) -> None:
-    """The master key, where there is one."""
+    """The master key, if there is one."""
     if not (found := await caller(request)).is_master and found.key_id is not None:
         raise Forbidden("Only the master key may do this.")
 
 
 async def operator(request: Request) -> None:
-    """The master key, or the metrics token; browsers may send it as a Basic password."""
-    keys_of(request).admit_operator(_authorization(request))
+    """The master key, or the metrics token; browsers may send the master key as a Basic password."""
+    authenticator(request).check_operator(_authorization(request))
 
 
 async def administrator(request: Request) -> Caller:
-    """The master key, unless it can be guessed: then only from this machine."""
+    """The master key. While it can be guessed, only from this machine."""
     found = await caller(request)
-    if keys_of(request).open_to_everybody:
+    if authenticator(request).allows_everybody:
         raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy keys'.")
     if not found.is_master:
         raise Forbidden("Only the master key may do this.")
@@ -54,27 +55,31 @@ async def administrator(request: Request) -> Caller:
 
 
 async def reader(request: Request) -> Caller:
-    """A key that reads records: the master key those of all, a virtual key its own."""
+    """A key that reads records: the master key reads all, a virtual key its own."""
     found = await caller(request)
     if found.key_id is None:
         raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy usage'.")
     return found
 
 
-def keys_of(request: Request) -> Authenticator:
-    keys: Authenticator = request.app.state.keys
-    return keys
+Admin = Annotated[Caller, Depends(administrator)]
+Reader = Annotated[Caller, Depends(reader)]
+
+
+def authenticator(request: Request) -> Authenticator:
+    found: Authenticator = request.app.state.keys
+    return found
 
 
 def _is_local(request: Request) -> bool:
-    """Neither sent on by a reverse proxy, nor by a browser that was led here under another name."""
+    """Neither forwarded by a reverse proxy, nor from a browser that was led here under another host name."""
     try:
-        from_here = request.client is not None and ip_address(request.client.host).is_loopback
+        is_loopback = request.client is not None and ip_address(request.client.host).is_loopback
     except ValueError:
         return False
     host = request.headers.get("host", "").rpartition(":")
     name = host[0] if host[1] and not host[2].endswith("]") else host[0] + host[1] + host[2]
-    return from_here and name in _LOCAL_NAMES and not any(header in request.headers for header in _FORWARDED)
+    return is_loopback and name in _LOCAL_NAMES and not any(header in request.headers for header in _FORWARDED)
 
 
 def _authorization(request: Request) -> bytes | None:

@@ -17,13 +17,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from proxy.accounting.authenticator import Authenticator
 from proxy.accounting.billing import Billing, mode_of
+from proxy.accounting.end_user_store import EndUserStore
 from proxy.accounting.key_cache import KeyCache
 from proxy.accounting.key_store import KeyStore
-from proxy.accounting.keys import Authenticator
 from proxy.accounting.ledger import Ledger, LedgerLimits
 from proxy.accounting.recorder import CallRecorder
-from proxy.accounting.usage import UsageReports
+from proxy.accounting.usage_reports import UsageReports
 from proxy.api import catalog, end_users, failures, gauges, health, keys, openapi, usage
 from proxy.api.access import operator
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
@@ -45,9 +46,11 @@ from proxy.routing.groups import ModelGroups
 from proxy.routing.probes import Probes
 from proxy.routing.router import Router
 from proxy.sinks.sinks import Sinks
+from proxy.storage.call_writer import CallWriter
 from proxy.storage.database import Database
 from proxy.storage.journal import Journal
 from proxy.storage.spool import SpoolRoom
+from proxy.tasks import cancel_all
 from proxy.telemetry import Telemetry, WorkerSlot
 from proxy.upstream.client import Upstream
 from proxy.upstream.transport import HTTPTransport
@@ -89,7 +92,7 @@ class Resources:
         self.telemetry.register(*gauges.of_process(self._streams, self.room))
         self.sinks = Sinks()
         self.telemetry.register(*self.sinks.families())
-        self.telemetry.listen(self.sinks.put)
+        self.telemetry.subscribe(self.sinks.put)
         self.database = Database(config.database_url)
         self.key_cache = KeyCache(self.database)
         self.ledger = _ledger(config, self.database) if ledger else None
@@ -137,7 +140,7 @@ class Resources:
 
     def guardrails(self, config: Config) -> Guardrails:
         """They ask others through the vendors' transport."""
-        made = guardrail_registry.guardrails(config, self._transport)
+        made = guardrail_registry.build(config, self._transport)
         self._guardrails.append(made)
         return made
 
@@ -149,9 +152,7 @@ class Resources:
         await self._encoders.aclose()
         await self._readers.aclose()
         self.room.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         if self.ledger is not None:
             await self.ledger.aclose()
         await self.key_cache.aclose()
@@ -173,7 +174,14 @@ def build(config: Config, resources: Resources) -> App:
     resources.sinks.use(config)
     telemetry.register(*gauges.of_deployments(groups, resources.health))
     bounds = RequestLimits(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
-    app = App(title="audio-proxy", redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None)
+    app = App(
+        title="audio-proxy",
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=openapi.ERRORS,
+    )
     # A probe says by itself what its outcome means for the deployment's health.
     app.state.probes = Probes(groups, resources.runner(HealthTracker(), config.router), resources.health)
     app.state.keys = Authenticator(
@@ -196,10 +204,10 @@ def build(config: Config, resources: Resources) -> App:
     app.include_router(
         health.router(gateway, resources.health, telemetry, app.state.probes, lambda: resources.draining)
     )
-    administration, records = KeyStore(resources.database), UsageReports(resources.database)
-    app.include_router(keys.router(administration, resources.key_cache))
-    app.include_router(usage.router(records))
-    app.include_router(end_users.router(administration, records, resources.key_cache))
+    database, reports = resources.database, UsageReports(resources.database)
+    app.include_router(keys.router(KeyStore(database), resources.key_cache))
+    app.include_router(usage.router(reports))
+    app.include_router(end_users.router(EndUserStore(database), reports, resources.key_cache))
     if general.docs_enabled:
         _serve_docs(app)
     failures.install(app, telemetry)
@@ -280,7 +288,7 @@ def _ledger(config: Config, database: Database) -> Ledger:
         retention=general.ledger_retention_days,
     )
     journal = Journal(config.ledger_dir, power=general.ledger_durability == "power")
-    return Ledger(database, journal, bounds, config.ledger_dir)
+    return Ledger(CallWriter(database), journal, bounds, config.ledger_dir)
 
 
 def translators(config: Config) -> Mapping[str, Sequence[BoundDeployment]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from decimal import Decimal
 from functools import partial
 from time import perf_counter
 from typing import Literal, TypeVar
@@ -14,13 +14,14 @@ from typing import Literal, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from proxy import parse
-from proxy.accounting.keys import Authenticator
+from proxy.accounting.authenticator import Authenticator
 from proxy.accounting.recorder import CallRecorder
+from proxy.api.answer_headers import body_headers, cost_headers, routing_headers, warnings_header
 from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.api.forms import FormReader
 from proxy.api.identity import TRACEPARENT, traceparent
 from proxy.api.watch import Watch
-from proxy.domain.call import Attempt, Call
+from proxy.domain.call import Call
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.domain.results import Headers, SpeechResult, TranscriptionResult
 from proxy.errors import Overloaded, ProxyError
@@ -37,7 +38,7 @@ JSON_BYTES = 1_048_576
 R = TypeVar("R", SpeechResult, TranscriptionResult)
 
 
-class AudioEndpoint:
+class AudioEndpoint(ABC):
     """What the three endpoints have in common: who calls, errors, streaming, and one record at the end."""
 
     endpoint: str
@@ -48,7 +49,7 @@ class AudioEndpoint:
         keys: Authenticator,
         recorder: CallRecorder,
         telemetry: Telemetry,
-        bounds: RequestLimits,
+        limits: RequestLimits,
         *,
         expose_deployment: bool,
     ) -> None:
@@ -56,19 +57,19 @@ class AudioEndpoint:
         self._keys = keys
         self._recorder = recorder
         self._telemetry = telemetry
-        self._bounds = bounds
+        self._limits = limits
         self._expose_deployment = expose_deployment
         self._watch = Watch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send, self._bounds)
+        exchange = Exchange(scope, receive, send, self._limits)
         call = Call(exchange.request_id, self.endpoint, perf_counter())
         if TRACEPARENT in exchange.headers:
             call.traceparent = traceparent(exchange.headers[TRACEPARENT])
         self._telemetry.begin()
         try:
             authorization = exchange.headers.get(b"authorization")
-            call.caller = self._keys.known(authorization) or await self._keys.look_up(authorization)
+            call.caller = self._keys.cached_caller(authorization) or await self._keys.look_up(authorization)
             self._recorder.admit(call)
             await self.serve(exchange, call)
         except ProxyError as error:
@@ -84,14 +85,15 @@ class AudioEndpoint:
             call.bytes_in = exchange.received
             self._telemetry.end(call)
 
+    @abstractmethod
     async def serve(self, exchange: Exchange, call: Call) -> None:
-        raise NotImplementedError
+        """Read the request, ask the gateway and send the answer."""
 
     def _identify(self, exchange: Exchange, call: Call, request: SpeechRequest | TranscriptionRequest) -> None:
         """Whom the call is for; raises Forbidden for an end user that was blocked."""
         call.end_user = parse.end_user(request, exchange.headers)
         call.tags = parse.tags(exchange.headers, call.caller.tags)
-        self._keys.admit_end_user(call.end_user)
+        self._keys.check_end_user(call.end_user)
 
     async def _fail(self, exchange: Exchange, call: Call, error: ProxyError, kind: str = "") -> None:
         """An error document, if the answer has not begun; else an error event is out already, or the cut tells it."""
@@ -100,37 +102,17 @@ class AudioEndpoint:
         call.detail = error.detail
         await self._record(exchange, call)
         if not exchange.started and not exchange.gone:
-            await exchange.refuse(error, self._routing_headers(call))
+            await exchange.refuse(error, self._routing(call))
 
     async def _record(self, exchange: Exchange, call: Call) -> None:
         """Before the last byte of the answer leaves, so that no client has one that is not recorded."""
         call.bytes_in = exchange.received
-        self._recorder.close(call)
-        if self._recorder.must_settle:
-            await self._recorder.settled()
+        self._recorder.record(call)
+        if self._recorder.needs_sync:
+            await self._recorder.sync()
 
-    def _routing_headers(self, call: Call) -> list[Header]:
-        """How the answer came about; empty where no guardrail and no deployment was asked."""
-        headers = _guardrail_headers(call) if call.guardrails or call.guardrails_skipped else []
-        if not call.attempts:
-            return headers
-        headers.append((b"x-proxy-attempts", b"%d" % len(call.attempts)))
-        if call.fallback:
-            headers.append((b"x-proxy-fallback", call.fallback.encode("latin-1", "replace")))
-        if call.won is None:
-            return headers
-        if call.won.upstream_id:
-            headers.append((b"x-proxy-upstream-id", call.won.upstream_id.encode("latin-1", "replace")))
-        if call.won.warnings:
-            headers.append(_warnings_header(call.won))
-        if self._expose_deployment:
-            headers.append((b"x-proxy-deployment", call.won.deployment.encode("ascii")))
-        upstream, overhead = call.upstream_seconds, call.overhead
-        if upstream is not None:
-            headers.append((b"x-proxy-upstream-ms", b"%.2f" % (upstream * 1000)))
-        if overhead is not None:
-            headers.append((b"x-proxy-overhead-ms", b"%.2f" % (overhead * 1000)))
-        return headers
+    def _routing(self, call: Call) -> list[Header]:
+        return routing_headers(call, expose_deployment=self._expose_deployment)
 
     async def _answer(
         self,
@@ -144,7 +126,11 @@ class AudioEndpoint:
         with self._watch.over(exchange):
             try:
                 async with routed as result:
-                    await self._send(exchange, call, render(result), result.headers)
+                    body = render(result)
+                    try:
+                        await self._send(exchange, call, body, result.headers)
+                    finally:
+                        await body.aclose()
             except ProxyError as error:
                 if exchange.sends_events:
                     await self._end_events(exchange, call, error)
@@ -162,7 +148,12 @@ class AudioEndpoint:
     async def _send_whole(self, exchange: Exchange, call: Call, body: RenderedBody, headers: Headers) -> None:
         call.bytes_out = len(body.first)
         await self._record(exchange, call)
-        head = [*_body_headers(body), *headers, *self._routing_headers(call), *_cost_headers(call.cost)]
+        head = [
+            *body_headers(body),
+            *headers,
+            *self._routing(call),
+            *cost_headers(call.cost),
+        ]
         await exchange.start(200, head)
         await exchange.write(body.first, more=False)
 
@@ -170,7 +161,12 @@ class AudioEndpoint:
         self, exchange: Exchange, call: Call, body: RenderedBody, rest: AsyncIterator[bytes], headers: Headers
     ) -> None:
         quoted = self._recorder.quote(call) if call.won is not None and call.won.is_settled else None
-        head = [*_body_headers(body), *headers, *self._routing_headers(call), *_cost_headers(quoted)]
+        head = [
+            *body_headers(body),
+            *headers,
+            *self._routing(call),
+            *cost_headers(quoted),
+        ]
         exchange.sends_events = body.is_sse
         await exchange.start(200, head)
         warned = len(call.won.warnings) if call.won is not None else 0
@@ -184,9 +180,9 @@ class AudioEndpoint:
             call.bytes_out += len(chunk)
             await exchange.write(chunk, more=True)
         await self._record(exchange, call)
-        late = [] if quoted is not None else _cost_headers(call.cost)
+        late = [] if quoted is not None else cost_headers(call.cost)
         if call.won is not None and len(call.won.warnings) > warned:
-            late.append(_warnings_header(call.won))
+            late.append(warnings_header(call.won))
         await exchange.write(b"", more=False, trailers=late)
 
     async def _end_events(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
@@ -221,13 +217,13 @@ class TranscriptionEndpoint(AudioEndpoint):
         keys: Authenticator,
         recorder: CallRecorder,
         telemetry: Telemetry,
-        bounds: RequestLimits,
+        limits: RequestLimits,
         *,
         expose_deployment: bool,
         room: SpoolRoom,
         task: Literal["transcribe", "translate"],
     ) -> None:
-        super().__init__(gateway, keys, recorder, telemetry, bounds, expose_deployment=expose_deployment)
+        super().__init__(gateway, keys, recorder, telemetry, limits, expose_deployment=expose_deployment)
         self.endpoint = "transcriptions" if task == "transcribe" else "translations"
         self._room = room
         self._task = task
@@ -249,28 +245,3 @@ class TranscriptionEndpoint(AudioEndpoint):
             await self._answer(exchange, call, routed, lambda result: render_transcription(result, request))
         finally:
             form.close()
-
-
-def _warnings_header(attempt: Attempt) -> Header:
-    return b"x-proxy-warnings", "; ".join(attempt.warnings).encode("ascii", "replace")
-
-
-def _cost_headers(cost: Decimal | None) -> list[Header]:
-    """In plain digits."""
-    return [] if cost is None else [(b"x-proxy-response-cost", f"{cost.normalize():f}".encode("ascii"))]
-
-
-def _body_headers(body: RenderedBody) -> list[Header]:
-    headers = [(b"content-type", body.content_type.encode("latin-1"))]
-    if body.is_sse:
-        headers.append((b"cache-control", b"no-store"))
-    if body.rest is None:
-        headers.append((b"content-length", b"%d" % len(body.first)))
-    return headers
-
-
-def _guardrail_headers(call: Call) -> list[Header]:
-    """Names of the guardrails that looked at something, and of those that were due and had nothing to look at."""
-    applied = dict.fromkeys(result.guardrail for result in call.guardrails)
-    named = {b"x-proxy-guardrails-applied": applied, b"x-proxy-guardrails-skipped": call.guardrails_skipped}
-    return [(header, ", ".join(names).encode()) for header, names in named.items() if names]

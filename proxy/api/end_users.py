@@ -1,66 +1,96 @@
-"""Whom the callers serve: what they used, and who may not be served any more. For the master key."""
+"""The end users whom the callers serve: what they used, and who is blocked. For the master key."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from proxy.accounting.end_user_store import EndUserStore
 from proxy.accounting.key_cache import KeyCache
-from proxy.accounting.key_store import KeyStore
-from proxy.accounting.usage import UsageReports, selection
-from proxy.api.access import administrator
-from proxy.api.documents import body_of, document, texts_of
+from proxy.accounting.usage_reports import UsageReports, selection
+from proxy.api.access import Admin, administrator
+from proxy.api.bodies import MAX_ITEMS, JsonBodyRoute, Texts, reads
+from proxy.api.usage_models import EndUserPage
 from proxy.domain.caller import Caller
 from proxy.errors import BadRequest
 from proxy.parse import MAX_END_USER_LENGTH, plain
 from proxy.storage.database import Unavailable
 
-MAX_AT_ONCE = 1000
-#: LiteLLM's names of the same.
+#: The second and third are LiteLLM's.
 _PATHS = ("/end_users", "/end_user", "/customer")
-_BODY = body_of({"user_ids": {"type": "array", "items": {"type": "string"}}}, "user_ids")
-
-Admin = Annotated[Caller, Depends(administrator)]
 
 
-def router(administration: KeyStore, usage: UsageReports, key_cache: KeyCache) -> APIRouter:
-    routes = APIRouter(tags=["end users"])
+def _names(names: list[str]) -> list[str]:
+    """Without the control characters and the white space that requests may not have either."""
+    names = [plain(name) for name in names]
+    if not names or not all(0 < len(name) <= MAX_END_USER_LENGTH for name in names):
+        raise BadRequest(
+            f"'user_ids' must name end users, each of 1 to {MAX_END_USER_LENGTH} characters.", param="user_ids"
+        )
+    return names
+
+
+class EndUsers(BaseModel):
+    user_ids: Annotated[Texts, AfterValidator(_names)] = Field(examples=[["eve"]])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _missing_is_empty(cls, document: Any) -> Any:
+        return {"user_ids": None, **document}
+
+
+class BlockedState(BaseModel):
+    user_id: str
+    blocked: bool
+
+
+class BlockedUsers(BaseModel):
+    blocked_users: list[BlockedState]
+
+
+class UnblockedUsers(BaseModel):
+    unblocked_users: list[BlockedState]
+
+
+def router(store: EndUserStore, reports: UsageReports, key_cache: KeyCache) -> APIRouter:
+    routes = APIRouter(tags=["end users"], route_class=JsonBodyRoute)
 
     @routes.get("/end_users", dependencies=[Depends(administrator)])
     async def end_users(
-        start: str | None = None,
-        end: str | None = None,
-        end_user: str | None = None,
-        limit: Annotated[int, Query(ge=1, le=MAX_AT_ONCE)] = 100,
-        cursor: Annotated[str, Query(max_length=MAX_END_USER_LENGTH)] = "",
-    ) -> dict[str, Any]:
-        """By name, with what they used."""
-        chosen = selection(start, end, {"end_user": end_user} if end_user else {})
-        rows, more = await usage.end_users(chosen, limit, cursor.replace("\x00", ""))
-        return {"object": "list", "data": rows, "has_more": more is not None, "next_cursor": more}
+        start: Annotated[str | None, Query(description="A date or a timestamp, by default in UTC.")] = None,
+        end: Annotated[
+            str | None, Query(description="A date, whose day is included, or a timestamp, which is not included.")
+        ] = None,
+        end_user: Annotated[str | None, Query(description="Only this end user.")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
+        cursor: Annotated[
+            str, Query(max_length=MAX_END_USER_LENGTH, description="The ``next_cursor`` of the page before.")
+        ] = "",
+    ) -> EndUserPage:
+        """The end users by name, with what they used."""
+        selected = selection(start, end, {"end_user": end_user} if end_user else {})
+        rows, more = await reports.end_users(selected, limit, cursor.replace("\x00", ""))
+        return EndUserPage.model_validate({"data": rows, "has_more": more is not None, "next_cursor": more})
 
-    async def set_blocked(request: Request, admin: Caller, *, blocked: bool) -> list[dict[str, Any]]:
-        names = [plain(name) for name in texts_of(await document(request), "user_ids", most=MAX_AT_ONCE)]
-        if not names or not all(0 < len(name) <= MAX_END_USER_LENGTH for name in names):
-            raise BadRequest(
-                f"'user_ids' must name end users, each of 1 to {MAX_END_USER_LENGTH} characters.", param="user_ids"
-            )
-        await administration.block_end_users(names, blocked=blocked, actor=admin.key_id or "")
+    async def set_blocked(admin: Caller, names: list[str], *, blocked: bool) -> list[BlockedState]:
+        await store.block(names, blocked=blocked, actor=admin.key_id or "")
         with suppress(Unavailable):
             await key_cache.refresh()
-        return [{"user_id": name, "blocked": blocked} for name in names]
+        return [BlockedState(user_id=name, blocked=blocked) for name in names]
 
-    async def block(request: Request, admin: Admin) -> dict[str, Any]:
-        """Their calls are refused from now on, within two seconds everywhere."""
-        return {"blocked_users": await set_blocked(request, admin, blocked=True)}
+    async def block(admin: Admin, body: Annotated[EndUsers, reads(EndUsers)]) -> BlockedUsers:
+        """Refuse calls for these end users: at once in this process, and within two seconds in all others."""
+        return BlockedUsers(blocked_users=await set_blocked(admin, body.user_ids, blocked=True))
 
-    async def unblock(request: Request, admin: Admin) -> dict[str, Any]:
-        return {"unblocked_users": await set_blocked(request, admin, blocked=False)}
+    async def unblock(admin: Admin, body: Annotated[EndUsers, reads(EndUsers)]) -> UnblockedUsers:
+        """Accept calls for these end users again."""
+        return UnblockedUsers(unblocked_users=await set_blocked(admin, body.user_ids, blocked=False))
 
     for path in _PATHS:
-        shown = path == _PATHS[0]
-        routes.add_api_route(f"{path}/block", block, methods=["POST"], include_in_schema=shown, openapi_extra=_BODY)
-        routes.add_api_route(f"{path}/unblock", unblock, methods=["POST"], include_in_schema=shown, openapi_extra=_BODY)
+        documented = path == _PATHS[0]
+        routes.add_api_route(f"{path}/block", block, methods=["POST"], include_in_schema=documented)
+        routes.add_api_route(f"{path}/unblock", unblock, methods=["POST"], include_in_schema=documented)
     return routes

@@ -1,4 +1,4 @@
-"""Errors of the routes that are not on the hot path, in OpenAI's shape: nobody ever sees ``{"detail": …}``."""
+"""Error handlers of the routes that are not on the hot path. Errors have OpenAI's shape, never FastAPI's."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _KEY = re.compile(r"sk-[^/]+")
 def install(app: FastAPI, telemetry: Telemetry) -> None:
     paths = sorted({route.path for route in app.routes if isinstance(route, Route)})
 
-    async def ours(request: Request, error: Exception) -> Response:
+    async def proxy_error(request: Request, error: Exception) -> Response:
         response = _document(cast(ProxyError, error), request)
         if isinstance(error, Unauthorized) and request.url.path.endswith(("/docs", "/openapi.json")):
-            # A browser asks its user for the key (as the password) only if it hears of Basic.
+            # Browsers prompt for a password, which is the key here, only if Basic is offered.
             response.headers.append("www-authenticate", 'Basic realm="audio-proxy"')
         return response
 
-    async def http(request: Request, error: Exception) -> Response:
+    async def http_exception(request: Request, error: Exception) -> Response:
         raised = cast(HTTPException, error)
         if raised.status_code == 405:
             response = _document(MethodNotAllowed(f"{request.method} is not allowed here."), request)
@@ -40,7 +40,7 @@ def install(app: FastAPI, telemetry: Telemetry) -> None:
             return _document(NotFound(_unknown_path(request, paths)), request)
         return _document(BadRequest(str(raised.detail), status=raised.status_code), request)
 
-    async def invalid(request: Request, error: Exception) -> Response:
+    async def invalid_parameter(request: Request, error: Exception) -> Response:
         first = cast(RequestValidationError, error).errors()[0]
         return _document(BadRequest(str(first["msg"]), param=".".join(map(str, first["loc"][1:])) or None), request)
 
@@ -48,9 +48,9 @@ def install(app: FastAPI, telemetry: Telemetry) -> None:
         telemetry.log.exception("unexpected error", request_id=request.scope["request_id"])
         return _document(ProxyError("The server had an error while processing your request."), request)
 
-    app.add_exception_handler(ProxyError, ours)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ProxyError, proxy_error)
+    app.add_exception_handler(HTTPException, http_exception)
+    app.add_exception_handler(RequestValidationError, invalid_parameter)
     app.add_exception_handler(Exception, unexpected)
 
 
@@ -72,5 +72,5 @@ def _unknown_path(request: Request, paths: list[str]) -> str:
 
 
 def _path(request: Request) -> str:
-    """Without the key that LiteLLM's paths may hold."""
+    """Without the key that LiteLLM's paths may contain."""
     return _KEY.sub("sk-...", request.url.path[:200])

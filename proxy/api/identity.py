@@ -1,4 +1,4 @@
-"""Every request has an id; every answer carries it."""
+"""The id of each request, which its answer has as a header."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0
 
 
 def request_id(own: bytes | None) -> bytes:
-    """The client's own id where it is well-formed, else a new one."""
+    """The client's id if it is well-formed, else a new one."""
     return own if own is not None and _WELL_FORMED.fullmatch(own) else b"req_%032x" % random.getrandbits(128)
 
 
 def traceparent(own: bytes | None) -> str:
-    """The client's own where it is well-formed, else nothing. Source: W3C, Trace Context, level 1."""
+    """The client's header if it is well-formed, else nothing. Source: W3C, Trace Context, level 1."""
     return own.decode("ascii") if own is not None and _TRACEPARENT.fullmatch(own) else ""
 
 
 class RequestIds:
-    """Gives every request that passes an id, as ``scope["request_id"]``, and its answer the header."""
+    """Gives every request an id, as ``scope["request_id"]``, and its answer the header."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

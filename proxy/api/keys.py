@@ -1,4 +1,4 @@
-"""Virtual keys over HTTP, with LiteLLM's paths and field names. For the master key; a key may look at itself."""
+"""Virtual keys over HTTP, with LiteLLM's paths and field names. For the master key; a key may read its own info."""
 
 from __future__ import annotations
 
@@ -8,145 +8,147 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from proxy.accounting import key_fields
 from proxy.accounting.key_cache import KeyCache
-from proxy.accounting.key_store import KeyStore, VirtualKey
-from proxy.accounting.keys import is_reference, key_id_of
-from proxy.accounting.usage import iso
-from proxy.api.access import administrator, keys_of, reader
-from proxy.api.documents import body_of, document, text_of, texts_of
+from proxy.accounting.key_settings import KeySettings
+from proxy.accounting.key_store import KeyStore
+from proxy.api.access import Admin, Reader, administrator, authenticator
+from proxy.api.bodies import MAX_ITEMS, JsonBodyRoute, key_id, reads
+from proxy.api.key_models import (
+    BlockedKey,
+    DeletedKeys,
+    DeleteKeys,
+    FoundKey,
+    GeneratedKey,
+    GenerateKey,
+    KeyList,
+    NamedKey,
+    RegenerateKey,
+    RegenerateKeyInPath,
+    UpdatedKey,
+    UpdateKey,
+    info,
+)
 from proxy.domain.caller import MASTER_KEY_ID, Caller
 from proxy.errors import BadRequest
 from proxy.storage.database import Unavailable
-
-MAX_AT_ONCE = 1000
-_TEXT = {"type": "string"}
-_TEXTS = {"type": "array", "items": _TEXT}
-_FIELDS: dict[str, Any] = {
-    "key_alias": _TEXT,
-    "duration": {**_TEXT, "description": "Such as 30s, 30m, 24h or 30d; -1 for never."},
-    "models": {**_TEXTS, "description": "What the key may use; empty: everything."},
-    "user_id": _TEXT,
-    "team_id": _TEXT,
-    "metadata": {"type": "object"},
-    "tags": _TEXTS,
-    "guardrails": {**_TEXTS, "description": "Guardrails that look at all calls of the key."},
-    "blocked": {"type": "boolean"},
-}
-_KEY = {"key": {**_TEXT, "description": "The key, or its SHA-256."}}
-
-Admin = Annotated[Caller, Depends(administrator)]
+from proxy.storage.keys import VirtualKey
 
 
-def router(administration: KeyStore, key_cache: KeyCache) -> APIRouter:
-    routes = APIRouter(tags=["keys"], dependencies=[Depends(uncached)])
+async def uncached(response: Response) -> None:
+    """No cache on the way may store an answer that may contain a key."""
+    response.headers["cache-control"] = "no-store"
 
-    @routes.post("/key/generate", openapi_extra=body_of({**_FIELDS, "key": _TEXT}))
-    async def generate(request: Request, admin: Admin) -> dict[str, Any]:
-        """A new key. The answer shows it for the only time."""
-        body = await document(request)
-        secret = _secret(request, body.pop("key", None), "key")
-        fields = key_fields.read(body)
-        made = await administration.generate(fields.columns, _actor(admin), secret)
-        return _with_secret(*made, fields.ignored)
 
-    @routes.post("/key/update", openapi_extra=body_of({**_KEY, **_FIELDS}, "key"))
-    async def update(request: Request, admin: Admin) -> dict[str, Any]:
-        """What is not named, or null, stays as it is."""
-        body = await document(request)
-        key_id = _id(text_of(body, "key"))
-        fields = key_fields.read({name: value for name, value in body.items() if name != "key"})
-        updated = await administration.update(key_id, fields.columns, _actor(admin))
-        await _seen(key_cache)
-        return _with_ignored({"key": updated.id, **_info(updated)}, fields.ignored)
+def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
+    routes = APIRouter(tags=["keys"], route_class=JsonBodyRoute, dependencies=[Depends(uncached)])
 
-    @routes.post("/key/delete", openapi_extra=body_of({"keys": _TEXTS, "key_aliases": _TEXTS}))
-    async def delete(request: Request, admin: Admin) -> dict[str, Any]:
-        """They end at once here, and within two seconds everywhere."""
-        body = await document(request)
-        ids = [_id(key) for key in texts_of(body, "keys", most=MAX_AT_ONCE)]
-        references = [*ids, *texts_of(body, "key_aliases", most=MAX_AT_ONCE)]
+    @routes.post("/key/generate", response_model_exclude_unset=True)
+    async def generate(
+        request: Request, admin: Admin, body: Annotated[GenerateKey, reads(GenerateKey)]
+    ) -> GeneratedKey:
+        """Create a key. Only this answer shows it."""
+        _check_configured(request, body.key, "key")
+        secret, key = await store.generate(body.columns(), _actor(admin), body.key)
+        return _generated(secret, key, body)
+
+    @routes.post("/key/update", response_model_exclude_unset=True)
+    async def update(admin: Admin, body: Annotated[UpdateKey, reads(UpdateKey)]) -> UpdatedKey:
+        """Change settings of a key. Those that are missing or null stay as they are."""
+        updated = await store.update(body.key, body.columns(), _actor(admin))
+        await _refresh(key_cache)
+        return UpdatedKey(key=updated.id, **info(updated), **_ignored(body))
+
+    @routes.post("/key/delete")
+    async def delete(admin: Admin, body: Annotated[DeleteKeys, reads(DeleteKeys)]) -> DeletedKeys:
+        """Delete keys. They stop working at once in this process, and within two seconds in all others."""
+        references = [*body.keys, *body.key_aliases]
         if not references:
             raise BadRequest("'keys' or 'key_aliases' must name a key.", param="keys")
-        deleted = await administration.delete(references, _actor(admin))
-        await _seen(key_cache)
-        return {"deleted_keys": deleted}
+        deleted = await store.delete(references, _actor(admin))
+        await _refresh(key_cache)
+        return DeletedKeys(deleted_keys=deleted)
 
-    async def regenerate(request: Request, admin: Caller, key: str, body: dict[str, Any]) -> dict[str, Any]:
-        secret = _secret(request, body.pop("new_key", None), "new_key")
-        fields = key_fields.read(body)
-        made = await administration.regenerate(_id(key), fields.columns, _actor(admin), secret)
-        await _seen(key_cache)
-        return _with_secret(*made, fields.ignored)
+    async def replace(
+        request: Request, admin: Caller, key_id: str, body: RegenerateKey | RegenerateKeyInPath
+    ) -> GeneratedKey:
+        _check_configured(request, body.new_key, "new_key")
+        secret, key = await store.regenerate(key_id, body.columns(), _actor(admin), body.new_key)
+        await _refresh(key_cache)
+        return _generated(secret, key, body)
 
-    @routes.post("/key/regenerate", openapi_extra=body_of({**_KEY, **_FIELDS, "new_key": _TEXT}, "key"))
-    async def regenerate_named(request: Request, admin: Admin) -> dict[str, Any]:
-        """A new key with the old one's settings; the old one ends."""
-        body = await document(request)
-        return await regenerate(request, admin, text_of(body, "key"), _without_key(body))
+    @routes.post("/key/regenerate", response_model_exclude_unset=True)
+    async def regenerate(
+        request: Request, admin: Admin, body: Annotated[RegenerateKey, reads(RegenerateKey)]
+    ) -> GeneratedKey:
+        """Create a key with the settings of an old one, which is deleted."""
+        return await replace(request, admin, body.key, body)
 
-    @routes.post("/key/{key}/regenerate", openapi_extra=body_of({**_FIELDS, "new_key": _TEXT}))
-    async def regenerate_in_path(request: Request, admin: Admin, key: str) -> dict[str, Any]:
-        return await regenerate(request, admin, key, _without_key(await document(request)))
+    @routes.post("/key/{key}/regenerate", response_model_exclude_unset=True)
+    async def regenerate_in_path(
+        request: Request, admin: Admin, key: str, body: Annotated[RegenerateKeyInPath, reads(RegenerateKeyInPath)]
+    ) -> GeneratedKey:
+        """Create a key with the settings of an old one, which is deleted."""
+        return await replace(request, admin, key_id(key), body)
 
-    async def set_blocked(request: Request, admin: Caller, *, blocked: bool) -> dict[str, Any]:
-        key_id = _id(text_of(await document(request), "key"))
-        changed = await administration.block(key_id, blocked=blocked, actor=_actor(admin))
-        await _seen(key_cache)
-        return {"key": changed.id, **_info(changed)}
+    async def set_blocked(admin: Caller, key_id: str, *, blocked: bool) -> BlockedKey:
+        changed = await store.block(key_id, blocked=blocked, actor=_actor(admin))
+        await _refresh(key_cache)
+        return BlockedKey(key=changed.id, **info(changed))
 
-    @routes.post("/key/block", openapi_extra=body_of(_KEY, "key"))
-    async def block(request: Request, admin: Admin) -> dict[str, Any]:
-        return await set_blocked(request, admin, blocked=True)
+    @routes.post("/key/block")
+    async def block(admin: Admin, body: Annotated[NamedKey, reads(NamedKey)]) -> BlockedKey:
+        """Refuse calls with the key, until it is unblocked."""
+        return await set_blocked(admin, body.key, blocked=True)
 
-    @routes.post("/key/unblock", openapi_extra=body_of(_KEY, "key"))
-    async def unblock(request: Request, admin: Admin) -> dict[str, Any]:
-        return await set_blocked(request, admin, blocked=False)
+    @routes.post("/key/unblock")
+    async def unblock(admin: Admin, body: Annotated[NamedKey, reads(NamedKey)]) -> BlockedKey:
+        """Accept calls with the key again."""
+        return await set_blocked(admin, body.key, blocked=False)
 
     @routes.get("/key/info")
-    async def info(
+    async def key_info(
         request: Request,
-        found: Annotated[Caller, Depends(reader)],
-        key: Annotated[str | None, Query(description="The key, or its SHA-256; else the caller's own.")] = None,
-    ) -> dict[str, Any]:
-        own = found.key_id if key is None else _id(key)
-        if own != found.key_id or found.is_master:
+        caller: Reader,
+        key: Annotated[str | None, Query(description="The key, or its SHA-256. By default, the caller's key.")] = None,
+    ) -> FoundKey:
+        """All that is known of a key. A virtual key may only ask for its own."""
+        wanted = caller.key_id if key is None else key_id(key)
+        if wanted != caller.key_id or caller.is_master:
             await administrator(request)
-        if own is None or own == MASTER_KEY_ID:
-            raise BadRequest("'key' must name a virtual key; the master key is none.", param="key")
-        asked = await administration.find(own)
-        return {"key": asked.id, "info": _info(asked)}
+        if wanted is None or wanted == MASTER_KEY_ID:
+            raise BadRequest("'key' must name a virtual key; the master key is not one.", param="key")
+        found = await store.find(wanted)
+        return FoundKey.model_validate({"key": found.id, "info": info(found)})
 
     @routes.get("/key/list", dependencies=[Depends(administrator)])
     async def keys(
         page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-        size: Annotated[int, Query(ge=1, le=MAX_AT_ONCE)] = 100,
+        size: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
         user_id: str | None = None,
         team_id: str | None = None,
         key_alias: str | None = None,
-        return_full_object: bool = False,
-    ) -> dict[str, Any]:
-        """Ids, the newest first; with ``return_full_object`` all that there is to know."""
-        given = {"user_id": user_id, "team_id": team_id, "key_alias": key_alias}
-        filters = {name: value.replace("\x00", "") for name, value in given.items() if value is not None}
-        found, total = await administration.keys(filters, limit=size, offset=(page - 1) * size)
-        return {
-            "keys": [{"token": key.id, **_info(key)} if return_full_object else key.id for key in found],
-            "total_count": total,
-            "current_page": page,
-            "total_pages": ceil(total / size),
-        }
+        return_full_object: Annotated[
+            bool, Query(description="All that is known of each key, not only its id.")
+        ] = False,
+    ) -> KeyList:
+        """The keys, the newest first."""
+        chosen = {"user_id": user_id, "team_id": team_id, "key_alias": key_alias}
+        filters = {name: value.replace("\x00", "") for name, value in chosen.items() if value is not None}
+        found, total = await store.page(filters, limit=size, offset=(page - 1) * size)
+        return KeyList.model_validate(
+            {
+                "keys": [{"token": key.id, **info(key)} if return_full_object else key.id for key in found],
+                "total_count": total,
+                "current_page": page,
+                "total_pages": ceil(total / size),
+            }
+        )
 
     return routes
 
 
-async def uncached(response: Response) -> None:
-    """Nobody on the way keeps an answer, which may hold a key."""
-    response.headers["cache-control"] = "no-store"
-
-
-async def _seen(key_cache: KeyCache) -> None:
-    """Returns when this process holds to the change, unless the database went away just after it."""
+async def _refresh(key_cache: KeyCache) -> None:
+    """Returns when the change is in force in this process, unless the database goes away just after it."""
     with suppress(Unavailable):
         await key_cache.refresh()
 
@@ -155,45 +157,15 @@ def _actor(admin: Caller) -> str:
     return admin.key_id or ""
 
 
-def _id(reference: str) -> str:
-    if not is_reference(reference):
-        raise BadRequest("A key must be named by itself (sk-…) or by its SHA-256.", param="key", code="invalid_value")
-    return key_id_of(reference)
+def _check_configured(request: Request, secret: str | None, field: str) -> None:
+    if secret is not None and authenticator(request).is_configured(secret):
+        raise BadRequest(f"'{field}' must not be a key of the configuration.", param=field, code="key_exists")
 
 
-def _without_key(body: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name != "key"}
+def _generated(secret: str, key: VirtualKey, body: KeySettings) -> GeneratedKey:
+    return GeneratedKey(key=secret, token=key.id, token_id=key.id, **info(key), **_ignored(body))
 
 
-def _secret(request: Request, given: Any, name: str) -> str | None:
-    """The key that the caller chose, checked; None where it is to be made."""
-    if given is None:
-        return None
-    secret = key_fields.check_secret(given)
-    if keys_of(request).is_ours(secret):
-        raise BadRequest(f"'{name}' must not be a key of the configuration.", param=name, code="key_exists")
-    return secret
-
-
-def _with_secret(secret: str, key: VirtualKey, ignored: tuple[str, ...]) -> dict[str, Any]:
-    return _with_ignored({"key": secret, "token": key.id, "token_id": key.id, **_info(key)}, ignored)
-
-
-def _with_ignored(answer: dict[str, Any], ignored: tuple[str, ...]) -> dict[str, Any]:
-    return {**answer, "ignored": list(ignored)} if ignored else answer
-
-
-def _info(key: VirtualKey) -> dict[str, Any]:
-    return {
-        "key_name": key.key_name,
-        "key_alias": key.key_alias,
-        "user_id": key.user_id,
-        "team_id": key.team_id,
-        "models": list(key.models),
-        "tags": list(key.tags),
-        "guardrails": list(key.guardrails),
-        "metadata": dict(key.metadata),
-        "blocked": key.blocked,
-        "expires": None if key.expires is None else iso(key.expires),
-        "created_at": iso(key.created),
-    }
+def _ignored(body: KeySettings) -> dict[str, Any]:
+    """Left unset, and so out of the answer, if nothing was ignored."""
+    return {"ignored": body.ignored} if body.ignored else {}

@@ -1,6 +1,6 @@
-"""The OpenAPI document: FastAPI describes the decorated routes, the audio endpoints are described here by hand.
+"""The OpenAPI document. FastAPI describes its routes; the audio endpoints, which it does not serve, are described here.
 
-Source: OpenAI's openapi.yaml; what differs is what this proxy accepts beyond it.
+Source: OpenAI's openapi.yaml; the differences are what this proxy accepts beyond it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from proxy.api.error_models import ErrorDocument
+
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 MODEL: Schema = {"type": "string", "description": "A model group of the configuration."}
-GUARDRAILS: Schema = {**TEXTS, "description": "Guardrails to look at this call, besides those that look at every call."}
+GUARDRAILS: Schema = {**TEXTS, "description": "Guardrails that check this call, besides those that check every call."}
 
 SPEECH: Schema = {
     "type": "object",
@@ -23,7 +25,7 @@ SPEECH: Schema = {
         "model": MODEL,
         "input": {"type": "string", "minLength": 1, "description": "At most 4096 characters with OpenAI's models."},
         "voice": {
-            "description": "A name, or the id of a custom voice. May be left out where the deployment has a default.",
+            "description": "A name, or the id of a custom voice. Optional if the deployment has a default.",
             "anyOf": [TEXT, {"type": "object", "required": ["id"], "properties": {"id": TEXT}}],
         },
         "instructions": TEXT,
@@ -78,22 +80,9 @@ TRANSCRIPTION: Schema = {
     },
 }
 
-ERROR: Schema = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": TEXT,
-                "type": TEXT,
-                "param": {"type": ["string", "null"]},
-                "code": {"type": ["string", "integer", "null"]},
-            },
-        }
-    },
-}
+#: For `FastAPI.responses`: what a route answers that raises an error.
+ERRORS: dict[int | str, dict[str, Any]] = {"default": {"description": "An error.", "model": ErrorDocument}}
+ERROR: Schema = {"$ref": "#/components/schemas/ErrorDocument"}
 
 BINARY: Schema = {"schema": {"type": "string", "format": "binary"}}
 EVENTS: Schema = {"text/event-stream": {"schema": TEXT}}
@@ -108,7 +97,6 @@ TEXT_ANSWER: Schema = {
 
 
 def document(app: FastAPI) -> Schema:
-    """The whole document, made once."""
     whole = app.openapi()
     audio = {
         "/v1/audio/speech": _post("Text to speech.", "application/json", SPEECH, AUDIO_ANSWER),
@@ -118,7 +106,7 @@ def document(app: FastAPI) -> Schema:
         "/v1/audio/translations": _post("Speech to English text.", "multipart/form-data", TRANSLATION, TEXT_ANSWER),
     }
     for operation in [operation for path in whole["paths"].values() for operation in path.values()]:
-        # FastAPI's own; here they are 400s of the one shape that all errors have.
+        # FastAPI's validation errors; here they are 400s, of the same shape as all errors.
         operation["responses"].pop("422", None)
     whole["paths"] = {**audio, **whole["paths"]}
     whole.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
@@ -127,16 +115,16 @@ def document(app: FastAPI) -> Schema:
 
 
 def _post(summary: str, content_type: str, body: Schema, answer: Schema) -> Schema:
-    error = {"content": {"application/json": {"schema": ERROR}}}
-    refusals = {
-        "400": "The request cannot be served as it stands.",
-        "401": "No key, or a wrong one.",
-        "404": "No such model.",
+    document = {"content": {"application/json": {"schema": ERROR}}}
+    errors = {
+        "400": "The request is invalid.",
+        "401": "The key is missing or incorrect.",
+        "404": "There is no such model.",
         "413": "The file or the body is too large.",
-        "429": "A rate limit of the vendor.",
+        "429": "A rate limit of the vendor is reached.",
         "502": "The vendor failed.",
         "503": "The server is overloaded.",
-        "504": "The vendor was too slow.",
+        "504": "The vendor timed out.",
     }
     return {
         "post": {
@@ -145,7 +133,7 @@ def _post(summary: str, content_type: str, body: Schema, answer: Schema) -> Sche
             "requestBody": {"required": True, "content": {content_type: {"schema": body}}},
             "responses": {
                 "200": {"description": "The answer, as it arrives.", "content": answer},
-                **{status: {"description": text, **error} for status, text in refusals.items()},
+                **{status: {"description": text, **document} for status, text in errors.items()},
             },
         }
     }

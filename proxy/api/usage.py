@@ -5,84 +5,59 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
-from proxy.accounting.keys import is_reference, key_id_of
-from proxy.accounting.usage import FILTERS, MAX_CALLS, NUMBERS, Selection, UsageReports, groups, selection
-from proxy.api.access import reader
+from proxy.accounting.key_secrets import is_reference, key_id_of
+from proxy.accounting.usage_reports import NUMBERS, Selection, UsageReports, groups
+from proxy.api.access import Reader
+from proxy.api.usage_models import CallPage, CallsQuery, Sums, SumsQuery
 from proxy.domain.caller import Caller
-from proxy.errors import BadRequest, Forbidden
+from proxy.errors import Forbidden
 
-_PERIOD = ("start", "end")
-#: What spreadsheets take for a formula.
+#: Spreadsheets take a text that begins with one of these for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-Text = str | None
-Format = Literal["json", "csv"]
-Reader = Annotated[Caller, Depends(reader)]
+_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
-def router(usage: UsageReports) -> APIRouter:
+def router(reports: UsageReports) -> APIRouter:
     routes = APIRouter(tags=["usage"])
 
-    @routes.get("/usage")
-    async def report(
-        request: Request,
-        found: Reader,
-        start: Annotated[Text, Query(description="A date or a timestamp, UTC.")] = None,
-        end: Annotated[Text, Query(description="A date, which is included, or a timestamp, which is not.")] = None,
-        group_by: Annotated[Text, Query(description="Such as model,end_user.")] = None,
-        format: Format = "json",
-    ) -> Response:
-        """Sums over the calls, also by ``key``, ``user``, ``team``, ``end_user``, ``tag``, ``model``, ``vendor``."""
-        chosen = _selection(request, found, "group_by", "format")
-        names = groups(group_by)
-        sums = await usage.report(chosen, names)
-        if format == "csv":
-            return _csv(as_csv(columns_of(names), sums.rows if names else [sums.total]))
-        answer = {"object": "list", "data": sums.rows, "total": sums.total}
-        return JSONResponse({**answer, "truncated": True} if sums.truncated else answer)
+    @routes.get("/usage", response_model=Sums, responses=_CSV)
+    async def usage(caller: Reader, query: Annotated[SumsQuery, Query()]) -> Response:
+        """Sums over the calls, in all and by group."""
+        selected, group_by = _selection(caller, query), groups(query.group_by)
+        report = await reports.report(selected, group_by)
+        if query.format == "csv":
+            return _csv(as_csv(columns_of(group_by), report.rows if group_by else [report.total]))
+        # Not a `Sums`, whose fields would always be in the same order.
+        answer = {"object": "list", "data": report.rows, "total": report.total}
+        return JSONResponse({**answer, "truncated": True} if report.truncated else answer)
 
-    @routes.get("/usage/calls")
-    async def calls(
-        request: Request,
-        found: Reader,
-        start: Text = None,
-        end: Text = None,
-        limit: Annotated[int, Query(ge=1, le=MAX_CALLS)] = 100,
-        cursor: Annotated[Text, Query(description="The next_cursor of the page before.")] = None,
-        format: Format = "json",
-    ) -> Response:
-        """The calls, newest first."""
-        chosen = _selection(request, found, "limit", "cursor", "format")
-        rows, more = await usage.calls(chosen, limit, cursor)
-        if format == "csv":
+    @routes.get("/usage/calls", response_model=CallPage, responses=_CSV)
+    async def calls(caller: Reader, query: Annotated[CallsQuery, Query()]) -> CallPage | Response:
+        """The calls, the newest first. In CSV, the header ``x-next-cursor`` has the cursor of the next page."""
+        rows, cursor = await reports.calls(_selection(caller, query), query.limit, query.cursor)
+        if query.format == "csv":
             response = _csv(as_csv(list(rows[0]) if rows else [], rows))
-            if more is not None:
-                response.headers["x-next-cursor"] = more
+            if cursor is not None:
+                response.headers["x-next-cursor"] = cursor
             return response
-        return JSONResponse({"object": "list", "data": rows, "has_more": more is not None, "next_cursor": more})
+        return CallPage.model_validate({"data": rows, "has_more": cursor is not None, "next_cursor": cursor})
 
     return routes
 
 
-def _selection(request: Request, found: Caller, *also: str) -> Selection:
-    """What the query asks for; of a virtual key's calls, only its own."""
-    query = request.query_params
-    known = (*_PERIOD, *FILTERS, *also)
-    for name in query:
-        if name not in known:
-            raise BadRequest(f"Unknown parameter '{name[:80]}'. Known: {', '.join(known)}.", param=name[:80])
-    equal = {name: query[name] for name in FILTERS if query.get(name)}
-    if not found.is_master:
-        named = equal.get("key")
-        if named is not None and named != found.alias and (not is_reference(named) or key_id_of(named) != found.key_id):
-            raise Forbidden("A key sees its own calls only.", param="key")
-        equal["key"] = found.key_id or ""
-    return selection(query.get("start"), query.get("end"), equal)
+def _selection(caller: Caller, query: SumsQuery | CallsQuery) -> Selection:
+    """What the query selects; of a virtual key's calls, only its own."""
+    if caller.is_master:
+        return query.selection()
+    key = query.key
+    if key and key != caller.alias and (not is_reference(key) or key_id_of(key) != caller.key_id):
+        raise Forbidden("A key may only see its own calls.", param="key")
+    return query.selection(key=caller.key_id or "")
 
 
 def columns_of(group_by: Sequence[str]) -> list[str]:

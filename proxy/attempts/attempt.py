@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from time import perf_counter
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
 
@@ -18,6 +18,7 @@ from proxy.matching import Plan
 from proxy.providers.wire.requests import holds, secrets_of, upstream_id
 
 R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
 
 #: The vendor's headers that clients read.
 _PASSED_HEADERS = frozenset({b"openai-processing-ms", b"openai-version"})
@@ -47,8 +48,8 @@ class RunningAttempt(ABC, Generic[R_co]):
         self._deployment = plan.bound.deployment
         self.record = record
         self._response: httpx.Response | None = None
-        #: Generators between the vendor's body and the result, the last one first; they hold processes until closed.
-        self._sources: tuple[AsyncGenerator[bytes], ...] = ()
+        #: Generators between the vendor's body and the result; they may hold processes until they are closed.
+        self._sources: list[AsyncGenerator[Any]] = []
         self._metadata: ResponseMetadata | None = None
         #: The result holds all of the answer: nothing stays open.
         self._is_whole = False
@@ -77,7 +78,7 @@ class RunningAttempt(ABC, Generic[R_co]):
         self._closed = True
         self._note_usage()
         try:
-            for source in self._sources:
+            for source in reversed(self._sources):
                 await source.aclose()
         finally:
             try:
@@ -89,6 +90,11 @@ class RunningAttempt(ABC, Generic[R_co]):
 
     async def _settle(self) -> None:
         """Find out what was used if the vendor does not report it."""
+
+    def _owned(self, source: AsyncGenerator[T]) -> AsyncGenerator[T]:
+        """The generator, which is closed with the attempt."""
+        self._sources.append(source)
+        return source
 
     def _answered_by(self, response: httpx.Response) -> None:
         """The vendor answers: its response is closed with the attempt."""

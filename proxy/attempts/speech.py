@@ -39,7 +39,7 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
             return await self._relay(opened)
         self._report(opened.metadata)
         if not self.record.is_settled:
-            opened.chunks, opened.body = self._noting_usage(opened.chunks), None
+            opened.chunks, opened.body = self._owned(self._noting_usage(opened.chunks)), None
         wanted, format = plan.response_format, opened.format
         is_other = (format, opened.rate) != (wanted, SPEECH_RATE)
         if plan.tempo != 1.0 or (is_other and wanted in SPEECH_FORMATS and format in SPEECH_FORMATS):
@@ -63,7 +63,7 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
             body: BodyStream | None
             chunks = body = stream(response)
             if described.decoder is not None:
-                chunks, body = _decoded(described.decoder, chunks), None
+                chunks, body = self._owned(_decoded(described.decoder, chunks)), None
             data = await first_of(chunks)
             if first:
                 record.first_byte = perf_counter()
@@ -85,7 +85,7 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         """OpenAI's events as they come; raises if the first event is an error or never arrives."""
         relay = sse.Relay(self.plan.bound.adapter.event_error)
         self._report(opened.metadata or relay)
-        events = self._whole_events(relay, opened)
+        events = self._owned(self._whole_events(relay, opened))
         opened.body = None
         return self._result(await first_of(events), events, opened)
 
@@ -117,9 +117,8 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
             encoded = codec.encode(encoders, chunks, source=source, target=wanted, tempo=tempo)
         else:
             encoded = codec.transcode(encoders, chunks, source_format=opened.format, target=wanted, tempo=tempo)
-        self._sources = (encoded,)
         opened.format, opened.body = wanted, None
-        return self._result(await first_of(encoded), encoded, opened)
+        return self._result(await first_of(self._owned(encoded)), encoded, opened)
 
     async def _speak_in_pieces(self, deadlines: Deadlines, piece_characters: int) -> SpeechResult:
         """The same, if the input is too long for one request."""
@@ -133,12 +132,10 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         chunked = ChunkedSpeech(open_piece, self._samples, pieces(plan.request.input, piece_characters))
         await chunked.start()
         self._report(chunked)
-        samples = chunked.samples()
         source, wanted = codec.PcmFormat(chunked.rate), plan.response_format
-        spoken = self._noting_usage(samples)
+        spoken = self._owned(self._noting_usage(self._owned(chunked.samples())))
         encoded = codec.encode(self._services.encoders, spoken, source=source, target=wanted, tempo=plan.tempo)
-        self._sources = (encoded, spoken, samples)
-        first = await first_of(encoded)
+        first = await first_of(self._owned(encoded))
         return SpeechResult(first, encoded, wanted, metadata=chunked, headers=self._headers())
 
     def _samples(self, opened: OpenedStream, rate: int) -> AsyncGenerator[bytes]:

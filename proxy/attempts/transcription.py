@@ -122,15 +122,15 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
         failure = self.plan.bound.adapter.event_error
         if isinstance(answer, StreamedTranscript):
             self._report(answer.metadata)
-            return TranscriptEvents((), self._parsed(answer.decoder, first, chunks))
+            return TranscriptEvents((), self._owned(self._parsed(answer.decoder, first, chunks)))
         if self.plan.is_read:
             parser = sse.EventParser(failure)
             self._report(answer.metadata or parser)
-            events = self._parsed(parser, first, chunks)
+            events = self._owned(self._parsed(parser, first, chunks))
             return TranscriptEvents(await _first_event(events), events)
         relay = sse.Relay(failure)
         self._report(answer.metadata or relay)
-        frames = self._relayed(relay, first, chunks)
+        frames = self._owned(self._relayed(relay, first, chunks))
         return RawEvents(await first_of(frames), frames)
 
     async def _parsed(

@@ -1,121 +1,102 @@
-"""``audio-proxy keys``: virtual keys made, listed, ended and taken over, straight in the database."""
+"""``audio-proxy keys``: create, list, revoke and import virtual keys, directly in the database."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proxy.accounting import key_fields
-from proxy.accounting.key_store import COMMAND_LINE, KeyStore, VirtualKey
-from proxy.accounting.keys import hashed
-from proxy.accounting.usage import iso
-from proxy.commands import litellm_export
+from proxy.accounting import key_settings
+from proxy.accounting.key_secrets import hash_of
+from proxy.accounting.key_store import COMMAND_LINE, KeyStore
+from proxy.commands import database, litellm_export
 from proxy.commands.table import print_table
 from proxy.config import Config
-from proxy.errors import BadRequest, ProxyError
-from proxy.storage import place
+from proxy.domain.timestamps import iso
+from proxy.errors import BadRequest
 from proxy.storage.database import Database
+from proxy.storage.keys import VirtualKey
 
-PAGE = 1000
 _COLUMNS = ("key", "alias", "user", "team", "models", "tags", "created", "expires", "state", "id")
 
 
 def create(config: Config, fields: dict[str, Any], metadata: str | None) -> int:
     """Prints the key, and nothing else, to standard output."""
 
-    async def run(administration: KeyStore) -> int:
-        given = key_fields.read({**fields, "metadata": _object(metadata)})
-        secret, made = await administration.generate(given.columns, COMMAND_LINE)
+    async def run(records: Database) -> int:
+        settings = key_settings.read({**fields, "metadata": _object(metadata)})
+        secret, key = await KeyStore(records).generate(settings.columns(), COMMAND_LINE)
         print(secret)
-        print(f"This is the only time that the key is shown. Its id: {made.id}", file=sys.stderr)
+        print(f"Store the key now; it is not shown again. Its id: {key.id}", file=sys.stderr)
         return 0
 
-    return _run(config, run)
+    return database.run(config, run)
 
 
 def show(config: Config, *, as_json: bool) -> int:
-    async def run(administration: KeyStore) -> int:
-        found, total = await administration.keys(limit=PAGE)
-        while len(found) < total and (more := (await administration.keys(limit=PAGE, offset=len(found)))[0]):
-            found += more
+    async def run(records: Database) -> int:
+        keys = await _all_keys(KeyStore(records))
         if as_json:
-            print(json.dumps([_document(key) for key in found], indent=2))
+            print(json.dumps([_document(key) for key in keys], indent=2))
         else:
-            print_table([_COLUMNS, *map(_cells, found)])
+            print_table([_COLUMNS, *map(_cells, keys)])
         return 0
 
-    return _run(config, run)
+    return database.run(config, run)
+
+
+async def _all_keys(store: KeyStore) -> list[VirtualKey]:
+    keys, total = await store.page()
+    while len(keys) < total and (more := (await store.page(offset=len(keys)))[0]):
+        keys += more
+    return keys
 
 
 def revoke(config: Config, references: Sequence[str]) -> int:
-    """By alias, by id or in clear; all of them or none."""
+    """By alias, by id or by the key itself; all of them or none."""
 
-    async def run(administration: KeyStore) -> int:
-        for key_id in await administration.delete(references, COMMAND_LINE):
+    async def run(records: Database) -> int:
+        for key_id in await KeyStore(records).delete(references, COMMAND_LINE):
             print(f"revoked {key_id}")
         return 0
 
-    return _run(config, run)
+    return database.run(config, run)
 
 
-def take_over(config: Config, path: str, *, without_limits: bool, dry_run: bool) -> int:
-    """1 where a row was left out."""
+def import_keys(config: Config, path: str, *, without_limits: bool, dry_run: bool) -> int:
+    """1 if a row was left out."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         print(f"cannot read {path}: {error}", file=sys.stderr)
         return 1
 
-    async def run(administration: KeyStore) -> int:
-        keys, refused = litellm_export.read(text, own=_own_ids(config), without_limits=without_limits)
-        outcomes = [] if dry_run else await administration.add(keys, COMMAND_LINE)
+    async def run(records: Database) -> int:
+        keys, rejected = litellm_export.read(text, own=_configured_ids(config), without_limits=without_limits)
+        outcomes = [] if dry_run else await KeyStore(records).add(keys, COMMAND_LINE)
         for key, outcome in zip(keys, outcomes, strict=False):
             if outcome == "alias taken":
-                refused.append(litellm_export.RejectedRow(str(key.key_alias), "another key has this alias"))
-        for row in refused:
-            print(f"left out: {row.name}: {row.why}", file=sys.stderr)
+                rejected.append(litellm_export.RejectedRow(str(key.key_alias), "another key has this alias"))
+        for row in rejected:
+            print(f"left out: {row.name}: {row.reason}", file=sys.stderr)
         if any(key.team_id for key in keys):
             print(
-                "note: limits and models of LiteLLM's teams, users and organizations do not come along", file=sys.stderr
+                "note: the limits and models of LiteLLM's teams, users and organizations are not imported",
+                file=sys.stderr,
             )
         done = f"would import {len(keys)}" if dry_run else f"imported {outcomes.count('added')}"
-        print(f"{done}, there already {outcomes.count('present')}, left out {len(refused)}")
-        return 1 if refused else 0
+        print(f"{done}, already present {outcomes.count('present')}, left out {len(rejected)}")
+        return 1 if rejected else 0
 
-    return _run(config, run)
-
-
-def _own_ids(config: Config) -> set[str]:
-    """Of the configuration's keys, which are no virtual keys; LiteLLM's table holds its master key's hash, too."""
-    own = (config.general.master_key, config.general.metrics_token)
-    return {hashed(key.get_secret_value()) for key in own if key is not None}
+    return database.run(config, run)
 
 
-def _run(config: Config, command: Callable[[KeyStore], Awaitable[int]]) -> int:
-    async def with_database() -> int:
-        await place.prepare(config)
-        database = Database(config.database_url)
-        try:
-            return await command(KeyStore(database))
-        finally:
-            await database.aclose()
-
-    return told(with_database)
-
-
-def told(command: Callable[[], Any]) -> int:
-    """The command's status, or 1 and a sentence where it cannot be done. ConfigError passes."""
-    try:
-        return int(asyncio.run(command()))
-    except ProxyError as error:
-        if error.kind == "config":
-            raise
-        print(f"{error.message} {error.detail}".strip(), file=sys.stderr)
-        return 1
+def _configured_ids(config: Config) -> set[str]:
+    """Of the configuration's keys, which are not virtual keys; LiteLLM's table also has the hash of its master key."""
+    configured = (config.general.master_key, config.general.metrics_token)
+    return {hash_of(key.get_secret_value()) for key in configured if key is not None}
 
 
 def _object(text: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Virtual keys out of an export of LiteLLM's table ``LiteLLM_VerificationToken``: CSV, JSON, or JSON a line.
+"""Virtual keys from an export of LiteLLM's table ``LiteLLM_VerificationToken``: CSV, JSON, or JSON lines.
 
 LiteLLM stores the SHA-256 of a key in hexadecimal, as this proxy does, so clients keep their keys. Source: LiteLLM's
 ``schema.prisma`` and its ``hash_token``.
@@ -15,43 +15,42 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from proxy.accounting import key_fields
-from proxy.accounting.key_store import VirtualKey
-from proxy.accounting.keys import is_reference, key_id_of
+from proxy.accounting import key_settings
+from proxy.accounting.key_secrets import is_reference, key_id_of
 from proxy.errors import BadRequest
+from proxy.storage.keys import VirtualKey
 
-#: How CSV writes what is not there, or empty.
-_NOTHING = ("", "{}", "[]", "null", "NULL", "\\N", "f", "false", "False")
+#: How CSV represents missing and empty values.
+_EMPTY = ("", "{}", "[]", "null", "NULL", "\\N", "f", "false", "False")
 _TRUE = (True, "t", "true", "True", "1", 1)
-#: The team of the keys that LiteLLM's web pages make for their own sessions.
+#: The team of the keys that LiteLLM's web pages create for their own sessions.
 _DASHBOARD = "litellm-dashboard"
-_TAKEN = ("key_alias", "user_id", "team_id")
+_NAMES = ("key_alias", "user_id", "team_id")
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that cannot be taken over as it is."""
+    """A row that cannot be imported."""
 
     name: str
-    why: str
+    reason: str
 
 
 def read(text: str, *, own: Collection[str], without_limits: bool) -> tuple[list[VirtualKey], list[RejectedRow]]:
-    """``own``: ids of keys that are not taken over. ``without_limits`` drops what has no effect here.
+    """``own``: ids of keys that are not imported. ``without_limits``: import keys without limits not supported here.
 
-    Raises BadRequest where the text is no such export.
+    Raises BadRequest if the text is no such export.
     """
     keys: list[VirtualKey] = []
-    refused: list[RejectedRow] = []
+    rejected: list[RejectedRow] = []
     for number, row in enumerate(_rows(text), start=1):
         name = str(row.get("key_alias") or row.get("key_name") or f"row {number}")
         try:
             keys.append(_key(row, own=own, without_limits=without_limits))
         except (BadRequest, ValueError, TypeError) as error:
-            refused.append(
-                RejectedRow(name, error.message if isinstance(error, BadRequest) else f"cannot be read: {error}")
-            )
-    return keys, refused
+            reason = error.message if isinstance(error, BadRequest) else f"cannot be read: {error}"
+            rejected.append(RejectedRow(name, reason))
+    return keys, rejected
 
 
 def _rows(text: str) -> Iterator[Mapping[str, Any]]:
@@ -68,7 +67,7 @@ def _rows(text: str) -> Iterator[Mapping[str, Any]]:
         rows = list(csv.DictReader(io.StringIO(text)))
     for row in rows:
         if not isinstance(row, dict) or "token" not in row:
-            raise BadRequest("this is no export of LiteLLM_VerificationToken: a row has no 'token'")
+            raise BadRequest("not an export of LiteLLM_VerificationToken: a row has no 'token'")
         yield {name: _value(value) for name, value in row.items() if name}
 
 
@@ -76,11 +75,11 @@ def _object(line: str) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:
-        raise BadRequest(f"a line is no JSON: {error}") from None
+        raise BadRequest(f"a line is not JSON: {error}") from None
 
 
 def _value(value: Any) -> Any:
-    return None if isinstance(value, str) and value in _NOTHING else value
+    return None if isinstance(value, str) and value in _EMPTY else value
 
 
 def _key(row: Mapping[str, Any], *, own: Collection[str], without_limits: bool) -> VirtualKey:
@@ -90,16 +89,16 @@ def _key(row: Mapping[str, Any], *, own: Collection[str], without_limits: bool) 
     if key_id_of(token) in own:
         raise BadRequest("it is a key of this configuration")
     if row.get("team_id") == _DASHBOARD:
-        raise BadRequest("a session of LiteLLM's web pages, not needed here")
+        raise BadRequest("a session of LiteLLM's web pages, which is not needed here")
     metadata = dict(_json(row.get("metadata")) or {})
-    limits = [*key_fields.protection(row), *key_fields.protection(metadata)]
+    limits = [*key_settings.unsupported_limits(row), *key_settings.unsupported_limits(metadata)]
     if limits and not without_limits:
-        raise BadRequest(f"it has limits that have no effect here: {', '.join(limits)}")
+        raise BadRequest(f"it has limits that are not supported here: {', '.join(limits)}")
     expires = _moment(row.get("expires"))
     if expires is not None and expires <= time.time() * 1000:
         raise BadRequest("it has expired")
-    given = {
-        **{name: row[name] for name in _TAKEN if row.get(name) is not None},
+    settings = {
+        **{name: row[name] for name in _NAMES if row.get(name) is not None},
         "models": _list(row.get("models")),
         "tags": _list(metadata.pop("tags", None) or row.get("tags")),
         "guardrails": _list(metadata.pop("guardrails", None)),
@@ -107,10 +106,10 @@ def _key(row: Mapping[str, Any], *, own: Collection[str], without_limits: bool) 
         "blocked": row.get("blocked") in _TRUE,
     }
     created = _moment(row.get("created_at")) or int(time.time() * 1000)
-    columns = key_fields.read(given).columns
+    columns = key_settings.read(settings).columns()
     name = row.get("key_name")
-    shown = name if isinstance(name, str) and len(name) <= 16 and "..." in name else "sk-..."
-    return VirtualKey(key_id_of(token), shown, created, **{**columns, "expires": expires})
+    display_name = name if isinstance(name, str) and len(name) <= 16 and "..." in name else "sk-..."
+    return VirtualKey(key_id_of(token), display_name, created, **{**columns, "expires": expires})
 
 
 def _json(value: Any) -> Any:
@@ -118,7 +117,7 @@ def _json(value: Any) -> Any:
 
 
 def _list(value: Any) -> Sequence[Any]:
-    """A list of JSON, or an array as PostgreSQL writes it: ``{tts,"a b"}``."""
+    """A JSON list, or an array as PostgreSQL writes it: ``{tts,"a b"}``."""
     if not isinstance(value, str):
         return value or []
     if value.startswith("["):
@@ -128,7 +127,7 @@ def _list(value: Any) -> Sequence[Any]:
 
 
 def _moment(value: Any) -> int | None:
-    """Milliseconds since 1970; LiteLLM writes UTC without saying so."""
+    """Milliseconds since 1970; LiteLLM writes UTC without an offset."""
     if value is None:
         return None
     moment = datetime.fromisoformat(str(value))

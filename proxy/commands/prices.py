@@ -1,4 +1,4 @@
-"""``audio-proxy prices``: the table that bills are made from, or one model of it with its source."""
+"""``audio-proxy prices``: the price table that bills are based on, or one model's prices with their source."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from proxy.accounting.cost import UNITS, Price, PriceRow, Prices
+from proxy.commands.table import print_table
 
-#: A price's name in the table, how many of its unit are shown, and what they are called.
-_SHOWN = {
-    "input_cost_per_character": (1000, "for 1,000 characters"),
-    "input_cost_per_second": (3600, "for an hour of audio"),
-    "output_cost_per_second": (3600, "for an hour of audio spoken"),
-    "input_cost_per_request": (1, "for a request"),
+#: For each price, how many units are displayed together, and what to call them.
+_UNITS = {
+    "input_cost_per_character": (1000, "per 1,000 characters"),
+    "input_cost_per_second": (3600, "per hour of audio"),
+    "output_cost_per_second": (3600, "per hour of speech"),
+    "input_cost_per_request": (1, "per request"),
 }
 _TOKENS = {
     "input_cost_per_token": "text in",
@@ -27,21 +28,21 @@ _MILLION = 1_000_000
 
 
 def run(model: str | None, prices: Prices | None = None) -> int:
-    """1 where the table has no such model."""
+    """1 if the table has no such model."""
     prices = prices or Prices()
     if model is None:
         _print_table(prices.rows.values())
         return 0
-    found = _matching(prices, model)
-    if not found:
+    rows = _matching(prices, model)
+    if not rows:
         print(f"no price of '{model}' is known; set input_cost_per_… in its entry", file=sys.stderr)
         return 1
-    print("\n\n".join(_details(model, row) for row in found))
+    print("\n\n".join(_details(model, row) for row in rows))
     return 0
 
 
 def _matching(prices: Prices, model: str) -> list[PriceRow]:
-    """The row of ``vendor/model``, else all rows of a model without its vendor."""
+    """The row of ``vendor/model``, or all rows of a model that is named without its vendor."""
     exact = prices.find(model)
     if exact is not None:
         return [exact]
@@ -49,12 +50,8 @@ def _matching(prices: Prices, model: str) -> list[PriceRow]:
 
 
 def _print_table(rows: Iterable[PriceRow]) -> None:
-    lines = [("model", "1,000 characters", "hour of audio", "1,000,000 tokens", "as of")]
-    lines += [_cells(row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print("\nUSD. ~: an estimate, for answers without a count of tokens. Sources: audio-proxy prices MODEL")
+    print_table([("model", "1,000 characters", "hour of audio", "1,000,000 tokens", "as of"), *map(_cells, rows)])
+    print("\nUSD. ~ marks estimates, for answers without a count of tokens. Sources: run `audio-proxy prices MODEL`.")
 
 
 def _cells(row: PriceRow) -> tuple[str, str, str, str, str]:
@@ -81,37 +78,37 @@ def _tokens(price: Price) -> Sequence[tuple[str, str]]:
     return [(name, label) for name, label in _TOKENS.items() if name in price.prices]
 
 
-def _details(asked: str, row: PriceRow) -> str:
+def _details(model: str, row: PriceRow) -> str:
     price = row.price({})
-    lines = [row.key if asked == row.key or not asked.count("/") else f"{row.key}  (for {asked})"]
+    lines = [row.key if model == row.key or "/" not in model else f"{row.key}  (for {model})"]
     lines += [
-        f"  {name:<36}{_usd(price.prices[name]):<18}{_worth(name, price)}" for name in UNITS if name in price.prices
+        f"  {name:<36}{_usd(price.prices[name]):<18}{_per_unit(name, price)}" for name in UNITS if name in price.prices
     ]
     lines += [f"  {rule}" for rule in _rules(price)]
     lines += [f"  source: {row.source}", f"  as of:  {row.as_of}"]
     return "\n".join(lines)
 
 
-def _worth(name: str, price: Price) -> str:
+def _per_unit(name: str, price: Price) -> str:
     if name in _TOKENS:
-        return f"{_usd(price.prices[name] * _MILLION)} for a million tokens, {_TOKENS[name]}"
-    times, label = _SHOWN[name]
-    return f"{_usd(price.prices[name] * times)} {label}"
+        return f"{_usd(price.prices[name] * _MILLION)} per million tokens, {_TOKENS[name]}"
+    count, label = _UNITS[name]
+    return f"{_usd(price.prices[name] * count)} {label}"
 
 
 def _rules(price: Price) -> Iterable[str]:
     counting = price.counting
     if price.estimated_second is not None:
-        yield f"without a count of tokens: about {_usd(price.estimated_second * 3600)} for an hour of audio"
+        yield f"without a count of tokens: about {_usd(price.estimated_second * 3600)} per hour of audio"
     if counting.minimum_seconds:
-        yield f"at least {_usd(counting.minimum_seconds)} seconds a request"
+        yield f"at least {_usd(counting.minimum_seconds)} seconds per request"
     if counting.whole_seconds:
-        yield "seconds are rounded up to whole ones"
+        yield "seconds are rounded up to whole seconds"
     if counting.chinese_twice:
-        yield "a Chinese character (kanji and hanja, too) counts as two"
+        yield "a Chinese character (including kanji and hanja) counts as two"
 
 
 def _usd(amount: Decimal) -> str:
-    """Plain digits, rounded to twelve places, without zeros at the end."""
+    """Plain digits, rounded to twelve places, without trailing zeros."""
     digits = f"{round(amount, 12):f}"
     return digits.rstrip("0").rstrip(".") if "." in digits else digits

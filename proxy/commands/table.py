@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """The first row holds the names of the columns. What would move a terminal's cursor is left out."""
+    """The first row has the names of the columns. Control characters, which could move the cursor, are left out."""
     plain = [["".join(char for char in cell if char.isprintable()) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*plain, strict=True)]
     for row in plain:

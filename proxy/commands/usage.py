@@ -1,4 +1,4 @@
-"""``audio-proxy usage``: what was used and what it cost, as the route ``/usage`` tells."""
+"""``audio-proxy usage``: what was used and what it cost, as the route ``/usage`` reports it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.accounting.usage import Report, UsageReports, groups, selection
+from proxy.accounting.usage_reports import Report, UsageReports, groups, selection
 from proxy.api.usage import as_csv, columns_of
-from proxy.commands.keys import told
+from proxy.commands import database
 from proxy.commands.table import print_table
 from proxy.config import Config
-from proxy.storage import place
 from proxy.storage.database import Database
 
 
@@ -24,18 +23,12 @@ def run(
     equal: Mapping[str, str],
     format: str,
 ) -> int:
-    async def with_database() -> int:
-        chosen, names = selection(start, end, equal), groups(group_by)
-        await place.prepare(config)
-        database = Database(config.database_url)
-        try:
-            report = await UsageReports(database).report(chosen, names)
-        finally:
-            await database.aclose()
-        _print(report, names, format)
+    async def report(records: Database) -> int:
+        names = groups(group_by)
+        _print(await UsageReports(records).report(selection(start, end, equal), names), names, format)
         return 0
 
-    return told(with_database)
+    return database.run(config, report)
 
 
 def _print(report: Report, group_by: tuple[str, ...], format: str) -> None:
@@ -51,9 +44,9 @@ def _print(report: Report, group_by: tuple[str, ...], format: str) -> None:
             total[0] = "total"
         print_table([columns, *rows, total])
         if report.truncated:
-            print("There are more groups; the total counts them all.")
+            print("There are more groups than are listed; the total includes them all.")
         if report.total["unpriced"]:
-            print("unpriced: calls whose cost nobody knows; see audio-proxy prices")
+            print("unpriced: calls with no known price (run `audio-proxy prices`)")
 
 
 def _text(value: Any) -> str:

@@ -1,18 +1,11 @@
-"""The frozen configuration: shape and line numbers here, meaning in the tables that use it."""
+"""The frozen configuration: reading, validation and messages with line numbers."""
 
 from __future__ import annotations
 
+from proxy.config.environment import Environment
+from proxy.config.kinds import Kinds
 from proxy.config.load import load
-from proxy.config.models import (
-    Config,
-    Deployment,
-    Environment,
-    GeneralSettings,
-    Guardrail,
-    RetryPolicy,
-    RouterSettings,
-    Sink,
-)
+from proxy.config.models import Config, Deployment, GeneralSettings, RetryPolicy, RouterSettings
 from proxy.config.overview import SummaryRow, describe
 from proxy.domain.requests import Mode
 
@@ -21,11 +14,10 @@ __all__ = [
     "Deployment",
     "Environment",
     "GeneralSettings",
-    "Guardrail",
+    "Kinds",
     "Mode",
     "RetryPolicy",
     "RouterSettings",
-    "Sink",
     "SummaryRow",
     "describe",
     "load",

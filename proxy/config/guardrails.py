@@ -1,135 +1,87 @@
-"""``guardrails``: which fields each kind has, and what is wrong with an entry."""
+"""``guardrails``: turns entries in LiteLLM's shape into the settings of guardrails."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from proxy.config import litellm
-from proxy.config.ignored import Ignored
-from proxy.config.models import Guardrail, GuardrailKind
-from proxy.config.problems import Problems, shown, suggestion
+from proxy.config.kinds import Kinds
+from proxy.config.problems import Problems, safe_quote
+from proxy.config.setting import Setting, settings_of
 from proxy.config.tree import Node
-from proxy.config.values import Setting, Values, settings_of
-from proxy.domain.guardrails import Stage
+from proxy.config.unsupported import Unsupported
+from proxy.config.validation import Draft, Validator
+from proxy.config.variables import REFERENCE
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """The fields of a kind besides those that all have. ``one_of``: at least one of these is there."""
-
-    fields: frozenset[str]
-    one_of: tuple[str, ...] = ()
-    #: It can say what is to go, and so be told to redact.
-    redacts: bool = False
-
-
-COMMON = frozenset({"guardrail", "mode", "default_on", "teams", "action"})
-_REMOTE = frozenset({"timeout", "on_failure"})
-KINDS: Mapping[GuardrailKind, Kind] = {
-    "pii": Kind(frozenset({"entities", "regions"}), redacts=True),
-    "blocked_words": Kind(frozenset({"words", "patterns"}), ("words", "patterns"), redacts=True),
-    "max_length": Kind(frozenset({"max_characters"}), ("max_characters",)),
-    "openai_moderation": Kind(_REMOTE | {"api_base", "api_key", "model", "categories", "thresholds"}),
-    "webhook": Kind(_REMOTE | {"url", "headers"}, ("url",), redacts=True),
-    "custom": Kind(_REMOTE | {"class", "params"}, ("class",), redacts=True),
-}
-_ENTRY_KEYS = ("guardrail_name", "litellm_params", "default_on")
-_FIELDS = {"guardrail": "kind", "class": "class_path"}
+_KEYS = ("guardrail_name", "litellm_params", "default_on")
 _SECTION = "an entry of guardrails"
 
 
 class GuardrailEntries:
-    def __init__(self, values: Values, problems: Problems, ignored: Ignored) -> None:
-        self._values, self._problems, self._ignored = values, problems, ignored
+    def __init__(self, kinds: Kinds[Any], validator: Validator, problems: Problems, unsupported: Unsupported) -> None:
+        self._kinds, self._validator = kinds, validator
+        self._problems, self._unsupported = problems, unsupported
+        #: Entries by the names of their guardrails.
         self._names: dict[str, Node] = {}
 
-    def read(self, section: Node | None) -> tuple[Guardrail, ...]:
+    def read(self, section: Node | None) -> tuple[Any, ...]:
         if section is None:
             return ()
         if not isinstance(section.content, tuple):
-            self._problems.add(section.place, "guardrails must be a list of entries (- guardrail_name: …)")
+            self._problems.add(section.location, "guardrails must be a list of entries (- guardrail_name: …)")
             return ()
-        found = [self._entry(node) for node in section.content]
-        return tuple(guardrail for guardrail in found if guardrail is not None)
+        guardrails = [self._guardrail(node) for node in section.content]
+        return tuple(guardrail for guardrail in guardrails if guardrail is not None)
 
-    def _entry(self, node: Node) -> Guardrail | None:
-        if not isinstance(node.content, Mapping):
-            self._problems.add(node.place, f"{_SECTION} must be a mapping (guardrail_name:, litellm_params:)")
+    def _guardrail(self, node: Node) -> Any:
+        settings = self._settings(node)
+        if settings is None or self._is_class(settings.get("guardrail")):
             return None
-        top = {setting.key: setting for setting in settings_of(_SECTION, node)}
-        for key, setting in top.items():
-            if key not in _ENTRY_KEYS and not self._ignored.take(setting, {}, {}, litellm.GUARDRAIL_IGNORED):
-                self._problems.unknown_key(setting.place, key, _SECTION, _ENTRY_KEYS)
-        for key in ("guardrail_name", "litellm_params"):
-            if key not in top:
-                self._problems.add(node.place, f"'{key}' is missing in {_SECTION}")
-        if "litellm_params" not in top:
-            return None
-        params = top["litellm_params"]
-        if not isinstance(params.value.content, Mapping):
-            self._problems.add(params.place, "'litellm_params' must be a mapping (key: value)")
-            return None
-        settings = {setting.key: setting for setting in settings_of("litellm_params", params.value)}
-        if "default_on" in top:
-            if "default_on" in settings:
-                self._problems.add(top["default_on"].place, "'default_on' is given twice; give it once")
-            settings["default_on"] = top["default_on"]
-        return self._guardrail(node, top.get("guardrail_name"), settings)
-
-    def _guardrail(self, node: Node, name: Setting | None, settings: Mapping[str, Setting]) -> Guardrail | None:
-        kind = self._kind(node, settings)
-        if kind is None:
-            return None
-        allowed = COMMON | kind.fields
-        for key, setting in settings.items():
-            if key not in allowed:
-                self._problems.unknown_key(setting.place, key, setting.section, allowed)
-        if kind.one_of and not any(key in settings for key in kind.one_of):
-            self._problems.add(node.place, f"{_or(kind.one_of)} is missing in litellm_params")
-        known = {_FIELDS.get(key, key): setting for key, setting in settings.items() if key in allowed}
-        if name is not None:
-            known["name"] = name
-        derived: dict[str, Any] = {"where": str(node.place)} | ({} if name is not None else {"name": "?"})
-        guardrail = self._values.check(Guardrail, known, derived, node.place)
+        constants = {"where": str(node.location)}
+        if "guardrail_name" not in settings:  # which has been reported
+            constants["guardrail_name"] = "?"
+        guardrail = self._validator.validate(self._kinds, Draft("litellm_params", node.location, settings, constants))
         if guardrail is not None:
-            self._check_action(guardrail, kind, settings)
             self._check_name(guardrail.name, node)
         return guardrail
 
-    def _kind(self, node: Node, settings: Mapping[str, Setting]) -> Kind | None:
-        setting = settings.get("guardrail")
-        text = self._values.text(setting) if setting is not None else None
-        for name, kind in KINDS.items():
-            if text == name:
-                return kind
-        names = ", ".join(KINDS)
-        if setting is None:
-            self._problems.add(node.place, f"'guardrail' is missing in litellm_params; it is one of {names}")
-        elif text is not None:
-            near = suggestion(text, KINDS)
-            remedy = near or (
-                "; a class of your own is guardrail: custom with class: module.Class" if "." in text else ""
-            )
-            self._problems.add(setting.place, f"there is no guardrail {shown(text)}: there are {names}{remedy}")
-        return None
+    def _settings(self, node: Node) -> Mapping[str, Setting] | None:
+        """The settings inside of ``litellm_params`` and next to it."""
+        if not isinstance(node.content, Mapping):
+            self._problems.add(node.location, f"{_SECTION} must be a mapping (guardrail_name:, litellm_params:)")
+            return None
+        entry = {setting.key: setting for setting in settings_of(_SECTION, node)}
+        for key, setting in entry.items():
+            if key not in _KEYS and not self._unsupported.take(setting, litellm.GUARDRAIL):
+                self._problems.unknown_key(setting.location, key, _SECTION, _KEYS)
+        for key in ("guardrail_name", "litellm_params"):
+            if key not in entry:
+                self._problems.add(node.location, f"'{key}' is missing in {_SECTION}")
+        if "litellm_params" not in entry:
+            return None
+        params = entry["litellm_params"]
+        if not isinstance(params.value.content, Mapping):
+            self._problems.add(params.location, "'litellm_params' must be a mapping (key: value)")
+            return None
+        settings = {setting.key: setting for setting in settings_of("litellm_params", params.value)}
+        if misplaced := settings.pop("guardrail_name", None):
+            self._problems.add(misplaced.location, "'guardrail_name' belongs next to litellm_params, not inside it")
+        if "default_on" in entry and "default_on" in settings:
+            self._problems.add(entry["default_on"].location, "'default_on' is given twice; give it once")
+        return settings | {key: entry[key] for key in ("guardrail_name", "default_on") if key in entry}
 
-    def _check_action(self, guardrail: Guardrail, kind: Kind, settings: Mapping[str, Setting]) -> None:
-        if guardrail.action != "redact":
-            return
-        place = settings["action"].place
-        if not kind.redacts:
-            self._problems.add(place, f"'action' cannot be redact: {guardrail.kind} does not say what is to go")
-        elif Stage.DURING_CALL in guardrail.mode:
-            why = "in during_call the words are with the vendor already"
-            self._problems.add(place, f"'action' cannot be redact: {why}; use pre_call or post_call")
+    def _is_class(self, setting: Setting | None) -> bool:
+        """Report LiteLLM's way to name a custom class."""
+        text = setting.value.content if setting is not None else None
+        if setting is None or not isinstance(text, str) or "." not in text or text.startswith(REFERENCE):
+            return False
+        remedy = "for a class of your own, use guardrail: custom and class: module.Class"
+        self._problems.add(setting.location, f"unknown guardrail {safe_quote(text)}; {remedy}")
+        return True
 
     def _check_name(self, name: str, node: Node) -> None:
         first = self._names.setdefault(name, node)
         if first is not node:
-            self._problems.add(node.place, f"guardrail_name {shown(name)} is given twice, first in {first.place}")
-
-
-def _or(names: tuple[str, ...]) -> str:
-    return " or ".join(f"'{name}'" for name in names)
+            what = f"guardrail_name {safe_quote(name)} is given twice, first in {first.location}"
+            self._problems.add(node.location, what)

@@ -1,21 +1,25 @@
-"""Reads a configuration: ``load`` returns it whole, or raises ConfigError with every problem in it."""
+"""``load`` reads a configuration, or raises ConfigError with all its problems."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from proxy.config import litellm
-from proxy.config.entries import Entries, Skipped
+from proxy.config.callbacks import Callbacks
+from proxy.config.environment import Environment
 from proxy.config.files import read_config
 from proxy.config.guardrails import GuardrailEntries
-from proxy.config.ignored import Ignored
-from proxy.config.models import Config, Deployment, Environment, GeneralSettings, RouterSettings
-from proxy.config.problems import Problems, SourceLocation, quoted, suggestion
-from proxy.config.sinks import SinkRegistry
+from proxy.config.kinds import Kinds
+from proxy.config.model_list import ModelList, Skipped
+from proxy.config.models import Config, Deployment, GeneralSettings, RouterSettings
+from proxy.config.problems import Problems, SourceLocation, quote, suggestion
+from proxy.config.setting import Setting, settings_of
 from proxy.config.tree import Node
-from proxy.config.values import Setting, Values, read_environment, settings_of
+from proxy.config.unsupported import Unsupported
+from proxy.config.validation import Draft, Validator
+from proxy.config.variables import Variables, read_environment
 from proxy.domain.requests import Mode
 
 _SECTIONS = (
@@ -35,7 +39,7 @@ _MAPPINGS = (
     "environment_variables",
     "callback_settings",
 )
-#: Where the master key is looked for when `general_settings` has none.
+#: Read if `general_settings` has no master key.
 _MASTER_KEY_VARIABLES = ("PROXY_MASTER_KEY", "LITELLM_MASTER_KEY")
 
 
@@ -44,20 +48,23 @@ def load(
     *,
     vendors: Collection[str],
     infer_mode: Callable[[str, str], Mode | None],
+    guardrails: Kinds[Any],
+    sinks: Kinds[Any],
     environ: Mapping[str, str] = os.environ,
 ) -> Config:
     """The configuration in a YAML file.
 
-    ``vendors`` are the prefixes that ``model`` may carry; ``infer_mode(vendor, model)`` says what a model does where
-    ``model_info.mode`` does not, None meaning that it is not audio. ``environ`` is read, never changed.
-    Raises ConfigError: one line for each problem, with file, line and the nearest valid name.
+    ``vendors`` are the prefixes that ``model`` may have. ``infer_mode(vendor, model)`` returns what a model does if
+    ``model_info.mode`` is missing; None means that it is not audio. ``guardrails`` and ``sinks`` are the available
+    kinds. ``environ`` is read, never changed.
+    Raises ConfigError: one line for each problem, with file, line and the most similar valid name.
     """
     file, problems = os.fspath(path), Problems()
     root = read_config(file, problems)
     if root is None:
         problems.raise_any()
         raise AssertionError("a configuration that cannot be read has a problem")
-    config = _Loader(file, root, vendors, infer_mode, environ, problems).config()
+    config = _Loader(file, root, vendors, infer_mode, guardrails, sinks, environ, problems).config()
     problems.raise_any()
     if config is None:
         raise AssertionError("a configuration without problems is complete")
@@ -65,7 +72,10 @@ def load(
 
 
 class _Loader:
-    """One pass over the sections, in the order in which they depend on each other."""
+    """Reads the sections in the order in which they depend on each other.
+
+    Each section is first translated from LiteLLM's shape, then validated.
+    """
 
     def __init__(
         self,
@@ -73,28 +83,30 @@ class _Loader:
         root: Node,
         vendors: Collection[str],
         infer_mode: Callable[[str, str], Mode | None],
+        guardrails: Kinds[Any],
+        sinks: Kinds[Any],
         environ: Mapping[str, str],
         problems: Problems,
     ) -> None:
         self._file, self._root, self._vendors, self._problems = file, root, vendors, problems
         self._warnings: list[str] = []
-        self._ignored = Ignored(problems, self._warnings)
+        self._unsupported = unsupported = Unsupported(problems, self._warnings)
         self._sections = self._known_sections()
         self._environment = self._read_environment(environ)
-        self._values = Values(self._environment, problems)
-        self._sinks = SinkRegistry(self._values, problems, self._ignored)
-        self._entries = Entries(self._values, problems, self._ignored, self._warnings, vendors, infer_mode)
+        variables = Variables(self._environment, problems)
+        self._validator = validator = Validator(variables, problems)
+        self._guardrails = GuardrailEntries(guardrails, validator, problems, unsupported)
+        self._callbacks = Callbacks(sinks, variables, validator, problems, unsupported)
+        self._model_list = ModelList(variables, validator, problems, unsupported, self._warnings, vendors, infer_mode)
 
     def config(self) -> Config | None:
         general, router = self._general(), self._router()
-        deployments = self._entries.read(self._sections.get("model_list"), router or RouterSettings(), self._file)
+        deployments = self._model_list.read(self._sections.get("model_list"), router or RouterSettings())
         translators = self._translators(general, router or RouterSettings())
-        guardrails = GuardrailEntries(self._values, self._problems, self._ignored).read(
-            self._sections.get("guardrails")
-        )
-        sinks = self._sinks.read(self._sections.get("callback_settings"))
+        guardrails = self._guardrails.read(self._sections.get("guardrails"))
+        sinks = self._callbacks.sinks(self._sections.get("callback_settings"))
         self._warn_of_skipped(deployments != ())
-        self._warnings.extend(self._ignored.line(self._file))
+        self._warnings.extend(self._unsupported.warning(self._file))
         if self._problems or general is None or router is None:
             return None
         self._warn_of_weakness(general)
@@ -107,123 +119,129 @@ class _Loader:
             guardrails=guardrails,
             sinks=sinks,
             warnings=tuple(self._warnings),
-            skipped=tuple(entry.name for entry in self._entries.skipped),
-            places=self._places(),
+            skipped=tuple(entry.name for entry in self._model_list.skipped),
+            locations=self._locations(),
             environment=self._environment,
         )
-
-    def _translators(self, general: GeneralSettings | None, router: RouterSettings) -> dict[str, Any]:
-        """The chat groups that a ``translation_model`` names; one that does not exist is a problem."""
-        wanted = dict(self._entries.wanted)
-        if general is not None and general.translation_model is not None:
-            wanted.setdefault(general.translation_model, self._sections["general_settings"].of_key("translation_model"))
-        chats = self._entries.chats
-        groups: dict[str, list[Deployment]] = {name: [] for name in wanted if name in chats}
-        for name, place in wanted.items():
-            if name not in chats:
-                what = f"translation_model names {quoted(name)}, which is no model_name of an entry with mode: chat"
-                self._problems.add(place, f"{what}{suggestion(name, chats)}")
-        for deployment in self._entries.translators(tuple(groups), router):
-            groups[deployment.group].append(deployment)
-        return groups
 
     def _known_sections(self) -> dict[str, Node]:
         sections: dict[str, Node] = {}
         for setting in settings_of("the configuration", self._root):
             if setting.key in _MAPPINGS and not isinstance(setting.value.content, Mapping):
-                self._problems.add(setting.place, f"{setting.key} must be a mapping (key: value)")
+                self._problems.add(setting.location, f"{setting.key} must be a mapping (key: value)")
             elif setting.key in _SECTIONS:
                 sections[setting.key] = setting.value
             elif setting.key.startswith("x-"):
-                continue  # a place for anchors
-            elif not self._ignored.take(setting, litellm.TOP_REFUSED, {}, litellm.TOP_IGNORED):
-                self._problems.unknown_key(setting.place, setting.key, setting.section, _SECTIONS)
+                continue  # for anchors
+            elif not self._unsupported.take(setting, litellm.TOP):
+                self._problems.unknown_key(setting.location, setting.key, setting.section, _SECTIONS)
         return sections
 
+    def _settings(self, section: str) -> Collection[Setting]:
+        return settings_of(section, self._sections.get(section))
+
     def _read_environment(self, environ: Mapping[str, str]) -> Environment:
-        section = self._sections.get("environment_variables")
-        for setting in settings_of("environment_variables", section):
+        for setting in self._settings("environment_variables"):
             if not isinstance(setting.value.content, str):
-                self._problems.add(setting.place, f"'{setting.key}' in environment_variables must be text")
-        return read_environment(section, environ, self._warnings)
+                self._problems.add(setting.location, f"'{setting.key}' in environment_variables must be text")
+        return read_environment(self._sections.get("environment_variables"), environ, self._warnings)
+
+    # -- general_settings, router_settings, litellm_settings -----------------------------------------------------------
 
     def _general(self) -> GeneralSettings | None:
-        found: dict[str, Setting] = {}
-        for setting in settings_of("general_settings", self._sections.get("general_settings")):
-            if setting.key in GeneralSettings.model_fields:
-                found[setting.key] = setting
-            elif not self._ignored.take(
-                setting, litellm.GENERAL_REFUSED, litellm.GENERAL_LOUD, litellm.GENERAL_IGNORED
-            ):
-                self._problems.unknown_key(setting.place, setting.key, setting.section, GeneralSettings.model_fields)
-        derived = self._master_key(found)
-        place = (
-            self._root.of_key("general_settings")
-            if "general_settings" in self._sections
-            else SourceLocation(self._file, 0)
-        )
-        general = self._values.check(GeneralSettings, found, derived, place)
+        section = "general_settings"
+        settings = {
+            setting.key: setting
+            for setting in self._settings(section)
+            if not self._unsupported.take(setting, litellm.GENERAL)
+        }
+        location = SourceLocation(self._file, 0)
+        if section in self._sections:
+            location = self._root.key_location(section)
+        constants = self._master_key(settings)
+        general = self._validator.validate(GeneralSettings, Draft(section, location, settings, constants))
         if general and general.master_key is None and not general.allow_unauthenticated:
             self._problems.add(
-                place,
+                location,
                 "no master key: set general_settings.master_key or $PROXY_MASTER_KEY or $LITELLM_MASTER_KEY, "
                 "or allow_unauthenticated: true",
             )
         return general
 
-    def _master_key(self, found: dict[str, Setting]) -> dict[str, Any]:
-        """The key from the environment, where the file names none."""
-        setting = found.get("master_key")
+    def _master_key(self, settings: dict[str, Setting]) -> dict[str, Any]:
+        """The key from the environment, if the file has none."""
+        setting = settings.get("master_key")
         if setting is not None and setting.value.content != "":
             return {}
-        found.pop("master_key", None)
+        settings.pop("master_key", None)
         keys = (self._environment.get(name) for name in _MASTER_KEY_VARIABLES)
         key = next((key for key in keys if key), None)
         return {} if key is None else {"master_key": key}
 
     def _router(self) -> RouterSettings | None:
-        """`router_settings`, and what `litellm_settings` says of the same things where those are silent."""
-        found: dict[str, Setting] = {}
-        for setting in settings_of("litellm_settings", self._sections.get("litellm_settings")):
+        """`router_settings` override the same settings in `litellm_settings`."""
+        settings = dict(self._router_settings_of_litellm())
+        settings |= {
+            setting.key: setting
+            for setting in self._settings("router_settings")
+            if not self._unsupported.take(setting, litellm.ROUTER)
+        }
+        draft = Draft("router_settings", SourceLocation(self._file, 0), settings)
+        return self._validator.validate(RouterSettings, draft)
+
+    def _router_settings_of_litellm(self) -> Iterator[tuple[str, Setting]]:
+        for setting in self._settings("litellm_settings"):
             field = litellm.SETTING_ALIASES.get(setting.key, setting.key)
             if field in RouterSettings.model_fields:
-                found[field] = setting
-            elif not self._sinks.take(setting) and not self._ignored.take(
-                setting, litellm.LITELLM_REFUSED, litellm.LITELLM_LOUD, litellm.LITELLM_IGNORED
-            ):
-                known = litellm.LITELLM_IGNORED | litellm.CALLBACK_KEYS | RouterSettings.model_fields.keys()
-                self._problems.unknown_key(setting.place, setting.key, setting.section, known)
-        for setting in settings_of("router_settings", self._sections.get("router_settings")):
-            if setting.key in RouterSettings.model_fields:
-                found[setting.key] = setting
-            elif not self._ignored.take(setting, litellm.ROUTER_REFUSED, litellm.ROUTER_LOUD, litellm.ROUTER_IGNORED):
-                self._problems.unknown_key(setting.place, setting.key, setting.section, RouterSettings.model_fields)
-        return self._values.check(RouterSettings, found, {}, SourceLocation(self._file, 0))
+                yield field, setting
+            elif not self._callbacks.take(setting) and not self._unsupported.take(setting, litellm.LITELLM):
+                known = litellm.LITELLM.ignored | litellm.CALLBACK_KEYS | RouterSettings.model_fields.keys()
+                self._problems.unknown_key(setting.location, setting.key, setting.section, known)
 
-    def _places(self) -> dict[str, str]:
+    # -- several sections ----------------------------------------------------------------------------------------------
+
+    def _translators(
+        self, general: GeneralSettings | None, router: RouterSettings
+    ) -> dict[str, tuple[Deployment, ...]]:
+        """The chat groups that ``translation_model`` names."""
+        named = dict(self._model_list.translation_models)
+        if general is not None and general.translation_model is not None:
+            location = self._sections["general_settings"].key_location("translation_model")
+            named.setdefault(general.translation_model, location)
+        chats = self._model_list.chat_groups
+        for name, location in named.items():
+            if name not in chats:
+                what = f"translation_model names {quote(name)}, but no entry with mode: chat has that model_name"
+                self._problems.add(location, f"{what}{suggestion(name, chats)}")
+        return self._model_list.translators([name for name in named if name in chats], router)
+
+    def _locations(self) -> dict[str, str]:
         sections = ("general_settings", "router_settings", "litellm_settings")
-        settings = (setting for name in sections for setting in settings_of(name, self._sections.get(name)))
-        return {f"{setting.section}.{setting.key}": str(setting.place) for setting in settings}
+        settings = (setting for section in sections for setting in self._settings(section))
+        return {f"{setting.section}.{setting.key}": str(setting.location) for setting in settings}
 
     def _warn_of_skipped(self, any_served: bool) -> None:
-        skipped = self._entries.skipped
-        remedy = f"an entry that is audio needs model_info.mode ({', '.join(Mode)})"
+        skipped = self._model_list.skipped
+        remedy = f"an audio entry needs model_info.mode ({', '.join(Mode)})"
         if not any_served and not self._problems:
-            place = self._root.of_key("model_list") if "model_list" in self._sections else SourceLocation(self._file, 0)
-            vendors = f"and a vendor of ours ({', '.join(sorted(self._vendors))})"
+            location = SourceLocation(self._file, 0)
+            if "model_list" in self._sections:
+                location = self._root.key_location("model_list")
+            vendors = f"and a supported vendor ({', '.join(sorted(self._vendors))})"
             what = f"no entry of model_list can be served: {_listed(skipped)}; {remedy} {vendors}"
-            self._problems.add(place, what if skipped else "model_list is missing or empty")
+            self._problems.add(location, what if skipped else "model_list is missing or empty")
         elif not_audio := [entry for entry in skipped if not entry.is_audio]:
-            self._warnings.append(f"{self._file}: skipped, because not audio: {_listed(not_audio)}; {remedy}")
+            self._warnings.append(f"{self._file}: skipped entries that are not audio: {_listed(not_audio)}; {remedy}")
 
     def _warn_of_weakness(self, general: GeneralSettings) -> None:
-        place = self._places().get("general_settings.master_key", self._file)
+        location = self._locations().get("general_settings.master_key", self._file)
         if general.master_key_weak:
-            self._warnings.append(f"{place}: the master key is weak: use 32 random characters or more")
+            self._warnings.append(f"{location}: the master key is weak: use 32 random characters or more")
         if general.master_key is None:
-            self._warnings.append(f"{self._file}: allow_unauthenticated: everybody who reaches the port may call")
+            what = "allow_unauthenticated: anyone who can reach the port can use the proxy"
+            self._warnings.append(f"{self._file}: {what}")
         elif general.allow_unauthenticated:
-            self._warnings.append(f"{self._file}: allow_unauthenticated has no effect, for there is a master key")
+            self._warnings.append(f"{self._file}: allow_unauthenticated has no effect because there is a master key")
 
 
 def _listed(entries: Sequence[Skipped]) -> str:

@@ -1,4 +1,4 @@
-"""The table that ``audio-proxy check`` prints. No secret is in it."""
+"""The table that ``audio-proxy check`` prints. It contains no secrets."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class SummaryRow(NamedTuple):
     group: str
     mode: str
     deployment: str
-    #: Host and port of `api_base`; empty for the vendor's own.
+    #: Host and port of `api_base`. Empty for the vendor's own server.
     host: str
-    #: Whether there is a key to send.
+    #: Whether the deployment has a key.
     key: bool
     max_file_size_mb: float | None
 
 
 def describe(config: Config, has_key: Callable[[Deployment], bool]) -> list[SummaryRow]:
-    """A row for each deployment, group by group."""
+    """One row for each deployment, group by group."""
 
     def row(deployment: Deployment) -> SummaryRow:
         return SummaryRow(

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, collected so that it is reported once, with file and line."""
+"""Collects what is wrong with a configuration and reports it all at once, with file and line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 from proxy.errors import ConfigError
 
-#: More lines than this help nobody.
-_MAX_PROBLEMS = 100
-_MAX_KEPT = 1000
+#: Problems that are reported, and problems that are stored.
+_MAX_REPORTED = 100
+_MAX_STORED = 1000
 
 _SECRET_START = re.compile(r"(sk|pk|rk|gsk|hf|xai|ghp|AIza|eyJ|Bearer|Basic|Token)[-_ .A-Z0-9a-z]", re.IGNORECASE)
 _LONG_RUN = re.compile(r"(?=[A-Za-z+/=_-]*\d)[A-Za-z0-9+/=_-]{20,}")
 
 
 class SourceLocation(NamedTuple):
-    """A file and a line in it, counted from 1; line 0 is the file as a whole."""
+    """A file and a line in it, counted from 1. Line 0 stands for the whole file."""
 
     file: str
     line: int
@@ -28,53 +28,54 @@ class SourceLocation(NamedTuple):
 
 
 class Problems:
-    """Collects every problem; ``raise_any`` reports them all, in the order of the files and lines."""
+    """Collects problems; ``raise_any`` reports them, ordered by file and line."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[SourceLocation, str], None] = {}
-        self._more = 0
+        #: In the order in which they were added, each once.
+        self._problems: dict[tuple[SourceLocation, str], None] = {}
+        self._not_stored = 0
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._problems)
 
-    def add(self, place: SourceLocation, text: str) -> None:
-        if len(self._found) < _MAX_KEPT:
-            self._found.setdefault((place, text))
+    def add(self, location: SourceLocation, text: str) -> None:
+        if len(self._problems) < _MAX_STORED:
+            self._problems.setdefault((location, text))
         else:
-            self._more += 1
+            self._not_stored += 1
 
-    def unknown_key(self, place: SourceLocation, key: str, section: str, known: Iterable[str]) -> None:
-        near = suggestion(key, known) if len(self._found) < _MAX_KEPT else ""
-        self.add(place, f"unknown key {shown(key)} in {section}{near}")
+    def unknown_key(self, location: SourceLocation, key: str, section: str, known: Iterable[str]) -> None:
+        near = suggestion(key, known) if len(self._problems) < _MAX_STORED else ""
+        self.add(location, f"unknown key {safe_quote(key)} in {section}{near}")
 
     def lines(self) -> list[str]:
-        files = list(dict.fromkeys(place.file for place, _ in self._found))
-        ordered = sorted(self._found, key=lambda found: (files.index(found[0].file), found[0].line))
-        lines = [f"{place}: {text}" for place, text in ordered[:_MAX_PROBLEMS]]
-        if left := len(ordered) - len(lines) + self._more:
+        files = list(dict.fromkeys(location.file for location, _ in self._problems))
+        ordered = sorted(self._problems, key=lambda problem: (files.index(problem[0].file), problem[0].line))
+        lines = [f"{location}: {text}" for location, text in ordered[:_MAX_REPORTED]]
+        if left := len(ordered) - len(lines) + self._not_stored:
             lines.append(f"… and {left} more problems")
         return lines
 
     def raise_any(self) -> None:
-        if self._found:
+        if self._problems:
             raise ConfigError(self.lines())
 
 
-def shown(text: str) -> str:
-    """Text of the file as a message may quote it: short, printable, and nothing that looks like a secret."""
+def safe_quote(text: str) -> str:
+    """Quote text from the file in a message: short and printable, and hidden if it looks like a secret."""
     if _SECRET_START.match(text) or _LONG_RUN.search(text):
-        return "(not shown, it looks like a secret)"
-    return quoted(text)
+        return "(hidden: it looks like a secret)"
+    return quote(text)
 
 
-def quoted(text: str) -> str:
-    """A name that the operator chose (a model, a group), short and printable."""
+def quote(text: str) -> str:
+    """Quote a name that the operator chose (a model, a group): short and printable."""
     text = text if len(text) <= 80 else text[:79] + "…"
     return "'" + "".join(char if char.isprintable() else "?" for char in text) + "'"
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?``, or nothing where nothing is near."""
+    """``; did you mean 'x'?``, or an empty string if no known word is similar."""
     near = nearest(wrong, known)
     return f"; did you mean '{near}'?" if near else ""
 

@@ -1,29 +1,29 @@
 """A YAML file as a tree of values that know their file and line.
 
-Scalars stay text: what a value means is for the reader of the setting to say, so that ``api_key: 0012`` keeps its
-zeros and ``voice: no`` is a voice. Numbers and truth values are read from that text where a setting needs them.
+Scalars stay text, so ``api_key: 0012`` keeps its zeros and ``voice: no`` is a voice. Validation turns the text into
+numbers and booleans where a setting needs them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
 import yaml
 
-from proxy.config.problems import Problems, SourceLocation, shown
+from proxy.config.problems import Problems, SourceLocation, safe_quote
 
 MAX_BYTES = 8 * 1024 * 1024
-#: Levels of nesting; a configuration needs about seven.
+#: Levels of nesting. A configuration needs about seven.
 MAX_DEPTH = 40
-#: Values after every alias was followed.
+#: Values, after aliases are expanded.
 MAX_VALUES = 500_000
 
 _LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_TOO_DEEP = f"values are nested more than {MAX_DEPTH} deep"
+_TOO_DEEP = f"values are nested more than {MAX_DEPTH} levels deep"
 _CORE = "tag:yaml.org,2002:"
 _KNOWN_TAGS = {_CORE + name for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "value")}
 
@@ -33,52 +33,52 @@ Content: TypeAlias = "str | tuple[Node, ...] | Mapping[str, Node] | None"
 
 
 class Node:
-    """One value of the file. A scalar's content is its text, or None for YAML's null."""
+    """One value of the file. The content of a scalar is its text, or None for null."""
 
-    __slots__ = ("content", "keys", "place", "size")
+    __slots__ = ("content", "keys", "location", "size")
 
     def __init__(
-        self, place: SourceLocation, content: Content, keys: Mapping[str, SourceLocation] = _NO_KEYS, size: int = 1
+        self, location: SourceLocation, content: Content, keys: Mapping[str, SourceLocation] = _NO_KEYS, size: int = 1
     ) -> None:
-        self.place = place
+        self.location = location
         self.content = content
-        #: Of a mapping: the place of each key.
+        #: The location of each key, if this is a mapping.
         self.keys = keys
-        #: Values in it, aliases followed.
+        #: The number of values in it, after aliases are expanded.
         self.size = size
 
-    def of_key(self, key: str) -> SourceLocation:
-        """Where a mapping has this key; the mapping's own place where it has not."""
-        return self.keys.get(key, self.place)
+    def key_location(self, key: str) -> SourceLocation:
+        """The location of a key; the mapping's own location if it has no such key."""
+        return self.keys.get(key, self.location)
 
     def items(self) -> Iterable[tuple[str, Node]]:
-        """Of a mapping: its keys and values; nothing for anything else."""
+        """The keys and values of a mapping; nothing for anything else."""
         return self.content.items() if isinstance(self.content, Mapping) else ()
 
     def get(self, key: str) -> Node | None:
         return self.content.get(key) if isinstance(self.content, Mapping) else None
 
-    def find(self, path: tuple[int | str, ...]) -> SourceLocation:
-        """The place of the value that a path of keys and positions leads to, as far as it leads."""
-        node, place = self, self.place
+    def locate(self, path: Sequence[int | str]) -> tuple[SourceLocation, Node]:
+        """Follow a path of keys and positions as far as it leads. Returns the value there, and its location."""
+        node, location = self, self.location
         for step in path:
             if isinstance(node.content, Mapping) and step in node.content:
-                place = node.of_key(str(step))
+                location = node.key_location(str(step))
                 node = node.content[str(step)]
             elif isinstance(node.content, tuple) and isinstance(step, int) and step < len(node.content):
                 node = node.content[step]
-                place = node.place
+                location = node.location
             else:
                 break
-        return place
+        return location, node
 
 
 class Unreadable(Exception):
-    """The text cannot become a tree; the problem has been noted."""
+    """The text cannot become a tree; the problem has been reported."""
 
 
 def read_tree(path: str, problems: Problems) -> Node | None:
-    """The tree of a YAML file, or None where there is none (what is wrong is noted in ``problems``)."""
+    """The tree of a YAML file. None if the file is empty or unreadable; problems are added to ``problems``."""
     try:
         text = _read_text(path)
     except OSError as error:
@@ -127,7 +127,7 @@ def _read_text(path: str) -> str:
 
 
 def _too_deep(text: str) -> int | None:
-    """The line of a value nested too deep, which must not reach the composer: that one recurses."""
+    """The line of a value that is nested too deeply. It must not reach the composer, which is recursive."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -140,30 +140,30 @@ def _too_deep(text: str) -> int | None:
 
 
 def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[SourceLocation, str]:
-    """Place and message of a syntax error, without any text of the file (which may be a secret)."""
+    """Location and message of a syntax error, without any text from the file, which may be secret."""
     if isinstance(error, yaml.reader.ReaderError):
         position = error.position if isinstance(error.position, int) else 0
         return SourceLocation(file, text.count("\n", 0, position) + 1), "a control character is not allowed in YAML"
     if not isinstance(error, yaml.MarkedYAMLError):
         return SourceLocation(file, 0), "not valid YAML"
     mark = error.problem_mark or error.context_mark
-    place = SourceLocation(file, min(mark.line, text.count("\n")) + 1 if mark else 0)
+    location = SourceLocation(file, min(mark.line, text.count("\n")) + 1 if mark else 0)
     problem = error.problem or "syntax error"
     if problem.startswith("found"):
-        problem = re.sub(r"\s*'.*'", "", problem)  # the parser in Python quotes what it found
+        problem = re.sub(r"\s*'.*'", "", problem)  # the pure-Python parser quotes the text
     if "nesting depth" in problem:  # PyYAML's own limit, from 6.0.4 on
-        return place, _TOO_DEEP
+        return location, _TOO_DEEP
     if "undefined alias" in problem:
-        return place, "an alias (*name) without its anchor (&name); a value that begins with * needs quotes"
+        return location, "an alias (*name) without its anchor (&name); a value that begins with * needs quotes"
     if "another document" in problem:
-        return place, "more than one YAML document (---) in the file"
+        return location, "more than one YAML document (---) in the file"
     if "duplicate anchor" in (error.context or "") or "duplicate anchor" in problem:
-        return place, "an anchor (&name) of this name exists already"
+        return location, "an anchor (&name) with this name already exists"
     if "start any token" in problem and mark and _begins_with_tab(text, mark):
-        return place, "a tab where spaces are due"
+        return location, "a tab where spaces are required"
     if "start any token" in problem or "tag handle" in problem:
         problem += "; a value that begins with a special character needs quotes"
-    return place, f"not valid YAML: {problem}"
+    return location, f"not valid YAML: {problem}"
 
 
 def _begins_with_tab(text: str, mark: yaml.Mark) -> bool:
@@ -172,7 +172,7 @@ def _begins_with_tab(text: str, mark: yaml.Mark) -> bool:
 
 
 class _Builder:
-    """Turns PyYAML's nodes into ours: each once, however many aliases lead to it."""
+    """Converts PyYAML's nodes, each once, however many aliases refer to it."""
 
     def __init__(self, file: str, problems: Problems) -> None:
         self._file = file
@@ -184,60 +184,60 @@ class _Builder:
         if isinstance(known, Node):
             return known
         if known is None:
-            self._problems.add(self._place(node), "an alias must not contain itself")
+            self._problems.add(self._location(node), "an alias must not contain itself")
             raise Unreadable
         self._built[id(node)] = None
         built = self._convert(node)
         if built.size > MAX_VALUES:
-            self._problems.add(built.place, f"expands to more than {MAX_VALUES} values")
+            self._problems.add(built.location, f"expands to more than {MAX_VALUES} values")
             raise Unreadable
         self._built[id(node)] = built
         return built
 
-    def _place(self, node: yaml.Node) -> SourceLocation:
+    def _location(self, node: yaml.Node) -> SourceLocation:
         return SourceLocation(self._file, node.start_mark.line + 1)
 
     def _convert(self, node: yaml.Node) -> Node:
-        place = self._place(node)
+        location = self._location(node)
         if node.tag not in _KNOWN_TAGS:
-            self._problems.add(place, "YAML tags (!name) are not supported; a value that begins with ! needs quotes")
-            return Node(place, None)
+            self._problems.add(location, "YAML tags (!name) are not supported; a value that begins with ! needs quotes")
+            return Node(location, None)
         if isinstance(node, yaml.ScalarNode):
-            return Node(place, None if node.tag == _CORE + "null" else str(node.value))
+            return Node(location, None if node.tag == _CORE + "null" else str(node.value))
         if isinstance(node, yaml.SequenceNode):
             items = tuple(self.build(item) for item in node.value)
-            return Node(place, items, size=1 + sum(item.size for item in items))
-        return self._mapping(node, place)
+            return Node(location, items, size=1 + sum(item.size for item in items))
+        return self._mapping(node, location)
 
-    def _mapping(self, node: yaml.Node, place: SourceLocation) -> Node:
+    def _mapping(self, node: yaml.Node, location: SourceLocation) -> Node:
         content: dict[str, Node] = {}
         keys: dict[str, SourceLocation] = {}
         merged: list[Node] = []
         for key, value in node.value:
-            where = self._place(key)
+            key_location = self._location(key)
             if key.tag == _CORE + "merge":
                 merged.extend(self._merged(value))
             elif not isinstance(key, yaml.ScalarNode):
-                self._problems.add(where, "a key must be text")
+                self._problems.add(key_location, "a key must be text")
             elif key.value in content:
                 first = keys[key.value].line
-                self._problems.add(where, f"key {shown(key.value)} is given twice, first in line {first}")
+                self._problems.add(key_location, f"key {safe_quote(key.value)} is given twice, first in line {first}")
             else:
                 content[key.value] = self.build(value)
-                keys[key.value] = where
+                keys[key.value] = key_location
         for source in merged:
             for name, value in source.items():
                 content.setdefault(name, value)
-                keys.setdefault(name, source.of_key(name))
+                keys.setdefault(name, source.key_location(name))
         size = 1 + sum(value.size for value in content.values())
-        return Node(place, MappingProxyType(content), MappingProxyType(keys), size)
+        return Node(location, MappingProxyType(content), MappingProxyType(keys), size)
 
     def _merged(self, value: yaml.Node) -> Iterator[Node]:
-        """The mappings that ``<<: *name`` or ``<<: [*one, *two]`` merges, the first taking precedence."""
+        """The mappings that ``<<: *name`` or ``<<: [*one, *two]`` merges. The first has precedence."""
         sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
         for source in sources:
             built = self.build(source)
             if isinstance(built.content, Mapping):
                 yield built
             else:
-                self._problems.add(built.place, "<< merges mappings only")
+                self._problems.add(built.location, "<< merges mappings only")

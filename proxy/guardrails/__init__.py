@@ -1,6 +1,6 @@
-"""Guardrails: what looks at the words of a call, and may change them or end the call.
+"""Guardrails check the text of a call, and may redact it or end the call.
 
-What a guardrail of one's own (``guardrail: custom``) needs is exported here.
+This module exports what a custom guardrail (``guardrail: custom``) needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a guardrail is: it gets a text and says what is wrong with it. What becomes of that is the engine's business."""
+"""What a guardrail is: it checks a text and returns a verdict. The engine acts on the verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Action = Literal["block", "redact", "log"]
 
 
 class Span(NamedTuple):
-    """A part of a text, as positions in it, and what may stand in its place, such as ``[EMAIL]``."""
+    """A part of a text, by its positions, and the replacement, such as ``[EMAIL]``."""
 
     start: int
     end: int
@@ -21,7 +21,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a guardrail is told of the call beside the text."""
+    """What a guardrail knows about the call besides the text."""
 
     guardrail: str
     stage: Stage
@@ -30,7 +30,7 @@ class Context:
     endpoint: str
     #: The model group.
     model: str
-    #: SHA-256 of a virtual key, ``master``, or None where everybody may call.
+    #: SHA-256 of a virtual key, ``master``, or None if no key is required.
     key_id: str | None = None
     user_id: str | None = None
     team_id: str | None = None
@@ -39,10 +39,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a guardrail says. ``found`` names the kinds of what it found, never the text; empty: all is well.
+    """The result of a check. ``found`` names the kinds of what was found, never the text. Empty means no objection.
 
-    ``spans`` are where it is, if the guardrail knows; ``text`` is the whole text as it should be instead. ``action`` is
-    what the guardrail itself wants to happen, where that is not for the configuration to say.
+    ``spans`` are the positions, if the guardrail knows them; ``text`` replaces the whole text. ``action`` is the
+    guardrail's own decision, if it is not left to the configuration.
     """
 
     found: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class Verdict:
 
     @classmethod
     def block(cls, *found: str) -> Verdict:
-        """``found``: a word or two, such as ``VIOLENCE``. It is told to the caller and kept in the records."""
+        """``found``: a label such as ``VIOLENCE``. The caller sees it, and it is recorded."""
         return cls(found or ("POLICY",), action="block")
 
     @classmethod
@@ -62,7 +62,7 @@ class Verdict:
 
     @classmethod
     def rewrite(cls, text: str, *found: str) -> Verdict:
-        """``text`` in place of the whole text that was looked at."""
+        """``text`` replaces the whole text that was checked."""
         return cls(found or ("POLICY",), text=text, action="redact")
 
 
@@ -70,16 +70,17 @@ ALLOW = Verdict()
 
 
 class Undecided(Exception):
-    """The guardrail could not decide; ``on_failure`` says what that means. The message is for the log only."""
+    """The guardrail could not decide; ``on_failure`` applies. The message goes to the log only."""
 
 
 class Guard(Protocol):
-    """One guardrail at work."""
+    """A guardrail that is ready to check texts."""
 
-    #: It works in this process and in no time, so that it may look at several readings of the same words.
+    #: Whether it runs in this process and is fast, so that it can check several versions of the same text.
     is_local: bool
 
     async def check(self, text: str, context: Context) -> Verdict:
         """Raises Undecided."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        return  # nothing to close by default

@@ -1,7 +1,6 @@
-"""``guardrail: blocked_words``: words and phrases, and regular expressions.
+"""``guardrail: blocked_words``: finds words, phrases and regular expressions.
 
-The expressions are RE2's, which takes time in proportion to the text whatever the expression and the text are; it has
-no look-around and no back-references.
+The expressions are RE2's, which always takes linear time. It has no look-around and no back-references.
 """
 
 from __future__ import annotations
@@ -11,33 +10,73 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from proxy.config import Guardrail
-from proxy.guardrails.base import ALLOW, Context, Span, Verdict
+import httpx
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from proxy.config import Config
+from proxy.config.fields import Names, Text
+from proxy.guardrails.base import ALLOW, Context, Guard, Span, Verdict
 from proxy.guardrails.redaction import union
+from proxy.guardrails.settings import GuardrailSettings
 
 LABEL: Final = "BLOCKED_WORD"
-#: Letters, digits and marks on them; what cannot be seen belongs to the word that it splits.
+#: Letters, digits and combining marks. Invisible characters belong to the word that they split.
 _TOKEN: Final = re.compile("[\\w\u0300-\u036f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+")
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
-#: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
+#: Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
 _UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-_SPACED_OUT: Final = re.compile(r"[\w\s'\u2019-]+")
+_ALLOWED: Final = re.compile(r"[\w\s'\u2019-]+")
 #: Characters between two words of a phrase.
 _MAX_GAP: Final = 4
-#: Characters that are looked at without a pause for other calls.
+#: Words that are checked without yielding to other calls.
 PIECE: Final = 20_000
-#: Bytes that an expression may take.
+#: Bytes of memory for one expression.
 _PATTERN_MEMORY: Final = 8 << 20
 
 
-class BlockedWords:
+def _word(word: str) -> str:
+    if not _ALLOWED.fullmatch(word) or not any(char.isalnum() for char in word):
+        raise ValueError(
+            "must consist of letters, digits, spaces, hyphens and apostrophes; use patterns for anything else"
+        )
+    return word
+
+
+def _searchable(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    faults = [f"number {number} {fault}" for number, pattern in enumerate(patterns, 1) if (fault := _fault(pattern))]
+    if faults:
+        raise ValueError(f"must be regular expressions in RE2's syntax: {'; '.join(faults)}")
+    return patterns
+
+
+class BlockedWordsSettings(GuardrailSettings):
+    redacts: ClassVar[bool] = True
+
+    guardrail: Literal["blocked_words"] = "blocked_words"
+    patterns: Annotated[Names, AfterValidator(_searchable)] = Field(default=(), description="RE2 regular expressions.")
+    words: tuple[Annotated[Text, AfterValidator(_word)], ...] = Field(
+        default=(), validate_default=True, description="Words and phrases."
+    )
+
+    @field_validator("words")
+    @classmethod
+    def _has_any(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not words and info.data.get("patterns") == ():
+            raise ValueError("or 'patterns' is missing")
+        return words
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> BlockedWords:
+        return BlockedWords(self)
+
+
+class BlockedWords(Guard):
     is_local = True
 
-    def __init__(self, settings: Guardrail) -> None:
+    def __init__(self, settings: BlockedWordsSettings) -> None:
         self._phrases = _phrases(settings.words)
-        self._unspaced = [_plain(word) for word in settings.words if _UNSPACED.search(word)]
+        self._unspaced = [_canonical(word) for word in settings.words if _UNSPACED.search(word)]
         self._patterns = [compiled(pattern) for pattern in settings.patterns]
 
     async def check(self, text: str, context: Context) -> Verdict:
@@ -63,36 +102,27 @@ class BlockedWords:
     def _found_unspaced(self, text: str) -> Iterator[Span]:
         if not self._unspaced:
             return
-        folded = [_plain(char) for char in text]
-        places = [place for place, char in enumerate(folded) for _ in char]
+        folded = [_canonical(char) for char in text]
+        positions = [position for position, char in enumerate(folded) for _ in char]
         whole = "".join(folded)
         for word in self._unspaced:
             at = whole.find(word)
             while at >= 0:
-                yield _span(places[at], places[at + len(word) - 1] + 1)
+                yield _span(positions[at], positions[at + len(word) - 1] + 1)
                 at = whole.find(word, at + 1)
 
-    async def aclose(self) -> None:
-        pass
 
-
-def problems(settings: Guardrail) -> Iterator[str]:
-    for word in settings.words:
-        if not _SPACED_OUT.fullmatch(word) or not any(char.isalnum() for char in word):
-            yield "'words' takes letters, digits, spaces, hyphens and apostrophes; write anything else as a pattern"
-    for number, pattern in enumerate(settings.patterns, 1):
-        try:
-            matches_nothing = compiled(pattern).fullmatch("") is not None
-        except ValueError as error:
-            yield f"'patterns': number {number} is no regular expression of RE2's: {error}"
-        else:
-            if matches_nothing:
-                yield f"'patterns': number {number} matches the empty text"
+def _fault(pattern: str) -> str | None:
+    try:
+        matches_empty_text = compiled(pattern).fullmatch("") is not None
+    except ValueError as error:
+        return f"is not valid ({error})"
+    return "matches the empty text" if matches_empty_text else None
 
 
 def compiled(pattern: str) -> Any:
-    """Raises ValueError, whose message may quote a part of the pattern."""
-    import re2  # loaded at the first use: most proxies have no patterns
+    """Raises ValueError. Its message may quote part of the pattern."""
+    import re2  # loaded on first use: most configurations have no patterns
 
     options = re2.Options()
     options.log_errors = False
@@ -100,12 +130,12 @@ def compiled(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options=options)
     except re2.error as error:
-        said = error.args[0] if error.args else "it cannot be read"
-        raise ValueError(said.decode(errors="replace") if isinstance(said, bytes) else str(said)) from None
+        reason = error.args[0] if error.args else "it cannot be parsed"
+        raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from None
 
 
 def _phrases(words: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
-    """By their first words."""
+    """Phrases by their first words."""
     phrases: dict[str, list[tuple[str, ...]]] = {}
     for word in words:
         phrase = tuple(token for token, _, _ in _tokens(word))
@@ -116,11 +146,11 @@ def _phrases(words: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
 
 def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
     for match in _TOKEN.finditer(text):
-        yield _plain(match[0]), match.start(), match.end()
+        yield _canonical(match[0]), match.start(), match.end()
 
 
-def _plain(word: str) -> str:
-    """The same for all ways to write a word."""
+def _canonical(word: str) -> str:
+    """The canonical form of a word: the same for every spelling of its characters."""
     if word.isascii():
         return word.lower()
     return _INVISIBLE.sub("", unicodedata.normalize("NFKC", word)).casefold()

@@ -1,82 +1,68 @@
-"""``guardrail: custom``: a class of the operator's, named in the configuration and nowhere else."""
+"""``guardrail: custom``: the operator's class decides."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from proxy.config import Guardrail
-from proxy.guardrails.base import Context, Undecided, Verdict
+import httpx
+from pydantic import Field
+
+from proxy.config import Config
+from proxy.config.fields import FrozenMapping, Text, empty_mapping
+from proxy.custom_class import load_class
+from proxy.guardrails.base import Context, Guard, Undecided, Verdict
+from proxy.guardrails.settings import RemoteSettings
 
 
-class CustomGuardrail:
-    """Guards the call from the class: what is wrong with it is Undecided, whatever it raises."""
+class CustomSettings(RemoteSettings):
+    redacts: ClassVar[bool] = True
+
+    guardrail: Literal["custom"] = "custom"
+    class_path: Text = Field(validation_alias="class", description="module.Class of the guardrail.")
+    params: FrozenMapping[Text, Any] = Field(default_factory=empty_mapping, description="Arguments of the class.")
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> CustomGuardrail:
+        return CustomGuardrail(self.instance(config))
+
+    def problems(self, config: Config) -> Iterable[str]:
+        try:
+            self.instance(config)
+        except Exception as error:
+            yield f"'class' {self.class_path}: {type(error).__name__}: {error}"
+
+    def instance(self, config: Config) -> Any:
+        """Raises whatever the module or the class raises."""
+        return load_class(self.class_path, config.folder, "check(self, text, context)")(**self.params)
+
+
+class CustomGuardrail(Guard):
+    """Protects calls from the operator's code: whatever it raises becomes Undecided."""
 
     is_local = False
 
-    def __init__(self, settings: Guardrail, folder: Path) -> None:
-        self._own = loaded(settings, folder)(**settings.params)
+    def __init__(self, guard: Any) -> None:
+        self._guard = guard
 
     async def check(self, text: str, context: Context) -> Verdict:
         try:
-            verdict = await self._own.check(text, context)
+            verdict = await self._guard.check(text, context)
         except Undecided:
             raise
         except Exception as error:
-            # The message may hold the text; the place does not.
-            raise Undecided(f"{type(error).__name__}{_place(error)}") from None
+            # The message may contain the text; the location does not.
+            raise Undecided(f"{type(error).__name__}{_location(error)}") from None
         if not isinstance(verdict, Verdict):
-            raise Undecided(f"check returned {type(verdict).__name__} and no Verdict")
+            raise Undecided(f"check returned {type(verdict).__name__}, not a Verdict")
         return verdict
 
     async def aclose(self) -> None:
-        if hasattr(self._own, "aclose"):
-            await self._own.aclose()
+        if hasattr(self._guard, "aclose"):
+            await self._guard.aclose()
 
 
-def loaded(settings: Guardrail, folder: Path) -> Any:
-    """The class: of a module beside the configuration, else of an installed one.
-
-    Raises ValueError, ImportError or whatever the module raises while it is loaded.
-    """
-    path = settings.class_path or ""
-    module_name, _, name = path.rpartition(".")
-    if not module_name or not all(part.isidentifier() for part in path.split(".")):
-        raise ValueError("must be module.Class")
-    found = getattr(_module(module_name, folder), name, None)
-    if found is None:
-        raise ValueError(f"the module has no {name}")
-    if not inspect.isclass(found) or not inspect.iscoroutinefunction(getattr(found, "check", None)):
-        raise ValueError(f"{name} is no class with 'async def check(self, text, context)'")
-    return found
-
-
-def _module(name: str, folder: Path) -> Any:
-    file = folder.joinpath(*name.split(".")).with_suffix(".py")
-    if not file.is_file():
-        return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file.name} cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(name, module)  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    return module
-
-
-def problem(settings: Guardrail, folder: Path) -> str | None:
-    try:
-        loaded(settings, folder)(**settings.params)
-    except Exception as error:
-        return f"'class' {settings.class_path}: {type(error).__name__}: {error}"
-    return None
-
-
-def _place(error: Exception) -> str:
+def _location(error: Exception) -> str:
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next

@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
-from proxy.config import Guardrail
 from proxy.domain.call import Call
 from proxy.domain.guardrails import GuardrailResult, Stage
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
@@ -21,6 +20,7 @@ from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation
 from proxy.guardrails.base import ALLOW, Action, Context, Guard, Span, Undecided, Verdict
 from proxy.guardrails.events import checked_events
 from proxy.guardrails.redaction import TEXT, JoinedText, changes, readings, redacted
+from proxy.guardrails.settings import GuardrailSettings, RemoteSettings
 from proxy.guardrails.words import Request, with_words, words_of
 from proxy.tasks import cancel_all
 
@@ -36,12 +36,20 @@ _BY_WEIGHT: Final = ("allowed", "logged", "redacted", "failed", "blocked")
 class Rule:
     """A guardrail as it is configured, and at work."""
 
-    settings: Guardrail
+    settings: GuardrailSettings
     guard: Guard
 
     @property
     def name(self) -> str:
         return self.settings.name
+
+    @property
+    def timeout(self) -> float | None:
+        return self.settings.timeout if isinstance(self.settings, RemoteSettings) else None
+
+    @property
+    def blocks_on_failure(self) -> bool:
+        return not isinstance(self.settings, RemoteSettings) or self.settings.on_failure == "block"
 
 
 class Guardrails:
@@ -87,7 +95,7 @@ class Guardrails:
             caller.key_id, caller.user_id, caller.team_id, call.end_user,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(None if rule.guard.is_local else rule.settings.timeout):
+            async with asyncio.timeout(rule.timeout):
                 verdict = await rule.guard.check(text, context)
         except (Undecided, TimeoutError) as error:
             reason = str(error) or "it took too long"
@@ -144,7 +152,7 @@ _VERDICTS: Final[Mapping[Action | None, str]] = {
 }
 
 
-def _action(settings: Guardrail, verdict: Verdict, stage: Stage) -> Action | None:
+def _action(settings: GuardrailSettings, verdict: Verdict, stage: Stage) -> Action | None:
     """None where nothing was found. Block where the configuration or the guardrail says so, or nothing else can be."""
     if not verdict.found:
         return None
@@ -265,7 +273,7 @@ class GuardrailRun:
     async def _check(self, rule: Rule, text: str, stage: Stage) -> Verdict:
         verdict, result = await self._all.ask(rule, text, stage, self._call)
         self._record(result)
-        if result.verdict == "failed" and rule.settings.on_failure == "block":
+        if result.verdict == "failed" and rule.blocks_on_failure:
             raise GuardrailUnavailable(f"The guardrail '{rule.name}' could not decide. Please try again.")
         if result.verdict == "blocked":
             kinds = f" ({', '.join(result.found)})" if result.found else ""

@@ -1,8 +1,8 @@
-"""Where personal data is in a text: one function an entity, each linear in the length of the text.
+"""Finds personal data in a text: one function per entity, each linear in the length of the text.
 
-Phone numbers are found by the ``phonenumbers`` library, addresses are checked by ``ipaddress``; the check digits of
-cards (Luhn, ISO/IEC 7812) and of bank accounts (ISO 7064 mod 97-10, ISO 13616) are a few lines of our own, since the
-libraries that have them are under the LGPL or bring megabytes of banks along.
+The ``phonenumbers`` library finds phone numbers and ``ipaddress`` checks IP addresses. The check digits of cards (Luhn,
+ISO/IEC 7812) and bank accounts (ISO 7064 mod 97-10, ISO 13616) are implemented here: the available libraries are under
+the LGPL or include megabytes of bank data.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any, Final
 
-#: Positions in the text.
-Found = Iterator[tuple[int, int]]
+#: Start and end of each match.
+Positions = Iterator[tuple[int, int]]
 
 # -- card numbers ------------------------------------------------------------------------------------------------------
 
 _SEPARATORS: Final = r"[\s.,/_\-\u2010-\u2015\u2212]{0,3}"
-#: Digits of 13 or more, with separators or without.
+#: 13 digits or more, with or without separators.
 _CARD_RUN: Final = re.compile(rf"\d(?:{_SEPARATORS}\d){{12,}}")
 _DIGITS: Final = re.compile(r"\d+")
-#: The lengths of each brand's numbers, by the digits that they begin with.
+#: The first digits and the lengths of each brand's numbers.
 _BRANDS: Final = (
     (re.compile("4"), (13, 16, 19)),
     (re.compile("5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720"), (16,)),
@@ -38,8 +38,8 @@ _LENGTHS: Final = range(13, 20)
 _DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
-def credit_cards(text: str) -> Found:
-    """Numbers that begin and end with a group of digits: no part of a longer one without separators."""
+def credit_cards(text: str) -> Positions:
+    """Numbers that begin and end at a group of digits, so never a part of a longer group."""
     for run in _CARD_RUN.finditer(text):
         groups = list(_DIGITS.finditer(text, run.start(), run.end()))
         for first, group in enumerate(groups):
@@ -64,7 +64,7 @@ def passes_luhn(digits: str) -> bool:
 
 _IBAN_START: Final = re.compile(r"(?<![^\W_])[A-Za-z][ .\-]?[A-Za-z][ .\-]?\d[ .\-]?\d")
 _IBAN_CHARACTER: Final = re.compile(r"[ .,\-\u2010-\u2015]{0,2}([A-Za-z0-9])")
-#: Characters of an IBAN, by country. Source: SWIFT's IBAN registry, release 99.
+#: The length of an IBAN, by country. Source: SWIFT's IBAN registry, release 99.
 _IBAN_LENGTHS: Final[Mapping[str, int]] = {
     country: length
     for length, countries in {
@@ -78,7 +78,7 @@ _IBAN_LENGTHS: Final[Mapping[str, int]] = {
 }  # fmt: skip
 
 
-def ibans(text: str) -> Found:
+def ibans(text: str) -> Positions:
     for match in _IBAN_START.finditer(text):
         letters, end = "", match.start()
         length = 34
@@ -109,7 +109,7 @@ _SPOKEN_EMAIL: Final = re.compile(
 )
 
 
-def emails(text: str) -> Found:
+def emails(text: str) -> Positions:
     at = text.find("@")
     while at >= 0:
         start = at
@@ -123,13 +123,13 @@ def emails(text: str) -> Found:
         yield match.span()
 
 
-# -- addresses of hosts ------------------------------------------------------------------------------------------------
+# -- IP addresses ------------------------------------------------------------------------------------------------------
 
 _IPV4: Final = re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)")
 _IPV6: Final = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{2,39}(?:(?<=:)\d{1,3}(?:\.\d{1,3}){3})?(?![\w:])")
 
 
-def ip_addresses(text: str) -> Found:
+def ip_addresses(text: str) -> Positions:
     for match in _IPV4.finditer(text):
         if _parses(IPv4Address, match[0]):
             yield match.span()
@@ -151,8 +151,8 @@ def _parses(kind: Callable[[str], object], address: str) -> bool:
 _SEVEN_DIGITS: Final = re.compile(r"\d(?:[^\w\n]{0,4}\d){6,}")
 
 
-def phones(text: str, regions: Sequence[str]) -> Found:
-    """Numbers with their country's code, and those of ``regions`` (``US``, ``DE``…) without it."""
+def phones(text: str, regions: Sequence[str]) -> Positions:
+    """Numbers with a country code, and numbers of ``regions`` (``US``, ``DE``…) without one."""
     if _SEVEN_DIGITS.search(text) is None:
         return
     matcher, leniency = _phone_library()
@@ -163,7 +163,7 @@ def phones(text: str, regions: Sequence[str]) -> Found:
 
 @cache
 def _phone_library() -> tuple[Any, Any]:
-    """Loaded at the first use: most proxies look for no phone numbers."""
+    """Loaded on first use: most configurations do not look for phone numbers."""
     from phonenumbers import Leniency, PhoneNumberMatcher
 
     return PhoneNumberMatcher, Leniency.VALID
@@ -174,13 +174,13 @@ def _phone_library() -> tuple[Any, Any]:
 _SSN: Final = re.compile(r"(?<!\d)(?!000|666|9)\d{3}[\s.\-]{1,2}(?!00)\d\d[\s.\-]{1,2}(?!0000)\d{4}(?!\d)")
 
 
-def social_security_numbers(text: str) -> Found:
+def social_security_numbers(text: str) -> Positions:
     for match in _SSN.finditer(text):
         yield match.span()
 
 
-def by_name(regions: Iterable[str]) -> Mapping[str, Callable[[str], Found]]:
-    """The finders, those first whose name is given to what several find."""
+def by_name(regions: Iterable[str]) -> Mapping[str, Callable[[str], Positions]]:
+    """The finders, in the order of precedence: the first name wins where several find the same."""
     regions = tuple(regions)
     return {
         "CREDIT_CARD": credit_cards,

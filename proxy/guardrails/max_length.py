@@ -1,19 +1,31 @@
-"""``guardrail: max_length``: more words than a call may have."""
+"""``guardrail: max_length``: limits the length of texts."""
 
 from __future__ import annotations
 
-from proxy.config import Guardrail
-from proxy.guardrails.base import ALLOW, Context, Verdict
+from typing import Literal
+
+import httpx
+from pydantic import Field
+
+from proxy.config import Config
+from proxy.config.fields import Count
+from proxy.guardrails.base import ALLOW, Context, Guard, Verdict
+from proxy.guardrails.settings import GuardrailSettings
 
 
-class MaxLength:
+class MaxLengthSettings(GuardrailSettings):
+    guardrail: Literal["max_length"] = "max_length"
+    max_characters: Count = Field(description="The longest text that is allowed.")
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> MaxLength:
+        return MaxLength(self)
+
+
+class MaxLength(Guard):
     is_local = True
 
-    def __init__(self, settings: Guardrail) -> None:
-        self._most = settings.max_characters or 0
+    def __init__(self, settings: MaxLengthSettings) -> None:
+        self._max_characters = settings.max_characters
 
     async def check(self, text: str, context: Context) -> Verdict:
-        return ALLOW if len(text) <= self._most else Verdict(("LENGTH",))
-
-    async def aclose(self) -> None:
-        pass
+        return ALLOW if len(text) <= self._max_characters else Verdict(("LENGTH",))

@@ -1,4 +1,4 @@
-"""Asking somebody outside: a JSON document there, a JSON document back, through the vendors' transport."""
+"""JSON requests to the servers of guardrails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError
 from proxy.guardrails.base import Undecided
-from proxy.upstream.client import Deadlines, foreign, read_whole
+from proxy.upstream.fetch import fetch
 
 MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 
@@ -19,10 +19,14 @@ MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 async def ask(
     transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], document: Any, seconds: float
 ) -> dict[str, Any]:
-    """The JSON object of a 2xx answer. Raises Undecided for anything else, with what is fit for the log."""
+    """POST a JSON document. Returns the JSON object of a 2xx response, and raises Undecided for anything else."""
+    headers = {**headers, "content-type": "application/json", "accept": "application/json"}
+    content = _encoded(document)
     try:
         async with asyncio.timeout(seconds):
-            status, body = await _exchange(transport, url, headers, _encoded(document), seconds)
+            status, body = await fetch(
+                transport, "POST", url, headers, content, seconds=seconds, max_length=MAX_ANSWER_LENGTH
+            )
     except TimeoutError:
         raise Undecided(f"no answer in {seconds:g} seconds") from None
     except ProxyError as error:
@@ -34,31 +38,14 @@ async def ask(
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise Undecided("the answer is no JSON object")
+        raise Undecided("the answer is not a JSON object")
     return answer
-
-
-async def _exchange(
-    transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], content: bytes, seconds: float
-) -> tuple[int, bytes]:
-    deadlines = Deadlines(total=seconds, first_byte=None, stall=None)
-    fields = {**headers, "content-type": "application/json", "accept": "application/json"}
-    request = httpx.Request("POST", url, headers=fields, content=content, extensions={"timeout": deadlines})
-    request.headers["accept-encoding"] = "identity"
-    try:
-        response = await transport.handle_async_request(request)
-    except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-        raise foreign(error) from error
-    try:
-        return response.status_code, await read_whole(response, MAX_ANSWER_LENGTH)
-    finally:
-        await response.aclose()
 
 
 def _encoded(document: Any) -> bytes:
     try:
         return to_json(document)
-    except ValueError:  # half of a surrogate pair, which no UTF-8 can hold
+    except ValueError:  # a lone surrogate, which UTF-8 cannot encode
         return to_json(_without_surrogates(document))
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people say them: a text in which digits are digits, with the way back to the original."""
+"""Spoken numbers: normalizes a text so that digits are digits, and maps positions back to the original."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from proxy.guardrails.base import Span
 
-#: The digits in the languages that most transcripts are in; no word means two digits.
+#: The digits in common languages. No word stands for two digits.
 _DIGITS: Final = (
     "zero oh null nul cero zéro nulla",
     "one ein eins eine un une uno um uma een één",
@@ -29,23 +29,23 @@ _MARKS: Final = {
 }  # fmt: skip
 _MARKS_PUT: Final = frozenset(_MARKS.values())
 _TOKEN: Final = re.compile(r"[^\W\d_]+|\d+")
-#: What may stand between two spoken digits, or between them and a spoken mark.
+#: Allowed between two spoken digits, or between a digit and a spoken mark.
 _GAP: Final = re.compile(r"[\s,.\-\u2010-\u2015]{1,3}")
-#: Not seen by a reader, and so of no use but to hide something.
+#: Invisible characters, which only serve to hide something.
 _INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
-_ODD: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]|[^\x00-\x7f]")
+_UNUSUAL: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]|[^\x00-\x7f]")
 
 
 class NormalizedText:
-    """``text`` as a checker should see it; ``original`` finds what it found in the text that was given.
+    """``text`` is the normalized form of a text; ``original`` maps positions in it back to the original.
 
-    ``joined``: spoken digits in a row are one number, as in an address; else they are numbers of one digit each, of
-    which any may begin what is looked for.
+    ``joined``: consecutive spoken digits form one number, as in an address. Otherwise each is a number by itself, and
+    a match may begin at any of them.
     """
 
-    def __init__(self, given: str, *, joined: bool = True) -> None:
-        pieces = _pieces(given, joined=joined)
-        self.text = given if pieces is None else "".join(put for _, _, put in pieces)
+    def __init__(self, original: str, *, joined: bool = True) -> None:
+        pieces = _pieces(original, joined=joined)
+        self.text = original if pieces is None else "".join(put for _, _, put in pieces)
         self._starts: list[int] | None = None
         self._ends: list[int] = []
         if pieces is not None:
@@ -61,22 +61,22 @@ class NormalizedText:
         return [Span(self._starts[start], self._ends[end - 1], put) for start, end, put in spans if end > start]
 
 
-def _pieces(given: str, *, joined: bool) -> list[tuple[int, int, str]] | None:
-    """Start, end and what stands there instead, for all of the text; None where that is the text itself."""
-    changed = sorted((*_spoken(given, joined=joined), *_odd(given)))
+def _pieces(text: str, *, joined: bool) -> list[tuple[int, int, str]] | None:
+    """Start, end and replacement, covering the whole text. None if nothing changes."""
+    changed = sorted((*_spoken(text, joined=joined), *_plain_characters(text)))
     if not changed:
         return None
     pieces, position = [], 0
     for start, end, put in changed:
         if start >= position:
-            pieces += [(position, start, given[position:start]), (start, end, put)]
+            pieces += [(position, start, text[position:start]), (start, end, put)]
             position = end
-    return [*pieces, (position, len(given), given[position:])]
+    return [*pieces, (position, len(text), text[position:])]
 
 
-def _odd(given: str) -> Iterable[tuple[int, int, str]]:
-    """Invisible characters go; digits and letters of other widths and scripts become plain ones."""
-    for match in _ODD.finditer(given):
+def _plain_characters(text: str) -> Iterable[tuple[int, int, str]]:
+    """Remove invisible characters, and turn full-width letters and the digits of all scripts into ASCII."""
+    for match in _UNUSUAL.finditer(text):
         char = match[0]
         if _INVISIBLE.match(char):
             yield match.start(), match.end(), ""
@@ -87,7 +87,7 @@ def _odd(given: str) -> Iterable[tuple[int, int, str]]:
 
 
 class _Token(NamedTuple):
-    """A digit word, a mark, or a number in figures, which stays as it is."""
+    """A spoken digit or mark, or a number in digits, which stays unchanged."""
 
     start: int
     end: int
@@ -95,17 +95,17 @@ class _Token(NamedTuple):
     is_word: bool
 
 
-def _spoken(given: str, *, joined: bool) -> Iterable[tuple[int, int, str]]:
-    """What to put for the digits and marks that are said as words; one that stands alone is left as it is."""
+def _spoken(text: str, *, joined: bool) -> Iterable[tuple[int, int, str]]:
+    """Replacements for spoken digits and marks. A single one stays unchanged."""
     run: list[_Token] = []
     times = 1
-    for match in _TOKEN.finditer(given):
+    for match in _TOKEN.finditer(text):
         start, end = match.span()
         word = match[0].lower()
         put = word if word[0].isdecimal() else DIGIT_WORDS.get(word) or _MARKS.get(word)
         if put is None and word not in _REPEATED:
             continue
-        if run and not _GAP.fullmatch(given, run[-1].end, start):
+        if run and not _GAP.fullmatch(text, run[-1].end, start):
             yield from _run(run, joined=joined)
             run, times = [], 1
         if put is None:
@@ -118,7 +118,7 @@ def _spoken(given: str, *, joined: bool) -> Iterable[tuple[int, int, str]]:
 
 
 def _run(run: Sequence[_Token], *, joined: bool) -> Iterable[tuple[int, int, str]]:
-    """Gaps go beside marks, where ``one dot two`` is 1.2, and between words where these are to be ``joined``."""
+    """Remove gaps next to marks (``one dot two`` is 1.2), and between words if they are ``joined``."""
     if len(run) < 2 or not any(token.is_word for token in run) or not any(token.put[:1].isdecimal() for token in run):
         return
     for token, after in zip(run, [*run[1:], None], strict=True):

@@ -1,21 +1,37 @@
-"""``guardrail: webhook``: a server of the operator's decides."""
+"""``guardrail: webhook``: the operator's server decides."""
 
 from __future__ import annotations
 
-import httpx
+from typing import ClassVar, Literal
 
-from proxy.config import Guardrail
-from proxy.guardrails.base import ALLOW, Context, Undecided, Verdict
+import httpx
+from pydantic import Field
+
+from proxy.config import Config
+from proxy.config.fields import Headers, Url, empty_mapping
+from proxy.guardrails.base import ALLOW, Context, Guard, Undecided, Verdict
 from proxy.guardrails.outside import ask
+from proxy.guardrails.settings import RemoteSettings
 
 LABEL = "WEBHOOK"
 
 
-class WebhookGuardrail:
+class WebhookSettings(RemoteSettings):
+    redacts: ClassVar[bool] = True
+
+    guardrail: Literal["webhook"] = "webhook"
+    url: Url = Field(description="URL of the webhook.")
+    headers: Headers = Field(default_factory=empty_mapping, description="Sent with every request.")
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> WebhookGuardrail:
+        return WebhookGuardrail(self, transport)
+
+
+class WebhookGuardrail(Guard):
     is_local = False
 
-    def __init__(self, settings: Guardrail, transport: httpx.AsyncBaseTransport) -> None:
-        self._url = settings.url or ""
+    def __init__(self, settings: WebhookSettings, transport: httpx.AsyncBaseTransport) -> None:
+        self._url = settings.url
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         self._seconds = settings.timeout
         self._transport = transport
@@ -44,6 +60,3 @@ class WebhookGuardrail:
         if action == "redact" and isinstance(changed, str):
             return Verdict.rewrite(changed, LABEL)
         raise Undecided("the answer has no action, or no text to go with it")
-
-    async def aclose(self) -> None:
-        pass

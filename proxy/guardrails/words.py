@@ -1,4 +1,4 @@
-"""The words of a request: all that is spoken, or that steers what is heard."""
+"""The texts of a request that guardrails check."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ T = TypeVar("T")
 
 
 def words_of(request: SpeechRequest | TranscriptionRequest) -> list[str]:
-    """Speech: input, instructions. Transcription: prompt, keywords, names of speakers. And the texts of further fields.
+    """Speech: input and instructions. Transcription: prompt, keywords and names of speakers. Then extra fields.
 
-    Nothing stands for what is missing.
+    Missing texts are left out.
     """
     if isinstance(request, SpeechRequest):
-        further = (value for value in request.extra.values() if isinstance(value, str))
-        words = [request.input, request.instructions, *further]
+        extra = (value for value in request.extra.values() if isinstance(value, str))
+        words = [request.input, request.instructions, *extra]
     else:
-        further = (value for _, value in request.extra)
-        words = [request.prompt, *request.keywords, *request.known_speaker_names, *further]
+        extra = (value for _, value in request.extra)
+        words = [request.prompt, *request.keywords, *request.known_speaker_names, *extra]
     return [word for word in words if word]
 
 
 def with_words(request: Request, words: Sequence[str]) -> Request:
-    """The request with other words, in the order of `words_of`."""
-    left = iter(words)
+    """The request with its texts replaced, in the order of `words_of`."""
+    remaining = iter(words)
 
-    def mended(word: T) -> T | str:
-        return next(left) if word and isinstance(word, str) else word
+    def replaced(word: T) -> T | str:
+        return next(remaining) if word and isinstance(word, str) else word
 
     if isinstance(request, SpeechRequest):
         return replace(
             request,
-            input=mended(request.input),
-            instructions=mended(request.instructions),
-            extra={name: mended(value) for name, value in request.extra.items()},
+            input=replaced(request.input),
+            instructions=replaced(request.instructions),
+            extra={name: replaced(value) for name, value in request.extra.items()},
         )
     return replace(
         request,
-        prompt=mended(request.prompt),
-        keywords=tuple(mended(word) for word in request.keywords),
-        known_speaker_names=tuple(mended(name) for name in request.known_speaker_names),
-        extra=tuple((name, mended(value)) for name, value in request.extra),
+        prompt=replaced(request.prompt),
+        keywords=tuple(replaced(word) for word in request.keywords),
+        known_speaker_names=tuple(replaced(name) for name in request.known_speaker_names),
+        extra=tuple((name, replaced(value)) for name, value in request.extra),
     )

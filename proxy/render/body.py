@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from proxy.render import sse
@@ -17,6 +17,11 @@ class RenderedBody:
     rest: AsyncIterator[bytes] | None = None
     #: ``rest`` is known to be empty.
     at_end: bool = False
+
+    async def aclose(self) -> None:
+        """Ends the rendering; what it is made of is its owner's to close."""
+        if isinstance(self.rest, AsyncGenerator):
+            await self.rest.aclose()
 
     @property
     def is_sse(self) -> bool:

@@ -13,7 +13,7 @@ def problems(config: Config) -> list[str]:
     aliases = config.router.model_group_alias
     known = {*config.groups, *config.translators, *config.skipped, *aliases}
     return [
-        f"{config.places.get(f'router_settings.{key}', config.path)}: {key} names '{name}', which is no model_name"
+        f"{config.locations.get(f'router_settings.{key}', config.path)}: {key} names '{name}', which is no model_name"
         f"{_nearest(name, known)}"
         for key, name in _named(config)
         if name not in known

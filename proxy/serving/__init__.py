@@ -15,7 +15,7 @@ from proxy.serving.reload import ConfigFile
 from proxy.serving.sockets import listen, raise_file_limit
 from proxy.serving.supervisor import Supervisor
 from proxy.serving.worker import run_worker
-from proxy.storage import place
+from proxy.storage import preparation
 from proxy.storage.database import Unavailable
 from proxy.telemetry import configure_logging
 
@@ -34,7 +34,7 @@ def serve(file: ConfigFile, options: ServerOptions) -> int:
     general = file.config.general
     configure_logging(general.log_format, general.log_level)
     _raise_file_limit(general.max_concurrent_streams)
-    place.check_spool(file.config)
+    preparation.check_spool(file.config)
     _prepare_records(file.config)
     sockets = listen(options.host, options.port)
     host = f"[{options.host}]" if ":" in options.host else options.host
@@ -56,7 +56,7 @@ def serve(file: ConfigFile, options: ServerOptions) -> int:
 def _prepare_records(config: Config) -> None:
     """A database that is away now may come later; one that cannot be used is a mistake of the configuration."""
     try:
-        asyncio.run(place.prepare(config))
+        asyncio.run(preparation.prepare_records(config))
     except Unavailable as error:
         structlog.get_logger().error("the database is away, virtual keys wait for it", reason=error.detail)
 

@@ -1,4 +1,4 @@
-"""Where the records of calls go besides the ledger: webhooks, traces, objects, classes of one's own.
+"""Sinks receive the records of calls, besides the ledger: webhooks, traces, objects, custom classes.
 
-Nothing here is on the way of a call: what a call does is to put its record into queues.
+A call only puts its record into queues; everything else happens in the background.
 """

@@ -1,25 +1,28 @@
-"""What a sink is, and what it gets."""
+"""What a sink is, and what it receives."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from proxy.domain.call import Call
 
 
 class Record(NamedTuple):
-    """One call that has ended. ``row`` is what the ledger keeps of it: no text, no audio, no key."""
+    """A call that has ended. ``row`` is its row in the ledger, without text, audio or keys."""
 
     call: Call
     row: Mapping[str, Any]
-    #: When it ended, on the call's clock, and what to add to times of that clock for seconds since 1970.
+    #: The end, in seconds of ``time.perf_counter``, and the difference to seconds since 1970.
     ended: float
     epoch: float
+    #: The vendors' models, by ids of deployments.
+    models: Mapping[str, str] = MappingProxyType({})
 
 
 class Undelivered(Exception):
-    """The records were not taken. ``again``: they may be, later. The message is for the log."""
+    """The records were not delivered. ``again``: a retry may succeed. The message is for the log."""
 
     def __init__(self, reason: str, *, again: bool = True) -> None:
         super().__init__(reason)
@@ -27,9 +30,10 @@ class Undelivered(Exception):
 
 
 class Sink(Protocol):
-    """Takes batches, one after the other."""
+    """Receives batches, one at a time."""
 
     async def send(self, records: Sequence[Record]) -> None:
-        """All or nothing; raises Undelivered. May be told the same batch again."""
+        """Deliver all records or raise Undelivered. The same batch may come again."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        return  # nothing to close by default

@@ -1,4 +1,4 @@
-"""The way of records to one sink: a bounded queue, batches, further attempts, and a count of what got lost."""
+"""Feeds one sink: a bounded queue, batches, retries with back-off, and counters."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from collections import deque
 
 import structlog
 
-from proxy.config import Sink as Settings
 from proxy.metrics import Counter
 from proxy.sinks.base import Record, Sink, Undelivered
+from proxy.sinks.settings import SinkSettings
+from proxy.tasks import cancel_all
 
-#: How often a batch is tried, and the seconds before the second attempt, which double up to the longest.
+#: Attempts per batch. The pause before the second is the first pause in seconds, which doubles up to the maximum.
 ATTEMPTS = 8
 FIRST_PAUSE, MAX_PAUSE = 1.0, 60.0
-#: What the end of the server waits for its sinks.
+#: How long a shutdown waits for the sinks.
 DRAIN_SECONDS = 5.0
 
 
 class Counters:
-    """Of all sinks, by their names; they outlive a reload."""
+    """Counters of all sinks, by name. They survive a reload."""
 
     def __init__(self) -> None:
-        self.sent = Counter("sink_sent", "Records that a sink has taken.", "sink")
-        self.dropped = Counter("sink_dropped", "Records that a sink will never get.", "sink")
-        self.failures = Counter("sink_failures", "Batches that a sink did not take, further attempts included.", "sink")
+        self.sent = Counter("sink_sent", "Records delivered to a sink.", "sink")
+        self.dropped = Counter("sink_dropped", "Records dropped before they were delivered.", "sink")
+        self.failures = Counter("sink_failures", "Failed attempts to deliver a batch.", "sink")
 
 
 class Feed:
-    """Feeds one sink. It begins with the first record."""
+    """Feeds one sink. The task starts with the first record."""
 
-    def __init__(self, settings: Settings, sink: Sink, counters: Counters, first_pause: float = FIRST_PAUSE) -> None:
+    def __init__(
+        self, settings: SinkSettings, sink: Sink, counters: Counters, first_pause: float = FIRST_PAUSE
+    ) -> None:
         self.settings = settings
-        self._size, self._most = settings.batch_size, settings.queue_size
+        self._batch_size, self._queue_size = settings.batch_size, settings.queue_size
         self._sink = sink
         self._key = (settings.name,)
         self._counters = counters
@@ -43,7 +46,7 @@ class Feed:
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._log = structlog.get_logger()
-        self._overflown = False
+        self._is_overflowing = False
         for counter in (counters.sent, counters.dropped, counters.failures):
             counter[self._key] += 0
 
@@ -52,25 +55,24 @@ class Feed:
         return len(self._queue)
 
     def put(self, record: Record) -> None:
-        """Never waits. A record that finds the queue full is dropped."""
+        """Never waits. If the queue is full, the record is dropped."""
         waiting = len(self._queue)
-        if waiting >= self._most:
+        if waiting >= self._queue_size:
             self._drop(1)
             return
         self._queue.append(record)
-        if not waiting or waiting + 1 == self._size:
+        if not waiting or waiting + 1 == self._batch_size:
             self._wake.set()
             if self._task is None:
                 self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def aclose(self) -> None:
-        """What waits is sent, as far as it goes within a bound; the rest is dropped."""
+        """Send the queue within a time limit, then drop the rest."""
         self._closing.set()
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=DRAIN_SECONDS)
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_all([self._task])
         if self._queue:
             self._drop(len(self._queue))
             self._queue.clear()
@@ -79,25 +81,25 @@ class Feed:
     async def _run(self) -> None:
         while True:
             await self._batch_is_due()
-            batch = [self._queue.popleft() for _ in range(min(self._size, len(self._queue)))]
+            batch = [self._queue.popleft() for _ in range(min(self._batch_size, len(self._queue)))]
             if not batch and self._closing.is_set():
                 return
             if batch:
                 await self._deliver(batch)
 
     async def _batch_is_due(self) -> None:
-        """There is a record, and it has waited for others, or they make a batch."""
+        """Wait until there is a full batch, or the first record has waited long enough."""
         if not self._queue:
-            self._overflown = False
+            self._is_overflowing = False
             self._wake.clear()
             if not self._closing.is_set():
                 await self._wake.wait()
-        if len(self._queue) < self._size:
+        if len(self._queue) < self._batch_size:
             self._wake.clear()
             await self._pause(self.settings.flush_interval, self._wake)
 
     async def _pause(self, seconds: float, until: asyncio.Event) -> None:
-        """Until the event, or that many seconds; the end of the server ends every pause."""
+        """Wait for the event, but no longer than that many seconds. A shutdown ends every pause."""
         if self._closing.is_set():
             return
         try:
@@ -109,14 +111,14 @@ class Feed:
     async def _deliver(self, batch: list[Record]) -> None:
         delivered = False
         try:
-            delivered = await self._tried(batch)
+            delivered = await self._try(batch)
         finally:
             if delivered:
                 self._counters.sent[self._key] += len(batch)
             else:
                 self._drop(len(batch))
 
-    async def _tried(self, batch: list[Record]) -> bool:
+    async def _try(self, batch: list[Record]) -> bool:
         pause = self._first_pause
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS or self._closing.is_set()
@@ -127,7 +129,7 @@ class Feed:
                 self._counters.failures[self._key] += 1
                 reason, last = str(error), last or not error.again
             except Exception as error:
-                # Of a mistake in a sink the others, and the calls, see nothing. Its message may hold anything.
+                # A bug in one sink must not affect calls or other sinks. The message may contain anything.
                 self._counters.failures[self._key] += 1
                 reason, last = type(error).__name__, True
             if attempt == 1 or last:
@@ -142,6 +144,6 @@ class Feed:
 
     def _drop(self, count: int) -> None:
         self._counters.dropped[self._key] += count
-        if not self._overflown:
-            self._overflown = True
+        if not self._is_overflowing:
+            self._is_overflowing = True
             self._log.error("sink loses records", sink=self.settings.name, waiting=len(self._queue))

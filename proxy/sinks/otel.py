@@ -1,4 +1,4 @@
-"""``otel``: traces over OTLP, in protobuf over HTTP. Configured as OpenTelemetry and LiteLLM have it, by variables."""
+"""``otel``: sends traces over OTLP (protobuf over HTTP). Configured by the variables of OpenTelemetry and LiteLLM."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import importlib.util
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from typing import Literal
 from urllib.parse import unquote
 
 import httpx
 
-from proxy.config import Environment
+from proxy.config import Config, Environment
 from proxy.domain.call import Call
 from proxy.sinks import post
-from proxy.sinks.base import Record
+from proxy.sinks.base import Record, Sink
+from proxy.sinks.settings import SinkSettings
 
 DEFAULT_ENDPOINT = "http://localhost:4318"
 PATH = "/v1/traces"
@@ -23,22 +25,33 @@ PROTOCOLS = frozenset({"http/protobuf", "otlp_http", "otlp", "http"})
 SAMPLERS = frozenset({"always_on", "always_off", "traceidratio"})
 PARENT_BASED = "parentbased_"
 NOT_INSTALLED = "OpenTelemetry is not installed: pip install 'audio-proxy[otel]'"
-#: Traces made before somebody else gets a turn.
+#: Traces that are encoded without yielding to other tasks.
 AT_A_TIME = 10
 
 
-class Otel:
+class OtelSettings(SinkSettings):
+    """Everything else comes from environment variables."""
+
+    kind: Literal["otel"] = "otel"
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Otel:
+        return Otel(config.environment, transport)
+
+    def problems(self, config: Config) -> Iterable[str]:
+        return problems(config.environment)
+
+
+class Otel(Sink):
     def __init__(
         self,
         environment: Environment,
-        models: Mapping[str, str],
         transport: httpx.AsyncBaseTransport,
         *,
         endpoint: str | None = None,
         headers: Mapping[str, str] | None = None,
         is_langfuse: bool = False,
     ) -> None:
-        """``endpoint`` and ``headers`` in place of those of the variables."""
+        """``endpoint`` and ``headers`` override the variables."""
         self._url = endpoint or endpoint_of(environment)
         self._headers = {
             **(headers_of(environment) if headers is None else headers),
@@ -49,7 +62,7 @@ class Otel:
             self._headers["content-encoding"] = "gzip"
         self._resource = resource_of(environment)
         self._sampler = Sampler(environment)
-        self._models, self._transport, self._is_langfuse = models, transport, is_langfuse
+        self._transport, self._is_langfuse = transport, is_langfuse
 
     async def send(self, records: Sequence[Record]) -> None:
         records = [record for record in records if self._sampler.takes(record.call)]
@@ -70,7 +83,7 @@ class Otel:
 
         spans = []
         for number, record in enumerate(records, start=1):
-            spans += trace_of(record, self._models, is_generation=self._is_langfuse)
+            spans += trace_of(record, is_generation=self._is_langfuse)
             if number % AT_A_TIME == 0:
                 await asyncio.sleep(0)
         scope = ScopeSpans(scope=InstrumentationScope(name="audio-proxy", version=self._resource["service.version"]))
@@ -78,24 +91,21 @@ class Otel:
         resource = ResourceSpans(resource=Resource(attributes=pairs(self._resource)), scope_spans=[scope])
         return ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
 
-    async def aclose(self) -> None:
-        pass
-
 
 class Sampler:
-    """``OTEL_TRACES_SAMPLER``: which calls become traces. By default the caller decides, and all where it does not."""
+    """``OTEL_TRACES_SAMPLER``: which calls become traces. By default the caller's decision, else all of them."""
 
     def __init__(self, environment: Environment) -> None:
         name = environment.get("OTEL_TRACES_SAMPLER", PARENT_BASED + "always_on")
-        self._heeds_parent = name.startswith(PARENT_BASED)
+        self._follows_parent = name.startswith(PARENT_BASED)
         share = {"always_on": 1.0, "always_off": 0.0}.get(name.removeprefix(PARENT_BASED))
         self._share = _share(environment) if share is None else share
 
     def takes(self, call: Call) -> bool:
         from proxy.sinks.spans import is_sampled_by_parent
 
-        said = is_sampled_by_parent(call) if self._heeds_parent else None
-        return random.random() < self._share if said is None else said  # noqa: S311
+        sampled = is_sampled_by_parent(call) if self._follows_parent else None
+        return random.random() < self._share if sampled is None else sampled  # noqa: S311
 
 
 def _share(environment: Environment) -> float:
@@ -115,8 +125,8 @@ def endpoint_of(environment: Environment) -> str:
 
 
 def headers_of(environment: Environment) -> dict[str, str]:
-    found = post.pairs(_first(environment, "HEADERS") or environment.get("OTEL_HEADERS", ""))
-    return {name: unquote(value) for name, value in found.items()}
+    headers = post.pairs(_first(environment, "HEADERS") or environment.get("OTEL_HEADERS", ""))
+    return {name: unquote(value) for name, value in headers.items()}
 
 
 def resource_of(environment: Environment) -> dict[str, str]:
@@ -143,10 +153,11 @@ def problems(environment: Environment) -> Iterable[str]:
         yield "$OTEL_EXPORTER_OTLP_ENDPOINT must begin with http:// or https://"
     protocol = _first(environment, "PROTOCOL") or environment.get("OTEL_EXPORTER", "http/protobuf")
     if protocol not in PROTOCOLS:
-        yield f"$OTEL_EXPORTER_OTLP_PROTOCOL: there is http/protobuf only, not {protocol!r}"
+        yield f"$OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, not {protocol!r}"
     sampler = environment.get("OTEL_TRACES_SAMPLER", "always_on").removeprefix(PARENT_BASED)
     if sampler not in SAMPLERS:
-        yield f"$OTEL_TRACES_SAMPLER must be one of {', '.join(sorted(SAMPLERS))}, or {PARENT_BASED}… of these"
+        names = ", ".join(sorted(SAMPLERS))
+        yield f"$OTEL_TRACES_SAMPLER must be one of {names}, with or without the prefix {PARENT_BASED}"
     try:
         share = _share(environment)
     except ValueError:

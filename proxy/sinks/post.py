@@ -1,4 +1,4 @@
-"""Sending a batch over HTTP, through the vendors' kind of transport."""
+"""Sends a batch over HTTP."""
 
 from __future__ import annotations
 
@@ -8,44 +8,29 @@ import httpx
 
 from proxy.errors import ProxyError
 from proxy.sinks.base import Undelivered
-from proxy.upstream.client import Deadlines, foreign, read_whole
+from proxy.upstream.fetch import fetch
 
-#: For a whole exchange.
+#: For request and response.
 SECONDS = 15.0
-#: Of an answer, which nobody reads.
-MAX_ANSWER_LENGTH = 1024 * 1024
-#: Statuses below 500 after which the same request may be taken.
-AGAIN = frozenset({408, 425, 429})
+#: Of the response, which is ignored.
+MAX_RESPONSE_LENGTH = 1024 * 1024
+#: Statuses below 500 after which the same request may succeed.
+RETRYABLE = frozenset({408, 425, 429})
 
 
 async def send(
     transport: httpx.AsyncBaseTransport, method: str, url: str, headers: Mapping[str, str], body: bytes
 ) -> None:
-    """Raises Undelivered where the answer is no 2xx."""
-    deadlines = Deadlines(total=SECONDS, first_byte=None, stall=None)
-    request = httpx.Request(method, url, headers=headers, content=body, extensions={"timeout": deadlines})
-    request.headers["accept-encoding"] = "identity"
+    """Raises Undelivered unless the response is a 2xx."""
     try:
-        status = await _exchange(transport, request)
+        status, _ = await fetch(transport, method, url, headers, body, seconds=SECONDS, max_length=MAX_RESPONSE_LENGTH)
     except ProxyError as error:
         raise Undelivered(error.detail or error.message) from error
     if not 200 <= status < 300:
-        raise Undelivered(f"status {status}", again=status >= 500 or status in AGAIN)
-
-
-async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> int:
-    try:
-        response = await transport.handle_async_request(request)
-    except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-        raise foreign(error) from error
-    try:
-        await read_whole(response, MAX_ANSWER_LENGTH)
-        return response.status_code
-    finally:
-        await response.aclose()
+        raise Undelivered(f"status {status}", again=status >= 500 or status in RETRYABLE)
 
 
 def pairs(text: str) -> dict[str, str]:
-    """``name=value,name=value``, as environment variables hold headers and attributes."""
+    """Parse ``name=value,name=value``, the form of headers and attributes in environment variables."""
     parts = (item.partition("=") for item in text.split(",") if "=" in item)
     return {name.strip(): value.strip() for name, _, value in parts}

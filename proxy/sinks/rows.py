@@ -1,4 +1,4 @@
-"""Rows as JSON."""
+"""Encodes rows as JSON."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from pydantic_core import to_json
 def as_json(row: Mapping[str, Any]) -> bytes:
     try:
         return to_json(row, fallback=str)
-    except ValueError:  # half of a surrogate pair
+    except ValueError:  # a lone surrogate
         return json.dumps(row, default=str, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,8 +1,7 @@
-"""A call as a trace, made when it is over from the times that it noted: nothing is done while audio flows.
+"""Turns a call into a trace, after its end and from the times that it recorded.
 
-The names follow OpenTelemetry's semantic conventions: those for HTTP servers, and, for an attempt at a vendor, those
-for generative AI. They know no operation for audio; ours is the endpoint's name. What they do not name begins with
-``audio_proxy.``.
+The names follow OpenTelemetry's semantic conventions for HTTP servers and, for attempts, for generative AI. These
+define no operation for audio, so the name of the endpoint is used. Other attributes begin with ``audio_proxy.``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from proxy.sinks.base import Record
 
 Value = str | bool | int | float | Sequence[str] | None
 
-#: `gen_ai.provider.name` of those that the conventions name; all others are called what they are called here.
+#: `gen_ai.provider.name` of vendors that the conventions define. Others keep their own names.
 PROVIDERS: Mapping[str, str] = {
     "azure": "azure.ai.openai",
     "azure_ai": "azure.ai.inference",
@@ -29,29 +28,29 @@ PROVIDERS: Mapping[str, str] = {
 }
 OPERATIONS: Mapping[str, str] = {"speech": "speech", "transcriptions": "transcription", "translations": "translation"}
 SAMPLED = 1
-#: Fields of a ledger row that a call's span has.
+#: Fields of the ledger row that become attributes.
 ROW_FIELDS = (
     "key_id", "user_id", "team_id", "characters", "audio_seconds_in", "audio_seconds_out", "cost_basis", "bytes_in",
     "bytes_out", "fallback",
 )  # fmt: skip
 
 
-def trace_of(record: Record, models: Mapping[str, str], *, is_generation: bool = False) -> list[Span]:
-    """The call's span, then those of its stages and attempts. ``models``: vendors' models by deployments' ids.
+def trace_of(record: Record, *, is_generation: bool = False) -> list[Span]:
+    """The span of the call, then those of its stages and attempts.
 
-    ``is_generation``: with the attributes by which Langfuse knows what a model did, for whom, and what it cost.
+    ``is_generation``: add Langfuse's attributes for models, users and costs.
     """
-    return list(_Trace(record, models, is_generation=is_generation).spans())
+    return list(_Trace(record, is_generation=is_generation).spans())
 
 
 def is_sampled_by_parent(call: Call) -> bool | None:
-    """What the caller decided; None where it sent no trace."""
+    """The caller's decision; None if it sent no trace."""
     return bool(int(call.traceparent[-2:], 16) & SAMPLED) if call.traceparent else None
 
 
 class _Trace:
-    def __init__(self, record: Record, models: Mapping[str, str], *, is_generation: bool) -> None:
-        self._record, self._call, self._models = record, record.call, models
+    def __init__(self, record: Record, *, is_generation: bool) -> None:
+        self._record, self._call = record, record.call
         self._is_generation = is_generation
         parent = record.call.traceparent
         self._trace = bytes.fromhex(parent[3:35]) if parent else random.randbytes(16)  # noqa: S311
@@ -104,14 +103,14 @@ class _Trace:
             }
         span = self._span(f"POST /v1/audio/{call.endpoint}", None, call.started, ended, attributes)
         span.kind = Span.SPAN_KIND_SERVER
-        # A refusal of the caller's own making is no error of the server's.
+        # An error of the caller is not an error of the server.
         if call.status >= 500 or (call.error and call.status == 200):
             span.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR, message=call.error))
         return span
 
     def _attempt(self, attempt: Attempt, parent: Span) -> Span:
         operation = OPERATIONS.get(self._call.endpoint, self._call.endpoint)
-        model = self._models.get(attempt.deployment)
+        model = self._record.models.get(attempt.deployment)
         usage = attempt.usage or Usage()
         attributes: dict[str, Value] = {
             "gen_ai.operation.name": operation,
@@ -158,7 +157,7 @@ class _Trace:
 
 
 def pairs(attributes: Mapping[str, Value]) -> list[KeyValue]:
-    """Without those that are None."""
+    """Attributes that are None are left out."""
     return [KeyValue(key=name, value=_any(value)) for name, value in attributes.items() if value is not None]
 
 

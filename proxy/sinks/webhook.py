@@ -1,6 +1,6 @@
-"""``webhook``, ``generic_api``: batches as JSON arrays, POSTed and signed.
+"""``webhook``, ``generic_api``: POSTs each batch as a signed JSON array.
 
-The signature is that of Standard Webhooks (standardwebhooks.com), which has libraries for receivers.
+The signature follows Standard Webhooks (standardwebhooks.com), which has libraries for receivers.
 """
 
 from __future__ import annotations
@@ -11,21 +11,43 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import httpx
+from pydantic import Field
 
-from proxy.config import Environment
-from proxy.config import Sink as Settings
+from proxy.config import Config, Environment
+from proxy.config.fields import Headers, Key, Url, empty_mapping
 from proxy.sinks import post
-from proxy.sinks.base import Record
+from proxy.sinks.base import Record, Sink
 from proxy.sinks.rows import as_json
+from proxy.sinks.settings import SinkSettings
 
 ENDPOINT_VARIABLE, HEADERS_VARIABLE = "GENERIC_LOGGER_ENDPOINT", "GENERIC_LOGGER_HEADERS"
 SECRET_PREFIX = "whsec_"  # noqa: S105
 
 
-class WebhookSink:
-    def __init__(self, settings: Settings, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
+class WebhookSettings(SinkSettings):
+    kind: Literal["webhook", "generic_api"] = "webhook"
+    endpoint: Url | None = Field(default=None, description="URL of the webhook; $GENERIC_LOGGER_ENDPOINT if missing.")
+    headers: Headers = Field(default_factory=empty_mapping, description="Sent with every batch.")
+    signing_secret: Key | None = Field(default=None, description="Key for signatures.")
+
+    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> WebhookSink:
+        return WebhookSink(self, config.environment, transport)
+
+    def problems(self, config: Config) -> Iterable[str]:
+        url = self.endpoint or config.environment.get(ENDPOINT_VARIABLE)
+        if url is None:
+            yield f"'endpoint' is missing in callback_settings, and ${ENDPOINT_VARIABLE} is not set"
+        elif not url.startswith(("http://", "https://")):
+            yield f"${ENDPOINT_VARIABLE} must begin with http:// or https://"
+
+
+class WebhookSink(Sink):
+    def __init__(
+        self, settings: WebhookSettings, environment: Environment, transport: httpx.AsyncBaseTransport
+    ) -> None:
         self._url = settings.endpoint or environment[ENDPOINT_VARIABLE]
         self._headers = {
             **post.pairs(environment.get(HEADERS_VARIABLE, "")),
@@ -41,15 +63,12 @@ class WebhookSink:
         await post.send(self._transport, "POST", self._url, {**self._headers, **self._signature(body)}, body)
 
     def _signature(self, body: bytes) -> dict[str, str]:
-        """The id is that of the content, so that a receiver knows a batch which it gets again."""
+        """The id is derived from the content, so that the receiver recognizes a repeated batch."""
         identity, now = f"msg_{hashlib.sha256(body).hexdigest()[:32]}", str(int(time.time()))
         headers = {"webhook-id": identity, "webhook-timestamp": now}
         if self._secret is not None:
             headers["webhook-signature"] = f"v1,{signature(self._secret, identity, now, body)}"
         return headers
-
-    async def aclose(self) -> None:
-        pass
 
 
 def signature(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
@@ -58,18 +77,10 @@ def signature(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
 
 
 def key_of(secret: str) -> bytes:
-    """``whsec_`` and base64, as Standard Webhooks writes secrets; anything else is taken as it stands."""
+    """``whsec_`` and base64, as in Standard Webhooks. Anything else is used as it is."""
     if secret.startswith(SECRET_PREFIX):
         try:
             return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
         except binascii.Error:
             pass
     return secret.encode()
-
-
-def problems(settings: Settings, environment: Environment) -> Iterable[str]:
-    url = settings.endpoint or environment.get(ENDPOINT_VARIABLE)
-    if url is None:
-        yield f"'endpoint' is missing in callback_settings, and ${ENDPOINT_VARIABLE} is not set"
-    elif not url.startswith(("http://", "https://")):
-        yield f"${ENDPOINT_VARIABLE} must begin with http:// or https://"

@@ -1,1 +1,1 @@
-"""What is kept outside of a call: temporary files."""
+"""What outlives a request: the database, the journal of calls, and temporary files of uploads."""

@@ -1,39 +1,36 @@
-"""The database: SQLite beside the configuration, or PostgreSQL in a schema of our own; migrated when it is opened.
-
-SQLAlchemy is loaded when a database is opened and not before: a server's first answer and the SDK do without.
-"""
+"""The database: a SQLite file, or PostgreSQL with a schema of our own. Opening it brings its tables up to date."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from importlib import import_module
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from proxy.errors import ConfigError, Overloaded
+from sqlalchemy import ColumnElement, Connection, event, inspect, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from proxy.errors import ConfigError, Overloaded
 
 SCHEMA = "audio_proxy"
 VERSION_TABLE = "audio_proxy_version"
 #: The newest migration.
 HEAD = "0001"
-#: Any number, the same for every process: PostgreSQL's advisory locks are numbers.
+#: PostgreSQL identifies an advisory lock by a number: this one is the same for every process.
 _MIGRATION_LOCK = 0x6175_6469_6F
-#: What LiteLLM's URLs may hold for its database library.
+#: Options that LiteLLM's URLs may contain for its database library.
 _PRISMA_OPTIONS = frozenset({
     "connect_timeout", "connection_limit", "pgbouncer", "pool_timeout", "schema", "socket_timeout", "sslaccept",
     "statement_cache_size",
 })  # fmt: skip
-#: SQLSTATE's classes of what may have passed soon: connections, rollbacks, locks, resources, a server that starts or
+#: SQLSTATE classes of errors that may soon pass: connections, rollbacks, locks, resources, a server that starts or
 #: stops.
-_PASSING = ("08", "40", "53", "55", "57")
+_TRANSIENT = ("08", "40", "53", "55", "57")
 _BUSY_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 
@@ -45,11 +42,11 @@ class Unavailable(Overloaded):
 
 
 class Database:
-    """One engine; ``open`` it before use and ``aclose`` it."""
+    """One engine. The first transaction opens it; close it with ``aclose``."""
 
     def __init__(self, url: str) -> None:
-        #: SQLAlchemy's URL with an asynchronous driver; may hold a password.
-        self._url = asynchronous(url)
+        #: SQLAlchemy's URL with an asynchronous driver; may contain a password.
+        self._url = async_url(url)
         self._engine: AsyncEngine | None = None
         self._opening = asyncio.Lock()
 
@@ -58,15 +55,14 @@ class Database:
         return self._url.startswith("sqlite")
 
     async def open(self) -> AsyncEngine:
-        """Connect and bring the tables up to date, once. ConfigError where they are newer than the program."""
+        """Connect and bring the tables up to date, once. Raises ConfigError if they are newer than this program."""
         async with self._opening:
             if self._engine is not None:
                 return self._engine
-            await asyncio.to_thread(_load, sqlite=self.is_sqlite)
             engine = _engine(self._url)
             try:
-                async with _as_ours(engine.connect) as connection:
-                    await _bring_up_to_date(connection, sqlite=self.is_sqlite)
+                async with _mapped_errors(engine.connect) as connection:
+                    await _upgrade(connection, sqlite=self.is_sqlite)
             except BaseException:
                 await engine.dispose()
                 raise
@@ -75,9 +71,9 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A connection whose changes are kept at the end, or none of them. Raises Unavailable."""
+        """A connection whose changes are committed at the end, or rolled back on an error. Raises Unavailable."""
         engine = self._engine or await self.open()
-        async with _as_ours(engine.begin) as connection:
+        async with _mapped_errors(engine.begin) as connection:
             yield connection
 
     async def aclose(self) -> None:
@@ -86,34 +82,30 @@ class Database:
             self._engine = None
 
 
-def asynchronous(url: str) -> str:
-    """``postgresql://…``, ``postgres://…`` and ``sqlite:///…``, with the drivers that are used here."""
+def async_url(url: str) -> str:
+    """``postgresql://…``, ``postgres://…`` or ``sqlite:///…``, with the asynchronous driver's name in the scheme."""
     scheme, separator, rest = url.partition("://")
     drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
     name = scheme.partition("+")[0]
     if not separator or name not in drivers:
         raise ConfigError(["database_url must begin with sqlite:/// or postgresql://"])
-    return f"{drivers[name]}://{rest if name == 'sqlite' else _with_our_options(rest)}"
+    return f"{drivers[name]}://{rest if name == 'sqlite' else _with_asyncpg_options(rest)}"
 
 
-def _with_our_options(rest: str) -> str:
-    """The URL after its scheme: libpq's ``sslmode`` as the driver calls it, Prisma's own options left out."""
-    place, _, query = rest.partition("?")
+def _with_asyncpg_options(rest: str) -> str:
+    """The URL after its scheme: libpq's ``sslmode`` as asyncpg calls it, without Prisma's own options."""
+    location, _, query = rest.partition("?")
     options = [(name, value) for name, value in parse_qsl(query) if name not in _PRISMA_OPTIONS]
     named = urlencode([("ssl" if name == "sslmode" else name, value) for name, value in options], safe="/")
-    return f"{place}?{named}" if named else place
+    return f"{location}?{named}" if named else location
 
 
-def _load(*, sqlite: bool) -> None:
-    """What is imported takes a third of a second, in which calls go on."""
-    for name in ("sqlalchemy.ext.asyncio", "aiosqlite" if sqlite else "asyncpg", "proxy.storage.tables"):
-        import_module(name)
+def by_code_point(connection: AsyncConnection, column: ColumnElement[str]) -> ColumnElement[str]:
+    """The column, to be ordered and compared by code point: PostgreSQL's default is the locale of its installation."""
+    return column if connection.dialect.name == "sqlite" else column.collate("C")
 
 
 def _engine(url: str) -> AsyncEngine:
-    from sqlalchemy import event
-    from sqlalchemy.ext.asyncio import create_async_engine
-
     if not url.startswith("sqlite"):
         return create_async_engine(
             url,
@@ -127,7 +119,7 @@ def _engine(url: str) -> AsyncEngine:
     engine = create_async_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine.sync_engine, "connect")
-    def _settle(connection: Any, _: Any) -> None:
+    def _configure(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -137,34 +129,37 @@ def _engine(url: str) -> AsyncEngine:
 
 
 @asynccontextmanager
-async def _as_ours(connect: Any) -> AsyncIterator[AsyncConnection]:
-    """A connection; what says that the database is away becomes Unavailable, and all else stays as it is."""
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-    from sqlalchemy.exc import TimeoutError as PoolTimeout
-
+async def _mapped_errors(
+    connect: Callable[[], AbstractAsyncContextManager[AsyncConnection]],
+) -> AsyncIterator[AsyncConnection]:
+    """A connection. Errors that mean that the database is away become Unavailable; all others stay as they are."""
     try:
         async with connect() as connection:
             yield connection
     except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
-        raise Unavailable("The database does not answer. Please try again.", detail=_said(error)) from error
+        raise _unavailable(error) from error
     except DBAPIError as error:
-        passing = str(getattr(error.orig, "sqlstate", "") or "")[:2] in _PASSING
-        if passing or error.connection_invalidated or isinstance(error.orig, OSError):
-            raise Unavailable("The database does not answer. Please try again.", detail=_said(error)) from error
+        is_transient = sqlstate(error)[:2] in _TRANSIENT
+        if is_transient or error.connection_invalidated or isinstance(error.orig, OSError):
+            raise _unavailable(error) from error
         raise
 
 
-def _said(error: BaseException) -> str:
-    """What the driver said, for the log; without the statement and its values, and without the URL."""
-    said = getattr(error, "orig", None) or error
-    return f"{type(said).__name__}: {str(said)[:200]}"
+def sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's code of the error; empty for SQLite, whose driver reports none."""
+    return str(getattr(error.orig, "sqlstate", "") or "")
 
 
-async def _bring_up_to_date(connection: AsyncConnection, *, sqlite: bool) -> None:
-    from sqlalchemy import text
+def _unavailable(error: BaseException) -> Unavailable:
+    """``detail`` is for the log: the driver's message without the statement, its values and the URL."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    detail = f"{type(cause).__name__}: {str(cause)[:200]}"
+    return Unavailable("The database does not answer. Please try again.", detail=detail)
 
+
+async def _upgrade(connection: AsyncConnection, *, sqlite: bool) -> None:
     if not sqlite:
-        # One process migrates, the others wait here; the lock goes with the transaction.
+        # One process migrates while the others wait here; the lock ends with the transaction.
         await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
         await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         await connection.execute(text(f"SET LOCAL search_path TO {SCHEMA}"))
@@ -175,19 +170,17 @@ async def _bring_up_to_date(connection: AsyncConnection, *, sqlite: bool) -> Non
 
 
 def _migrate(connection: Connection) -> None:
-    from sqlalchemy import inspect, text
-
     schema = None if connection.dialect.name == "sqlite" else SCHEMA
-    found = None
+    version = None
     if inspect(connection).has_table(VERSION_TABLE, schema=schema):
-        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
-    if found == HEAD:
+        version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+    if version == HEAD:
         return
-    if found is not None and found > HEAD:
+    if version is not None and version > HEAD:
         raise ConfigError(
-            [f"the database is of a newer version ({found}) than this program ({HEAD}); use a newer audio-proxy"]
+            [f"the database has version {version}, newer than this program ({HEAD}); use a newer audio-proxy"]
         )
-    # Alembic takes long to load, and is needed once in the life of a version. It tells of its own parts as it loads.
+    # Alembic loads slowly and is needed once per version; it also logs its plugins while it loads.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
@@ -195,5 +188,4 @@ def _migrate(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(files("proxy.storage").joinpath("migrations")))
     config.attributes["connection"] = connection
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     command.upgrade(config, HEAD)

@@ -1,6 +1,6 @@
-"""Uploads on their way: in memory while small, beyond that in an unlinked temporary file, under one quota.
+"""Uploads in transit: small ones in memory, larger ones in an unlinked temporary file, all under one quota.
 
-Disk work runs in threads of the room's own, in large pieces, so that a slow disk stalls one upload and not the server.
+Disk work runs in separate threads, in large pieces, so that a slow disk stalls one upload and not the server.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import IO, Any, TypeVar, cast
 
 from proxy.errors import Overloaded, Saturated
 
-BLOCK = 1 << 20
-"""Bytes of an upload that stay in memory before it goes to the disk."""
-PIECE = 1 << 19
-"""Bytes of a disk read or write."""
-SMALL = 1 << 14
-"""Bytes below which what comes is copied: a bit kept by itself would cost more than it holds."""
+#: Bytes of an upload that stay in memory before it goes to the disk.
+MEMORY_BYTES = 1 << 20
+#: Bytes of one read or write of the disk.
+IO_BYTES = 1 << 19
+#: Pieces with fewer bytes are joined: each one by itself would cost more memory than its content.
+SMALL_BYTES = 1 << 14
 
 T = TypeVar("T")
 
 
 class SpoolRoom:
-    """The quota over all spools of this process, and the threads that write them."""
+    """The quota of all spools of this process, and the threads that write them."""
 
     def __init__(self, *, limit: int, directory: str | None = None, threads: int = 4) -> None:
         self.limit = limit
@@ -39,7 +39,7 @@ class SpoolRoom:
         return Spool(self, filename, content_type)
 
     def reserve(self, size: int) -> None:
-        """Raises Overloaded where the quota would be passed."""
+        """Raises Overloaded if the quota would be exceeded."""
         if self.used + size > self.limit:
             raise Overloaded(
                 "The server has no room for another upload right now. Please try again.",
@@ -56,27 +56,27 @@ class SpoolRoom:
 
 
 class Spool:
-    """One upload. ``write`` takes bytes at once, ``settle`` moves them to the disk when there are too many."""
+    """One upload. ``write`` takes bytes immediately; ``settle`` moves them to the disk if there are too many."""
 
     def __init__(self, room: SpoolRoom, filename: str, content_type: str) -> None:
         self.filename = filename
         self.content_type = content_type
         self.size = 0
         self._room = room
-        #: What is in memory, as it came; what came in small bits is put together.
+        #: What is in memory, with small pieces joined, and how many bytes it has.
         self._pieces: list[memoryview | bytearray] = []
-        self._held = 0
+        self._in_memory = 0
         self._file: IO[bytes] | None = None
         self._job: Future[Any] | None = None
         self._closed = False
 
     def write(self, data: memoryview) -> None:
-        """``data`` is kept, not copied. Raises Overloaded where the quota is used up."""
+        """Stores ``data`` without a copy. Raises Overloaded if the quota is exceeded."""
         size = len(data)
         self._room.reserve(size)
         self.size += size
-        self._held += size
-        if size >= SMALL:
+        self._in_memory += size
+        if size >= SMALL_BYTES:
             self._pieces.append(data)
         elif self._pieces and isinstance(self._pieces[-1], bytearray):
             self._pieces[-1] += data
@@ -84,25 +84,25 @@ class Spool:
             self._pieces.append(bytearray(data))
 
     async def settle(self) -> None:
-        """To be awaited between writes; raises Overloaded where the disk is full."""
-        if self._held > (BLOCK if self._file is None else PIECE):
+        """Await it between writes. Raises Overloaded if the disk is full."""
+        if self._in_memory > (MEMORY_BYTES if self._file is None else IO_BYTES):
             await self._flush()
 
     async def finish(self) -> None:
-        """No more writes come; a spool that has begun a file is on disk as a whole."""
+        """Await it after the last write. If there is a file, all of the upload is then in it."""
         if self._file is not None and self._pieces:
             await self._flush()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._file is None:
             for piece in self._pieces:
-                # A buffer that nobody changes any more serves as bytes; a copy would cost a megabyte of memory traffic.
+                # A buffer that nobody modifies any more serves as bytes; a copy would cost memory traffic.
                 yield cast(bytes, piece)
             return
         descriptor, offset = self._file.fileno(), 0
         while offset < self.size:
             try:
-                block = await self._in_thread(partial(os.pread, descriptor, PIECE, offset))
+                block = await self._in_thread(partial(os.pread, descriptor, IO_BYTES, offset))
             except OSError as error:
                 raise Saturated("The server cannot read the upload back.", detail=f"spool: {error}") from error
             if not block:
@@ -115,13 +115,13 @@ class Spool:
         return self._file.fileno() if self._file is not None else None
 
     def getbuffer(self) -> memoryview | bytearray:
-        """What is in memory: the whole upload where ``fileno`` is None."""
+        """What is in memory: the whole upload, if ``fileno`` is None."""
         if len(self._pieces) != 1:
             self._pieces = [bytearray().join(self._pieces)]
         return self._pieces[0]
 
     def close(self) -> None:
-        """Give back memory, disk and quota. Safe to call again, and while a thread is still at work on the file."""
+        """Release memory, disk and quota. May be called again, and while a thread still works on the file."""
         if self._closed:
             return
         self._closed = True
@@ -136,7 +136,7 @@ class Spool:
             self._file.close()
 
     async def _flush(self) -> None:
-        pieces, self._pieces, self._held = self._pieces, [], 0
+        pieces, self._pieces, self._in_memory = self._pieces, [], 0
         try:
             if self._file is None:
                 self._file = await self._in_thread(self._open_file)

@@ -1,12 +1,9 @@
-"""The tables of the database, as the newest migration leaves them. SQLite and PostgreSQL alike.
+"""The tables of the database after the newest migration, for both SQLite and PostgreSQL.
 
-Times are integers: milliseconds since 1970, UTC. Money is an integer too, in units of 10⁻¹⁰ USD, since SQLite has no
-decimals: sums are exact, and nine hundred million dollars fit.
+Times are integers, in milliseconds since 1970, UTC. Money is an integer in the units of ``domain/money.py``.
 """
 
 from __future__ import annotations
-
-from decimal import Decimal
 
 from sqlalchemy import (
     BigInteger,
@@ -24,30 +21,28 @@ from sqlalchemy import (
 )
 
 METADATA = MetaData()
-#: USD a unit of money.
-MONEY = Decimal("1e-10")
 
 CALLS = Table(
     "calls",
     METADATA,
-    #: Made by the worker that served the call; a row that is written twice is one row.
+    #: Created by the worker that served the call: a row that is written twice is stored once.
     Column("id", String(32), primary_key=True),
     Column("time", BigInteger, nullable=False),
     Column("request_id", String(200), nullable=False),
     #: ``speech``, ``transcriptions`` or ``translations``.
     Column("endpoint", String(20), nullable=False),
-    #: SHA-256 of the virtual key; ``master`` for the master key; null where everybody may call.
+    #: SHA-256 of the virtual key; ``master`` for the master key; null if everybody may call.
     Column("key_id", String(64)),
     Column("user_id", String(256)),
     Column("team_id", String(256)),
     Column("end_user", String(256)),
-    #: The group that served it.
+    #: The model group that served the call.
     Column("model", String(256), nullable=False),
     Column("deployment", String(128)),
     Column("vendor", String(64)),
     Column("vendor_model", String(256)),
     Column("status", Integer, nullable=False),
-    #: Kind of the error; null where there was none.
+    #: The kind of the error; null if there was none.
     Column("error", String(64)),
     Column("characters", BigInteger),
     Column("audio_seconds_in", Float),
@@ -58,7 +53,7 @@ CALLS = Table(
     Column("cached_audio_tokens", BigInteger),
     Column("output_text_tokens", BigInteger),
     Column("output_audio_tokens", BigInteger),
-    #: Null where nobody knows the price.
+    #: Null if the price is not known.
     Column("cost", BigInteger),
     Column("cost_basis", String(32)),
     Column("first_byte_ms", Float),
@@ -66,9 +61,9 @@ CALLS = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
-    #: The group that was asked for, where another one served.
+    #: The model group that was requested, if another one served the call.
     Column("fallback", String(256)),
-    #: JSON list of what guardrails said.
+    #: The guardrails' verdicts, a JSON list.
     Column("guardrails", Text),
     Index("calls_time", "time"),
     Index("calls_key_time", "key_id", "time"),
@@ -89,11 +84,11 @@ KEYS = Table(
     #: SHA-256 of the key, in hexadecimal.
     Column("id", String(64), primary_key=True),
     Column("key_alias", String(256)),
-    #: The key's beginning and end, for people: ``sk-…a1b2``.
+    #: How the key is displayed, such as ``sk-...a1b2``.
     Column("key_name", String(32), nullable=False),
     Column("user_id", String(256)),
     Column("team_id", String(256)),
-    #: JSON; an empty list of models means all.
+    #: These four are JSON. An empty list of models stands for all models.
     Column("models", Text, nullable=False),
     Column("tags", Text, nullable=False),
     Column("guardrails", Text, nullable=False, server_default="[]"),
@@ -102,7 +97,7 @@ KEYS = Table(
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger),
     Column("deleted", Boolean, nullable=False),
-    #: The value of ``revisions`` at the last change.
+    #: The value of ``revisions`` after the last change.
     Column("revision", BigInteger, nullable=False),
     UniqueConstraint("key_alias", name="keys_alias"),
     Index("keys_revision", "revision"),
@@ -117,18 +112,18 @@ END_USERS = Table(
     Index("end_users_revision", "revision"),
 )
 
-#: One row, counted up by each change of keys and end users: workers look at it to see whether they are up to date.
+#: One row, which each change of keys and end users increments: workers read it to see whether they are up to date.
 REVISIONS = Table(
     "revisions", METADATA, Column("id", Integer, primary_key=True), Column("value", BigInteger, nullable=False)
 )
 
-#: What administrators did. Never a key.
+#: What administrators changed. Never contains a key.
 AUDIT = Table(
     "audit",
     METADATA,
     Column("id", String(32), primary_key=True),
     Column("time", BigInteger, nullable=False),
-    #: Id of the key that did it, or ``master``, or ``command line``.
+    #: The id of the key that made the change, ``master`` or ``command line``.
     Column("actor", String(64), nullable=False),
     #: Such as ``key.generate``.
     Column("action", String(64), nullable=False),

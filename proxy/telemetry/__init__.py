@@ -1,4 +1,4 @@
-"""What operators see of the calls: one structured log line each, and Prometheus metrics. Never content, never a key."""
+"""What operators see of calls: a structured log line for each, and Prometheus metrics. Never content or keys."""
 
 from proxy.telemetry.log import configure_logging
 from proxy.telemetry.telemetry import Telemetry

@@ -1,4 +1,4 @@
-"""The log: one structured line a call, and whatever else is said. Never content, never a key."""
+"""The log: one structured line for each call, and other events. Never content or keys."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pydantic_core import to_json
 from proxy.domain.call import Call, milliseconds
 from proxy.domain.guardrails import GuardrailResult
 
-#: Characters of a key's hash that tell one key from another.
+#: Characters of a key's hash that identify it in the log.
 KEY_CHARACTERS = 8
-#: Fields of the ledger's rows that are in a call's line as they are.
-USED = (
+#: Fields of the ledger's rows that a call's line has, too.
+USAGE_FIELDS = (
     "audio_seconds_in",
     "audio_seconds_out",
     "input_text_tokens",
@@ -30,7 +30,7 @@ USED = (
 
 
 def configure_logging(style: str, level: str) -> None:
-    """``json`` or ``console`` to stderr; ``auto`` is console on a terminal. The logs of libraries go the same way."""
+    """Log ``json`` or ``console`` to stderr; ``auto`` is console on a terminal. Libraries log the same way."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(serializer=_json)
@@ -56,12 +56,12 @@ def _json(event: Any, **_: Any) -> str:
     try:
         return to_json(event, fallback=repr).decode()
     except ValueError:
-        # A lone surrogate in a vendor's message; a log line never fails.
+        # A lone surrogate in a vendor's message: logging must not fail.
         return json.dumps(event, default=repr)
 
 
 def _stamper() -> structlog.types.Processor:
-    """The time in ISO 8601, in UTC; all but its fraction is rendered once a second."""
+    """The time in ISO 8601, in UTC; everything but the fraction is rendered once a second."""
     second, text = -1, ""
 
     def stamp(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
@@ -77,14 +77,14 @@ def _stamper() -> structlog.types.Processor:
 
 
 class LineWriter:
-    """Where structlog's lines go: those of one turn of the event loop travel in one write."""
+    """Writes structlog's lines: those of one iteration of the event loop with one write."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._waiting: list[str] = []
 
     def msg(self, line: str) -> None:
-        """A line from where no event loop runs is written at once."""
+        """Without a running event loop, a line is written at once."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -111,7 +111,7 @@ class CallLog:
     def __init__(self) -> None:
         self._logger = structlog.get_logger()
         configured = structlog.get_config()
-        #: The first one stamps the time, the last one renders; those between are for levels and exceptions.
+        #: The first processor adds the time and the last one renders; the others add levels and exceptions.
         self._stamp, *_, self._render = configured["processors"]
         self._lines = configured["logger_factory"]()
         self._quiet = not self._logger.is_enabled_for(logging.INFO)
@@ -120,7 +120,7 @@ class CallLog:
         level = "info" if call.status < 500 else "warning"
         if level == "info" and self._quiet:
             return
-        # What structlog's loggers do, but for their contexts, which cost more than the rest of the line.
+        # What structlog's loggers do, without their contexts, which cost more than the rest of the line.
         event = event_of(call, ended)
         event["level"] = level
         self._stamp(self._logger, level, event)
@@ -128,7 +128,7 @@ class CallLog:
 
 
 def event_of(call: Call, ended: float) -> dict[str, Any]:
-    """The fields of a call's line; what is not known, or not so, is null."""
+    """The fields of a call's line; those that are not known or do not apply are null."""
     won = call.won or (call.attempts[-1] if call.attempts else None)
     caller, row = call.caller, call.row or {}
     event: dict[str, Any] = {
@@ -159,23 +159,23 @@ def event_of(call: Call, ended: float) -> dict[str, Any]:
         "upstream_id": won.upstream_id if won else None,
         "event": "call",
     }
-    for name in USED:
+    for name in USAGE_FIELDS:
         if (count := row.get(name)) is not None:
             event[name] = count
     if call.tags:
         event["tags"] = call.tags
     if call.guardrails:
-        event["guardrails"] = [_shown(ruling) for ruling in call.guardrails]
+        event["guardrails"] = [_document(result) for result in call.guardrails]
     return event
 
 
-def _shown(ruling: GuardrailResult) -> dict[str, Any]:
+def _document(result: GuardrailResult) -> dict[str, Any]:
     return {
-        "guardrail": ruling.guardrail,
-        "stage": ruling.stage,
-        "verdict": ruling.verdict,
-        "milliseconds": ruling.milliseconds,
-        "found": ruling.found,
+        "guardrail": result.guardrail,
+        "stage": result.stage,
+        "verdict": result.verdict,
+        "milliseconds": result.milliseconds,
+        "found": result.found,
     }
 
 

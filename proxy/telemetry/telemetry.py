@@ -17,9 +17,9 @@ from proxy.telemetry.workers import WorkerMetrics, WorkerSlot
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 OVERHEAD_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
 GAP_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-#: Seconds between two looks of a worker at its own counts, for the others to read.
+#: Seconds after which a worker publishes its metrics again for the others to read.
 INTERVAL = 1.0
-#: Kinds of tokens, by the ledger's columns.
+#: The label of each kind of token, by the ledger's columns.
 TOKENS: Mapping[str, str] = {
     "input_text_tokens": "input_text",
     "input_audio_tokens": "input_audio",
@@ -31,21 +31,21 @@ TOKENS: Mapping[str, str] = {
 
 
 class Telemetry:
-    """Everything that operators see of the calls. ``place``: where several workers put together what they counted.
+    """All that operators see of calls. ``slot``: this worker's place among those that merge their metrics.
 
-    All labels are names of the configuration, or of a fixed set: what a request says never becomes one.
+    Labels are names of the configuration or of a fixed set. A value from a request never becomes a label.
     """
 
-    def __init__(self, place: WorkerSlot | None = None) -> None:
+    def __init__(self, slot: WorkerSlot | None = None) -> None:
         self.log = structlog.get_logger()
         self._calls = CallLog()
-        self._under_way = 0
+        self._in_flight = 0
         labels = ("endpoint", "model")
         self._requests = Counter("requests", "Calls that ended.", *labels, "status")
         self._errors = Counter("errors", "Calls that failed, by kind.", *labels, "kind")
         self._first_byte = Histogram(
             "first_byte_seconds",
-            "From the request to the answer's first byte; of speech, the time to first audio.",
+            "From the request to the first byte of the answer; for speech, the time to first audio.",
             SECONDS,
             *labels,
         )
@@ -56,56 +56,56 @@ class Telemetry:
         self._gaps = Histogram("chunk_gap_seconds", "Between two chunks of an answer.", GAP_SECONDS, *labels)
         self._bytes_in = Counter("received_bytes", "Bytes of requests.", *labels)
         self._bytes_out = Counter("sent_bytes", "Bytes of answers.", *labels)
-        self._characters = Counter("characters", "Characters that were to be spoken.", *labels)
-        self._audio_in = Counter("audio_in_seconds", "Seconds of audio that came in.", *labels)
-        self._audio_out = Counter("audio_out_seconds", "Seconds of audio that went out.", *labels)
-        self._tokens = Counter("tokens", "Tokens, as far as vendors count them.", *labels, "kind")
-        self._cost = Counter("cost_usd", "What calls cost, in US dollars, as far as that is known.", *labels)
-        self._attempts = Counter("attempts", "Deployments asked.", "deployment", "error")
-        self._retries = Counter("retries", "Attempts after a call's first, but for hedges.", *labels)
-        self._fallbacks = Counter("fallbacks", "Calls served by another group.", "model")
-        self._hedges = Counter("hedges", "Calls that asked a second deployment before the first had failed.")
-        self._cooldowns = Counter("cooldowns", "Times that a deployment was taken out.", "deployment", "why")
-        self._verdicts = Counter("guardrail_verdicts", "What guardrails said.", "guardrail", "stage", "verdict")
+        self._characters = Counter("characters", "Characters of speech inputs.", *labels)
+        self._audio_in = Counter("audio_in_seconds", "Seconds of input audio.", *labels)
+        self._audio_out = Counter("audio_out_seconds", "Seconds of output audio.", *labels)
+        self._tokens = Counter("tokens", "Tokens that vendors report.", *labels, "kind")
+        self._cost = Counter("cost_usd", "Cost of calls in US dollars, where it is known.", *labels)
+        self._attempts = Counter("attempts", "Attempts, by deployment.", "deployment", "error")
+        self._retries = Counter("retries", "Further attempts of a call, without hedges.", *labels)
+        self._fallbacks = Counter("fallbacks", "Calls that a fallback group served.", "model")
+        self._hedges = Counter("hedges", "Calls that tried a second deployment before the first had failed.")
+        self._cooldowns = Counter("cooldowns", "How often a deployment began to cool down.", "deployment", "why")
+        self._verdicts = Counter("guardrail_verdicts", "Verdicts of guardrails.", "guardrail", "stage", "verdict")
         self._hedges[()] = 0.0
         self._metrics = Metrics(
             self._requests, self._errors, self._first_byte, self._total, self._overhead, self._gaps, self._bytes_in,
             self._bytes_out, self._characters, self._audio_in, self._audio_out, self._tokens, self._cost,
             self._attempts, self._retries, self._fallbacks, self._hedges, self._cooldowns, self._verdicts,
-            Gauge("in_flight", "Calls under way.", lambda: self._under_way),
-            Gauge("workers", "Processes that serve.", lambda: 1),
+            Gauge("in_flight", "Calls in flight.", lambda: self._in_flight),
+            Gauge("workers", "Worker processes.", lambda: 1),
         )  # fmt: skip
-        self._board = WorkerMetrics(place) if place is not None else None
+        self._workers = WorkerMetrics(slot) if slot is not None else None
         self._listeners: list[Callable[[Call, float], None]] = []
 
     def register(self, *families: Family) -> None:
-        """Further families, of whoever has something to count."""
+        """Expose further families."""
         self._metrics.register(*families)
 
-    def listen(self, hear: Callable[[Call, float], None]) -> None:
-        """``hear`` is told of each call that has ended, and when that was, on the call's clock."""
-        self._listeners.append(hear)
+    def subscribe(self, listener: Callable[[Call, float], None]) -> None:
+        """``listener`` is called with each call that has ended, and when it ended, on the call's clock."""
+        self._listeners.append(listener)
 
-    def cooldown(self, deployment: str, why: str, seconds: float) -> None:
-        """A deployment was taken out for a while."""
-        self._cooldowns[deployment, why] += 1
-        self.log.warning("deployment rests", deployment=deployment, why=why, seconds=round(seconds, 1))
+    def cooldown(self, deployment: str, reason: str, seconds: float) -> None:
+        """A deployment began to cool down."""
+        self._cooldowns[deployment, reason] += 1
+        self.log.warning("deployment is cooling down", deployment=deployment, why=reason, seconds=round(seconds, 1))
 
     def begin(self) -> None:
-        self._under_way += 1
+        self._in_flight += 1
 
     def gaps(self, call: Call) -> Observations:
-        """Where the seconds between two chunks of the call's answer are noted."""
+        """The histogram row for the seconds between two chunks of the call's answer."""
         return self._gaps[call.endpoint, call.group]
 
     def end(self, call: Call) -> None:
-        """Once for each call that began, however it ended."""
+        """Call it once for each call that began, however it ended."""
         ended = perf_counter()
-        self._under_way -= 1
+        self._in_flight -= 1
         self._count(call, ended)
         self._calls.write(call, ended)
-        for hear in self._listeners:
-            hear(call, ended)
+        for listener in self._listeners:
+            listener(call, ended)
 
     def _count(self, call: Call, ended: float) -> None:
         labels, overhead = (call.endpoint, call.group), call.overhead
@@ -123,8 +123,8 @@ class Telemetry:
             self._overhead[labels].observe(overhead)
         if call.attempts:
             self._count_attempts(call, labels)
-        for ruling in call.guardrails:
-            self._verdicts[ruling.guardrail, ruling.stage, ruling.verdict] += 1
+        for result in call.guardrails:
+            self._verdicts[result.guardrail, result.stage, result.verdict] += 1
 
     def _count_attempts(self, call: Call, labels: Labels) -> None:
         for attempt in call.attempts:
@@ -142,7 +142,7 @@ class Telemetry:
             self._cost[labels] += float(call.cost)
 
     def _count_usage(self, row: Mapping[str, Any], labels: Labels) -> None:
-        """What all attempts used, as the ledger has it."""
+        """The usage of all attempts, from the ledger's row."""
         if seconds := row.get("audio_seconds_in"):
             self._audio_in[labels] += seconds
         if seconds := row.get("audio_seconds_out"):
@@ -151,23 +151,23 @@ class Telemetry:
             if count := row.get(column):
                 self._tokens[(*labels, kind)] += count
 
-    # -- for whoever scrapes -------------------------------------------------------------------------------------------
+    # -- for scrapers --------------------------------------------------------------------------------------------------
 
     async def exposition(self) -> bytes:
-        """Prometheus's text format, version 0.0.4: of this process, or of all workers."""
+        """Prometheus's text format, version 0.0.4, for this process or for all workers."""
         live = self._metrics.read()
-        total = live if self._board is None else self._board.total(live)
-        # It takes some 10 ms, in which audio would wait.
+        total = live if self._workers is None else self._workers.total(live)
+        # It takes some 10 ms, for which audio would have to wait.
         return await asyncio.to_thread(exposition, total)
 
     async def run(self) -> None:
-        """Tell the other workers now and then what was counted here, until cancelled."""
-        while self._board is not None:
-            self._tell(self._board)
+        """Publish this worker's metrics regularly, until cancelled."""
+        while self._workers is not None:
+            self._publish(self._workers)
             await asyncio.sleep(INTERVAL)
 
-    def _tell(self, board: WorkerMetrics) -> None:
+    def _publish(self, workers: WorkerMetrics) -> None:
         try:
-            board.put_up(self._metrics.read())
+            workers.publish(self._metrics.read())
         except OSError as error:
             self.log.error("metrics cannot be shared with the other workers", reason=str(error))

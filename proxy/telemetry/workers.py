@@ -1,7 +1,7 @@
-"""What the workers of one port have counted, in a folder that they share: whichever is scraped answers for all.
+"""The metrics of the workers that share a port, in a common folder: whichever is scraped answers for all.
 
-Each worker has a number and a file of that number, which it writes anew now and then, and before it is scraped. One
-that takes the place of a dead worker has its number, and counts on from where its file ends: a count never goes back.
+Each worker has a number and a file with that name, which it rewrites regularly and before each scrape. A worker that
+replaces a dead one has the same number and continues the counts in its file, so that a count never decreases.
 """
 
 from __future__ import annotations
@@ -14,64 +14,64 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from proxy.metrics import Snapshot, added, counted, decoded, encoded
+from proxy.metrics import Snapshot, counts_of, decode, encode, merged
 
-#: Seconds after which a worker that has written nothing is taken for dead: its counts stay, its levels go.
-SILENCE = 10.0
+#: A worker that has written nothing for so many seconds is considered dead: its counts stay, its levels are dropped.
+DEAD_SECONDS = 10.0
 _TIME = struct.Struct("d")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSlot:
-    """Of one worker among those that share the folder."""
+    """The place of one worker among those that share the folder."""
 
     folder: Path
     number: int
 
 
 class WorkerMetrics:
-    """The files, as one worker sees them. ``clock`` is one that all processes of the machine share."""
+    """The files, for one worker. All processes of the machine must share the ``clock``."""
 
-    def __init__(self, place: WorkerSlot, clock: Callable[[], float] = time.monotonic) -> None:
-        self._own = place.folder / str(place.number)
-        self._folder = place.folder
+    def __init__(self, slot: WorkerSlot, clock: Callable[[], float] = time.monotonic) -> None:
+        self._own = slot.folder / str(slot.number)
+        self._folder = slot.folder
         self._clock = clock
-        found = _read(self._own)
-        #: What those before it counted.
-        self._inherited = encoded(counted(found[1])) if found is not None else encoded({})
+        earlier = _read(self._own)
+        #: The counts of the workers that had this number before.
+        self._inherited = encode(counts_of(earlier[1])) if earlier is not None else encode({})
 
-    def put_up(self, live: Snapshot) -> None:
-        """Write down what this worker and those before it have counted. Raises OSError."""
-        self._write(self._whole(live))
+    def publish(self, live: Snapshot) -> None:
+        """Write this worker's file. Raises OSError."""
+        self._write(self._with_inherited(live))
 
     def total(self, live: Snapshot) -> Snapshot:
-        """What all workers amount to. It is written down before it is told, so that whoever tells next knows it."""
-        mine = self._whole(live)
-        # A full disk must not take away the metrics as well; the next `put_up` tells of it.
+        """The metrics of all workers. Writes this worker's file first, so that the next one to answer includes it."""
+        own = self._with_inherited(live)
+        # A full disk must not stop metrics, too; the next `publish` reports it.
         with contextlib.suppress(OSError):
-            self._write(mine)
-        return added(chain((mine,), self._others()))
+            self._write(own)
+        return merged(chain((own,), self._others()))
 
-    def _whole(self, live: Snapshot) -> Snapshot:
-        return added(iter((live, decoded(self._inherited))))
+    def _with_inherited(self, live: Snapshot) -> Snapshot:
+        return merged(iter((live, decode(self._inherited))))
 
-    def _write(self, mine: Snapshot) -> None:
+    def _write(self, own: Snapshot) -> None:
         draft = self._own.with_suffix(".draft")
-        draft.write_bytes(_TIME.pack(self._clock()) + encoded(mine))
+        draft.write_bytes(_TIME.pack(self._clock()) + encode(own))
         draft.replace(self._own)
 
     def _others(self) -> Iterator[Snapshot]:
         for path in sorted(self._folder.glob("*")):
-            if path == self._own or path.suffix or (found := _read(path)) is None:
+            if path == self._own or path.suffix or (file := _read(path)) is None:
                 continue
-            when, snapshot = found
-            yield snapshot if self._clock() - when < SILENCE else counted(snapshot)
+            written, snapshot = file
+            yield snapshot if self._clock() - written < DEAD_SECONDS else counts_of(snapshot)
 
 
 def _read(path: Path) -> tuple[float, Snapshot] | None:
-    """When it was written, and what it holds; None where there is nothing to be read."""
+    """When the file was written, and its content; None if it cannot be read."""
     try:
         content = path.read_bytes()
-        return _TIME.unpack_from(content)[0], decoded(content[_TIME.size :])
+        return _TIME.unpack_from(content)[0], decode(content[_TIME.size :])
     except (OSError, ValueError, struct.error):
         return None

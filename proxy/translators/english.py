@@ -32,7 +32,7 @@ async def in_english(transcript: Transcript, translate: TranslateTexts) -> Trans
     batches = _batches(transcript)
     slots = asyncio.Semaphore(CONCURRENT_BATCHES)
 
-    async def translate_batch(batch: Sequence[_Part]) -> Sequence[str]:
+    async def translate_batch(batch: Sequence[_SegmentText]) -> Sequence[str]:
         async with slots:
             return await translate([part.text for part in batch])
 
@@ -45,7 +45,7 @@ async def in_english(transcript: Transcript, translate: TranslateTexts) -> Trans
     return _with_texts(transcript, parts, [text for texts in translated for text in texts])
 
 
-class _Part(NamedTuple):
+class _SegmentText(NamedTuple):
     """A text to translate: a segment's, or a piece of a long one's."""
 
     segment: int
@@ -59,14 +59,14 @@ def _is_english(transcript: Transcript) -> bool:
     return language_code(language) == "en"
 
 
-def _batches(transcript: Transcript) -> list[list[_Part]]:
+def _batches(transcript: Transcript) -> list[list[_SegmentText]]:
     if len(transcript.text) > MAX_CHARACTERS:
         raise BadRequest(
             f"The transcript has {len(transcript.text)} characters; at most {MAX_CHARACTERS} are translated.",
             param="file",
             code="audio_too_long",
         )
-    batches: list[list[_Part]] = []
+    batches: list[list[_SegmentText]] = []
     room = 0
     for part in _parts(transcript):
         room -= len(part.text)
@@ -77,13 +77,13 @@ def _batches(transcript: Transcript) -> list[list[_Part]]:
     return batches
 
 
-def _parts(transcript: Transcript) -> Iterable[_Part]:
+def _parts(transcript: Transcript) -> Iterable[_SegmentText]:
     for index, segment in enumerate(timed_segments(transcript)):
         for text in pieces(segment.text.strip(), BATCH_CHARACTERS):
-            yield _Part(index, text)
+            yield _SegmentText(index, text)
 
 
-def _with_texts(transcript: Transcript, parts: Sequence[_Part], texts: Sequence[str]) -> Transcript:
+def _with_texts(transcript: Transcript, parts: Sequence[_SegmentText], texts: Sequence[str]) -> Transcript:
     """The transcript with ``texts`` in place of ``parts``; the segments keep their times."""
     translated: dict[int, list[str]] = {}
     for part, text in zip(parts, texts, strict=True):

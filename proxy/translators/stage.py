@@ -16,7 +16,7 @@ from proxy.matching import BoundDeployment, TextTranslationPlan
 from proxy.translators.english import in_english
 
 
-class Route(Protocol):
+class RunTexts(Protocol):
     """Runs a request on one of the deployments that have a plan for it."""
 
     def __call__(
@@ -27,7 +27,7 @@ class Route(Protocol):
 async def translated(
     result: TranscriptionResult,
     translators: Mapping[str, Sequence[BoundDeployment]],
-    route: Route,
+    run: RunTexts,
     hint: str | None,
     call: Call,
     options: CallOptions,
@@ -43,7 +43,7 @@ async def translated(
             name: [TextTranslationPlan(bound, texts, hint) for bound in deployments]
             for name, deployments in translators.items()
         }
-        async with route(plans, inner, options) as answer:
+        async with run(plans, inner, options) as answer:
             return answer.texts
 
     if not isinstance(result.content, Transcript):

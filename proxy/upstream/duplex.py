@@ -1,9 +1,19 @@
-"""One WebSocket: the handshake, messages both ways, an end on every path.
+"""One WebSocket connection: the handshake, messages in both directions, and closing on every path.
 
-The protocol is the sans-I/O layer of ``websockets``. The I/O is own code rather than its asyncio client, for the
-reasons of `connection`: no task, lock or timer of its own; unread messages are bounded in bytes, not in number; names,
-TLS and forward proxies go the way of every other connection (`dial`); no redirect is followed, and no pings are sent
-that a slow reader would fail to see answered.
+`websockets` parses and builds the frames (its sans-I/O `ClientProtocol`); the I/O is our own. Its asyncio client costs
+little more, but cannot limit unread messages by size, and after a close frame or a protocol error it waits for the
+server to close TCP. The measurements are in docs/performance.md, "WebSockets".
+
+The life of a socket: `open_duplex` connects it and completes the handshake. Then messages are taken with `pop`, sent
+with `send`, and `wait` waits for more. It ends in one of these ways, and `lost` is set when TCP is closed:
+
+- `close` sends a close frame, gives what is still unsent CLOSE_SECONDS to leave, and does not wait for an answer.
+- The server sends a close frame, violates the protocol or exceeds MAX_MESSAGE_LENGTH: the socket is closed at once.
+- The server closes TCP, or the network fails.
+- `abort` drops the connection.
+
+Messages that arrived before the end can still be popped. No pings are sent, pings are answered unless reading is
+paused, redirects are not followed, and compression is not offered.
 """
 
 from __future__ import annotations
@@ -23,23 +33,27 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from proxy.providers.sockets.conversation import Message
-from proxy.upstream.connection import WRITE_HIGH, Connection, Timeouts
+from proxy.upstream.connection import Connection, Timeouts
 from proxy.upstream.dial import dial
 from proxy.upstream.route import Route
 
-#: Bytes of one message.
+#: Bytes of one message, whether it comes in one frame or in several.
 MAX_MESSAGE_LENGTH = 4 * 1024 * 1024
-#: Unread bytes at which the socket is no longer read: more than two minutes of speech in base64, so that a client who
-#: listens while it comes does not make the vendor believe that nobody is there.
+#: Unread bytes at which reading from the socket is paused: more than two minutes of speech in base64. Speech arrives
+#: faster than a client plays it, and a vendor whose pings wait behind unread audio would close the socket.
 READ_HIGH = 8 * 1024 * 1024
-#: Seconds that the last messages have to leave before a socket that is closed is cut.
+#: Bytes of memory that an unread message takes besides its payload.
+MESSAGE_OVERHEAD = 128
+#: Unsent bytes at which `write_paused` is set.
+WRITE_HIGH = 256 * 1024
+#: Seconds that unsent messages have to leave after `close`.
 CLOSE_SECONDS = 5.0
-#: What the handshake says itself.
-_OWN_HEADERS = frozenset({b"host", b"content-length", b"connection", b"upgrade"})
+#: Headers that the handshake sets itself.
+_HANDSHAKE_HEADERS = frozenset({b"host", b"content-length", b"connection", b"upgrade"})
 
 
 class HandshakeRefused(Exception):
-    """The server answered the handshake with something else than a WebSocket."""
+    """The server answered the handshake with an HTTP response other than 101."""
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         super().__init__(f"status {status}")
@@ -47,34 +61,37 @@ class HandshakeRefused(Exception):
 
 
 class Duplex(asyncio.Protocol):
-    """`pop` what has come, `send`, `wait` for more to happen; at most one coroutine waits at any time."""
+    """A WebSocket. At most one coroutine waits on it at any time; ``on_lost`` is called once, when TCP is closed."""
 
     def __init__(self, url: httpx.URL, on_lost: Callable[[Duplex], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._protocol = ClientProtocol(parse_uri(str(url)), max_size=MAX_MESSAGE_LENGTH)
         self._transport: asyncio.Transport | None = None
-        self._answer: Response | None = None
-        self._parts: list[bytes] = []
+        self._response: Response | None = None
+        #: The message that is arriving in several frames.
         self._is_text = True
-        self._messages: deque[Message] = deque()
-        self._unread = 0
+        self._partial = bytearray()
+        #: Whole messages: is_text, payload. Text is decoded when it is popped, so that the first one is not delayed.
+        self._messages: deque[tuple[bool, bytes | bytearray | memoryview]] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._closing: asyncio.TimerHandle | None = None
-        self._read_paused = self._ended = False
-        #: No message can be sent or come any more; those that had come can still be popped.
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._read_paused = self._received_eof = False
+        #: Bytes of memory of the messages that can be popped.
+        self.unread = 0
+        #: TCP is closed: nothing more can be sent or will arrive.
         self.lost = False
-        #: Too much is unsent: the server does not take it.
-        self.congested = False
-        self.born = self._loop.time()
+        #: The server takes what is sent too slowly; `wait` returns when it has caught up.
+        self.write_paused = False
+        self.opened_at = self._loop.time()
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
     async def handshake(self, headers: httpx.Headers, route: Route, timeouts: Timeouts) -> None:
-        """Raises Refused, httpx.ReadTimeout and httpx.RemoteProtocolError."""
+        """Raises HandshakeRefused, httpx.ReadTimeout and httpx.RemoteProtocolError."""
         request = self._protocol.connect()
         for name, value in headers.raw:
-            if name.lower() not in _OWN_HEADERS:
+            if name.lower() not in _HANDSHAKE_HEADERS:
                 request.headers[name.decode("ascii")] = value.decode("latin-1")
         if route.proxy is not None and not route.tunnelled:
             request.path = f"http://{route.authority.decode('ascii')}{request.path}"
@@ -82,42 +99,42 @@ class Duplex(asyncio.Protocol):
                 request.headers["Proxy-Authorization"] = route.proxy_authorization.decode("ascii")
         self._protocol.send_request(request)
         self._flush()
-        while self._answer is None and self._protocol.handshake_exc is None and not self.lost:
+        while self._response is None and self._protocol.handshake_exc is None and not self.lost:
             await self.wait(timeouts.get("read"), httpx.ReadTimeout("no answer to the handshake in time"))
         failure = self._protocol.handshake_exc
         if isinstance(failure, InvalidStatus):
-            answer = failure.response
-            raise HandshakeRefused(answer.status_code, list(answer.headers.raw_items()), bytes(answer.body))
-        if failure is not None or self._answer is None:
+            response = failure.response
+            raise HandshakeRefused(response.status_code, list(response.headers.raw_items()), bytes(response.body))
+        if failure is not None or self._response is None:
             raise httpx.RemoteProtocolError(f"the handshake failed: {failure or 'the connection was closed'}")
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """Of the answer to the handshake."""
-        return list(self._answer.headers.raw_items()) if self._answer is not None else []
+        """The headers of the handshake's response."""
+        return list(self._response.headers.raw_items()) if self._response is not None else []
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
     def pop(self) -> Message | None:
-        """The next message that has come; None if there is none."""
+        """The next message that has arrived; None if there is none."""
         if not self._messages:
             return None
-        message = self._messages.popleft()
-        self._unread -= len(message)
-        if self._read_paused and self._unread < READ_HIGH // 2 and self._transport is not None and not self.lost:
+        is_text, payload = self._messages.popleft()
+        self.unread -= len(payload) + MESSAGE_OVERHEAD
+        if self._read_paused and self.unread < READ_HIGH // 2 and self._transport is not None and not self.lost:
             self._read_paused = False
             self._transport.resume_reading()
-        return message
+        return str(payload, "utf-8", "replace") if is_text else bytes(payload)
 
     def send(self, messages: Iterable[str]) -> None:
-        """Into the void where the socket is lost; heed `congested`."""
+        """Never waits: stop sending while `write_paused`. Discards the messages if the socket is closing or lost."""
         for message in messages:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_text(message.encode("utf-8", "replace"))
         self._flush()
 
     async def wait(self, seconds: float | None, error: Exception) -> None:
-        """Until something happened; ``error`` after so many seconds."""
+        """Until something arrived, the server caught up or the socket was lost; raises ``error`` after ``seconds``."""
         waiter = self._waiter = self._loop.create_future()
         try:
             async with asyncio.timeout(seconds):
@@ -127,43 +144,36 @@ class Duplex(asyncio.Protocol):
         finally:
             self._waiter = None
 
-    def forget(self) -> None:
-        """Nobody wants the messages that have come."""
+    def discard_unread(self) -> None:
         while self.pop() is not None:
             pass
 
     @property
-    def unread(self) -> int:
-        """Bytes of messages that have come and were not popped."""
-        return self._unread
-
-    @property
-    def at_leisure(self) -> bool:
-        """Nothing waits to be read or to be sent."""
-        return not (self.lost or self.congested or self._messages)
+    def drained(self) -> bool:
+        """Whether the socket is open, every message was popped, and the server keeps up with what is sent."""
+        return not (self.lost or self.write_paused or self._messages)
 
     def loss(self) -> httpx.TransportError:
-        """Why there is nothing more to come."""
-        code, reason = self._protocol.close_code, self._protocol.close_reason
-        return httpx.RemoteProtocolError(f"the socket was closed with code {code}: {(reason or 'no reason')[:200]}")
+        """Why a lost socket was closed: the close codes and reasons of both sides."""
+        return httpx.RemoteProtocolError(f"the socket was closed: {self._protocol.close_exc}")
 
-    # -- the end -------------------------------------------------------------------------------------------------------
+    # -- closing -------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """In order, without waiting for it: what was sent still leaves, if the server takes it."""
-        if self.lost or self._closing is not None or self._transport is None:
+        """Send a close frame and close TCP as soon as everything was sent, at the latest after CLOSE_SECONDS."""
+        if self.lost or self._close_timer is not None or self._transport is None:
             return
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
         self._flush()
-        self._closing = self._loop.call_later(CLOSE_SECONDS, self.abort)
+        self._close_timer = self._loop.call_later(CLOSE_SECONDS, self.abort)
         self._transport.close()
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
-    # -- what the event loop calls -------------------------------------------------------------------------------------
+    # -- called by the event loop --------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -173,50 +183,53 @@ class Duplex(asyncio.Protocol):
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
-                self._take(event)
+                self._receive_frame(event)
             elif isinstance(event, Response):
-                self._answer = event
+                self._response = event
         self._flush()
         if self._protocol.state in (State.CLOSING, State.CLOSED):
             self.close()
-        elif self._unread > READ_HIGH and not self._read_paused and self._transport is not None:
+        elif self.unread > READ_HIGH and not self._read_paused and self._transport is not None:
             self._read_paused = True
             self._transport.pause_reading()
         self._wake()
 
     def eof_received(self) -> None:
-        self._end()
+        self._receive_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        self._end()
-        if self._closing is not None:
-            self._closing.cancel()
+        self._receive_eof()
+        if self._close_timer is not None:
+            self._close_timer.cancel()
         self._wake()
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        self.congested = True
+        self.write_paused = True
 
     def resume_writing(self) -> None:
-        self.congested = False
+        self.write_paused = False
         self._wake()
 
-    def _take(self, frame: Frame) -> None:
+    def _receive_frame(self, frame: Frame) -> None:
+        """Collect data frames into messages; the protocol answers pings and close frames itself."""
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-        self._parts.append(bytes(frame.data))
-        if frame.fin:
-            data = b"".join(self._parts)
-            self._parts.clear()
-            self._messages.append(data.decode("utf-8", "replace") if self._is_text else data)
-            self._unread += len(self._messages[-1])
+        payload = frame.data
+        if self._partial or not frame.fin:
+            self._partial += payload
+            if not frame.fin:
+                return
+            payload, self._partial = self._partial, bytearray()
+        self._messages.append((self._is_text, payload))
+        self.unread += len(payload) + MESSAGE_OVERHEAD
 
-    def _end(self) -> None:
-        if not self._ended:
-            self._ended = True
+    def _receive_eof(self) -> None:
+        if not self._received_eof:
+            self._received_eof = True
             self._protocol.receive_eof()
 
     def _flush(self) -> None:
@@ -230,7 +243,7 @@ class Duplex(asyncio.Protocol):
 
 
 class _Opening(Connection):
-    """The connection up to the handshake: TCP, TLS, a forward proxy's tunnel."""
+    """The connection before the handshake, while it may still speak HTTP to a forward proxy."""
 
     __slots__ = ()
 
@@ -250,7 +263,7 @@ async def open_duplex(
     timeouts: Timeouts,
     on_lost: Callable[[Duplex], None],
 ) -> Duplex:
-    """A socket whose handshake is over. Raises what `dial` and `Duplex.shake_hands` raise; nothing stays open then."""
+    """A connected socket after its handshake. Raises what `dial` and `Duplex.handshake` raise, and closes it then."""
     opening = _Opening(lambda connection: None)
     await dial(opening, route, tls, timeouts)
     duplex = Duplex(url, on_lost)

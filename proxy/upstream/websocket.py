@@ -1,11 +1,12 @@
-"""The transport of vendors behind a WebSocket, mounted at ``ws`` and ``wss``: it runs their `Conversation`s.
+"""The transport for vendors behind a WebSocket, mounted at ``ws`` and ``wss``: it runs their `Conversation`s.
 
-A request that carries a conversation is answered with status 200 once the vendor has taken it up; the body is what the
-conversation gives, as it comes. A handshake that is refused is answered as it was: status, headers, body.
+A request that carries a conversation is answered with status 200 once the vendor has accepted the conversation; the
+body is the conversation's output as it arrives. A refused handshake is returned as the vendor's response: its status,
+headers and body.
 
-A socket whose conversation ended in order is kept for a while for others of the same URL, headers and setting, so that
-they spare the handshake; one that turns out to be dead before that is replaced by a new one. `warm` opens
-one before it is known whether it is needed.
+When a conversation has completed, its socket stays open for a while, so that the next conversation with the same URL,
+headers and setting needs no handshake. If that socket proves dead before the vendor has accepted the conversation, a
+new one takes its place. `warm` opens a socket before it is known whether it will be needed.
 """
 
 from __future__ import annotations
@@ -26,27 +27,24 @@ from proxy.providers.sockets.conversation import Conversation, Turn
 from proxy.providers.wire.requests import ID_HEADERS
 from proxy.upstream.connection import Timeouts
 from proxy.upstream.duplex import Duplex, HandshakeRefused, open_duplex
+from proxy.upstream.idle_sockets import Endpoint, IdleSockets
 from proxy.upstream.route import Route, route_to
 
-#: Seconds without a message after which a kept socket counts as dead.
-KEPT_SECONDS = 5.0
-#: For a socket that is opened ahead, in seconds; nobody waits for it yet.
-WARMING: Timeouts = {"connect": 10.0, "read": 10.0}
-#: Sockets of one place that are opened ahead at the same time.
+#: Seconds within which each message has to arrive on a reused socket until the conversation is accepted.
+REUSE_TIMEOUT = 5.0
+#: Seconds, for sockets that are opened ahead.
+WARM_TIMEOUTS: Timeouts = {"connect": 10.0, "read": 10.0}
+#: Sockets of one endpoint that are being opened ahead at the same time.
 MAX_WARMING = 8
-#: Unread bytes at which a kept socket, which should be silent, is closed.
-MAX_UNASKED = 64 * 1024
-_SCHEMES = {"ws": "http", "wss": "https"}
-
-#: Sockets are alike that lead to the same URL with the same headers: to one vendor's model, opened with one key.
-Place = tuple[str, tuple[tuple[bytes, bytes], ...]]
+_HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 class WebSocketTransport(httpx.AsyncBaseTransport):
-    """Time limits are those of `HTTPTransport`: ``read`` holds for the handshake's answer, then for each next message.
+    """Runs each request's conversation on a socket of its own. Belongs to one event loop.
 
-    Until the first byte is there, it holds for all that comes from the last message sent on. ``readers`` decode what a
-    conversation is fed. Raises httpx.TransportError, and what the conversation raises. Use it from one event loop.
+    Time limits have the names and meanings of `HTTPTransport`'s. ``read`` limits the wait for the handshake's response,
+    then for the first output, counted from the last message sent, and after that for each message.
+    ``readers`` decode the audio that a conversation is fed. Raises httpx.TransportError, and what conversations raise.
     """
 
     def __init__(
@@ -65,13 +63,13 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         Without ``ssl_context``: certifi's roots, or those of SSL_CERT_FILE or SSL_CERT_DIR, loaded at first use.
         """
         self.readers = readers
-        self.kept = IdleSockets(idle_seconds=idle_seconds, max_idle=max_idle, max_age=max_age)
+        self.idle = IdleSockets(idle_seconds=idle_seconds, max_idle=max_idle, max_age=max_age)
         self._ssl_context = ssl_context
         self._ssl_ready = False
         self._trust_env = trust_env
-        self._places = asyncio.Semaphore(max_connections)
-        self._live: set[Duplex] = set()
-        self._warming: dict[Place, deque[asyncio.Task[Duplex]]] = {}
+        self._slots = asyncio.Semaphore(max_connections)
+        self._open: set[Duplex] = set()
+        self._warming: dict[Endpoint, deque[asyncio.Task[Duplex]]] = {}
         self._closed = False
         #: Conversations under way.
         self.in_flight = 0
@@ -79,72 +77,72 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
     @property
     def open_connections(self) -> int:
         """Sockets in use or idle."""
-        return len(self._live)
+        return len(self._open)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        talk = SessionStream(self, request)
+        stream = SessionStream(self, request)
         try:
-            await talk.begin()
+            await stream.start()
         except HandshakeRefused as refusal:
-            await talk.aclose()
+            await stream.aclose()
             if refusal.status < 300:
                 raise httpx.RemoteProtocolError(f"status {refusal.status} to a handshake", request=request) from refusal
             return httpx.Response(refusal.status, headers=refusal.headers, content=refusal.body, request=request)
         except BaseException as error:
-            await talk.aclose()
+            await stream.aclose()
             if isinstance(error, httpx.RequestError):
                 error.request = request
             raise
-        return httpx.Response(200, headers=talk.headers, stream=talk)
+        return httpx.Response(200, headers=stream.headers, stream=stream)
 
     def warm(self, request: httpx.Request) -> None:
-        """Begin to open a socket for a request like this one, if none is kept for its ``setting``; nobody is told."""
-        place, setting = place_of(request), request.extensions.get("setting")
-        warming = self._warming.setdefault(place, deque())
-        if self._closed or len(warming) >= MAX_WARMING or self.kept.has(place, setting):
+        """Start to open a socket for a request like this, unless one is idle for its ``setting``. Never raises."""
+        endpoint, setting = endpoint_of(request), request.extensions.get("setting")
+        warming = self._warming.setdefault(endpoint, deque())
+        if self._closed or len(warming) >= MAX_WARMING or self.idle.has(endpoint, setting):
             return
-        task = asyncio.ensure_future(self.dial(request, WARMING))
+        task = asyncio.ensure_future(self.open(request, WARM_TIMEOUTS))
         warming.append(task)
-        task.add_done_callback(lambda task: self._warmed(place, task))
+        task.add_done_callback(lambda task: self._warmed(endpoint, task))
 
-    def _warmed(self, place: Place, task: asyncio.Task[Duplex]) -> None:
-        warming = self._warming.get(place)
+    def _warmed(self, endpoint: Endpoint, task: asyncio.Task[Duplex]) -> None:
+        warming = self._warming.get(endpoint)
         if warming is None or task not in warming:
-            return  # somebody took it, and has heard of it
+            return  # a conversation took it and gets its result or error
         warming.remove(task)
         if not task.cancelled() and task.exception() is None:
-            self.kept.keep(place, None, task.result())
+            self.idle.add(endpoint, None, task.result())
 
     async def aclose(self) -> None:
-        """Close every socket, those in use included."""
+        """Close every socket, also those in use."""
         self._closed = True
         tasks = [task for tasks in self._warming.values() for task in tasks]
         self._warming.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for duplex in list(self._live):
-            duplex.abort()
+        for socket in list(self._open):
+            socket.abort()
 
-    # -- for conversations ---------------------------------------------------------------------------------------------
+    # -- for SessionStream ---------------------------------------------------------------------------------------------
 
-    async def enter(self, timeouts: Timeouts) -> None:
-        """Wait for a turn, first come first served; httpx.PoolTimeout."""
+    async def acquire_slot(self, timeouts: Timeouts) -> None:
+        """Wait until fewer than ``max_connections`` conversations are under way; httpx.PoolTimeout."""
         seconds = timeouts.get("pool")
         try:
             async with asyncio.timeout(timeouts.get("connect") if seconds is None else seconds):
-                await self._places.acquire()
+                await self._slots.acquire()
         except TimeoutError:
             raise httpx.PoolTimeout("no socket came free in time") from None
         self.in_flight += 1
 
-    def leave(self) -> None:
+    def release_slot(self) -> None:
         self.in_flight -= 1
-        self._places.release()
+        self._slots.release()
 
-    async def opened_ahead(self, place: Place, timeouts: Timeouts) -> Duplex | None:
-        """The socket that is being opened there for anybody; None where there is none. Raises what `dial` raises."""
-        warming = self._warming.get(place)
+    async def take_warming(self, endpoint: Endpoint, timeouts: Timeouts) -> Duplex | None:
+        """The socket that `warm` is opening there; None if there is none. Raises what `open` raises."""
+        warming = self._warming.get(endpoint)
         if not warming:
             return None
         try:
@@ -153,23 +151,24 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         except TimeoutError:
             raise httpx.ReadTimeout("no answer to the handshake in time") from None
 
-    async def dial(self, request: httpx.Request, timeouts: Timeouts) -> Duplex:
+    async def open(self, request: httpx.Request, timeouts: Timeouts) -> Duplex:
+        """Raises what `open_duplex` raises."""
         if self._closed:
             raise httpx.ConnectError("the transport is closed")
         route = _route(request.url, trust_env=self._trust_env)
-        duplex = await open_duplex(request.url, request.headers, route, self._tls, timeouts, self._on_lost)
-        self._live.add(duplex)
-        if duplex.lost or self._closed:
-            self._on_lost(duplex)
-            duplex.abort()
-        return duplex
+        socket = await open_duplex(request.url, request.headers, route, self._tls, timeouts, self._on_lost)
+        self._open.add(socket)
+        if socket.lost or self._closed:
+            self._on_lost(socket)
+            socket.abort()
+        return socket
 
-    def _on_lost(self, duplex: Duplex) -> None:
-        self._live.discard(duplex)
-        self.kept.forget(duplex)
+    def _on_lost(self, socket: Duplex) -> None:
+        self._open.discard(socket)
+        self.idle.discard(socket)
 
     def _tls(self) -> ssl.SSLContext:
-        """Made at the first use of wss, for it takes tens of milliseconds."""
+        """Loaded at the first use of wss, since that takes tens of milliseconds."""
         if self._ssl_context is None:
             self._ssl_context = httpx.create_ssl_context()
         if not self._ssl_ready:
@@ -178,197 +177,147 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         return self._ssl_context
 
 
-class IdleSockets:
-    """Sockets between two conversations, the one that ended last first; ``setting`` None: no conversation has begun."""
-
-    def __init__(self, *, idle_seconds: float, max_idle: int, max_age: float) -> None:
-        self._idle_seconds, self._max_idle, self._max_age = idle_seconds, max_idle, max_age
-        self._idle: dict[Duplex, tuple[Place, str | None, asyncio.TimerHandle]] = {}
-
-    def has(self, place: Place, setting: str | None) -> bool:
-        return self._find(place, setting) is not None
-
-    def take(self, place: Place, setting: str | None) -> tuple[Duplex, bool] | None:
-        """The socket, and whether it has been used; one that was not is as good for any setting."""
-        duplex = self._find(place, setting)
-        if duplex is None:
-            return None
-        _, settled, timer = self._idle.pop(duplex)
-        timer.cancel()
-        duplex.forget()
-        return duplex, settled is not None
-
-    def keep(self, place: Place, setting: str | None, duplex: Duplex) -> None:
-        """Or close it, where it is old, or the oldest instead, where there are too many."""
-        loop = asyncio.get_running_loop()
-        if duplex.lost or loop.time() - duplex.born >= self._max_age or self._max_idle < 1:
-            duplex.close()
-            return
-        if len(self._idle) >= self._max_idle:
-            self._end(next(iter(self._idle)))
-        self._idle[duplex] = place, setting, loop.call_later(self._idle_seconds, self._end, duplex)
-
-    def forget(self, duplex: Duplex) -> None:
-        """It was lost."""
-        if duplex in self._idle:
-            self._idle.pop(duplex)[2].cancel()
-
-    def _find(self, place: Place, setting: str | None) -> Duplex | None:
-        unused = None
-        for duplex, (where, settled, _) in reversed(list(self._idle.items())):
-            if where != place or settled not in (None, setting):
-                continue
-            if duplex.lost or duplex.unread > MAX_UNASKED or self._is_old(duplex):
-                self._end(duplex)
-            elif settled is not None:
-                return duplex
-            else:
-                unused = unused or duplex
-        return unused
-
-    def _is_old(self, duplex: Duplex) -> bool:
-        return asyncio.get_running_loop().time() - duplex.born >= self._max_age
-
-    def _end(self, duplex: Duplex) -> None:
-        self.forget(duplex)
-        duplex.close()
-
-
 class SessionStream(httpx.AsyncByteStream):
-    """One conversation over one socket, and the body of its answer. Closing it, read or not, ends both."""
+    """One conversation on one socket, and the body of the response.
+
+    `start` finds a socket and returns when the vendor has accepted the conversation. Iterating then passes messages and
+    audio between socket and conversation, and ends when the conversation is done. `aclose`, which every path calls,
+    returns the socket to the idle ones if the conversation is done, and otherwise cancels it and closes the socket.
+    """
 
     def __init__(self, transport: WebSocketTransport, request: httpx.Request) -> None:
         self._transport = transport
         self._request = request
         self._timeouts: Timeouts = request.extensions.get("timeout", {})
         self._conversation = _conversation(request)
-        self._place = place_of(request)
-        self._duplex: Duplex | None = None
-        self._entered = False
-        self._gives: deque[bytes] = deque()
+        self._endpoint = endpoint_of(request)
+        self._socket: Duplex | None = None
+        self._has_slot = False
+        self._output: deque[bytes] = deque()
         self._audio = self._decoded(request.extensions.get("audio"))
-        #: When something was sent last, until the first byte has come.
-        self._asked: float | None = None
+        #: When the last message was sent; None from the first output on.
+        self._sent_at: float | None = None
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """What the handshake says of the vendor's id of it."""
-        stated = self._duplex.headers if self._duplex is not None else []
-        return [(name, value) for name, value in stated if name.lower().encode("latin-1", "replace") in ID_HEADERS]
+        """The headers of the handshake's response that hold the vendor's request id."""
+        headers = self._socket.headers if self._socket is not None else []
+        return [(name, value) for name, value in headers if name.lower().encode("latin-1", "replace") in ID_HEADERS]
 
-    async def begin(self) -> None:
-        """Until the vendor has taken up the conversation. Raises Refused, httpx.TransportError and ProxyError."""
-        await self._transport.enter(self._timeouts)
-        self._entered = True
-        kept = self._transport.kept.take(self._place, self._conversation.setting)
-        if kept is None:
-            await self._begin_anew(await self._transport.opened_ahead(self._place, self._timeouts))
+    async def start(self) -> None:
+        """Raises HandshakeRefused, httpx.TransportError and ProxyError."""
+        await self._transport.acquire_slot(self._timeouts)
+        self._has_slot = True
+        idle = self._transport.idle.take(self._endpoint, self._conversation.setting)
+        if idle is None:
+            await self._start_on_new(await self._transport.take_warming(self._endpoint, self._timeouts))
             return
-        self._duplex, used = kept
+        self._socket, resumed = idle
         try:
-            self._start(resumed=used)
-            await self._hear_beginning(KEPT_SECONDS)
+            self._start_conversation(resumed=resumed)
+            await self._wait_until_accepted(REUSE_TIMEOUT)
         except (httpx.TransportError, UpstreamUnavailable):
-            # The socket was dead, or its session over: nobody has heard the question.
-            self._duplex.abort()
-            await self._begin_anew()
+            # The socket was dead or its session over. The vendor has not accepted anything, so it is safe to repeat.
+            self._socket.abort()
+            await self._start_on_new()
 
-    async def _begin_anew(self, duplex: Duplex | None = None) -> None:
-        self._duplex = duplex or await self._transport.dial(self._request, self._timeouts)
-        self._start(resumed=False)
-        await self._hear_beginning()
+    async def _start_on_new(self, socket: Duplex | None = None) -> None:
+        self._socket = socket or await self._transport.open(self._request, self._timeouts)
+        self._start_conversation(resumed=False)
+        await self._wait_until_accepted()
 
-    async def _hear_beginning(self, most: float | None = None) -> None:
-        """Until the vendor has taken up the conversation, each message within ``most`` seconds."""
-        while not self._conversation.begun:
-            await self._hear(most)
+    async def _wait_until_accepted(self, max_seconds: float | None = None) -> None:
+        while not self._conversation.accepted:
+            await self._receive(max_seconds)
 
     def __aiter__(self) -> SessionStream:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._duplex is None:
+        if self._socket is None:
             raise httpx.StreamClosed()
         try:
-            while not self._gives:
+            while not self._output:
                 if self._conversation.done:
                     raise StopAsyncIteration
-                if self._conversation.hungry and self._duplex.at_leisure:
-                    self._take(self._conversation.feed(await anext(self._audio, b"")))
+                if self._conversation.wants_audio and self._socket.drained:
+                    self._process(self._conversation.feed(await anext(self._audio, b"")))
                 else:
-                    await self._hear()
+                    await self._receive()
         except httpx.RequestError as error:
             error.request = self._request
             raise
-        return self._gives.popleft()
+        return self._output.popleft()
 
     async def aclose(self) -> None:
-        duplex, self._duplex = self._duplex, None
-        entered, self._entered = self._entered, False
+        socket, self._socket = self._socket, None
+        has_slot, self._has_slot = self._has_slot, False
         try:
             await self._audio.aclose()
         finally:
-            if duplex is not None:
-                self._part(duplex)
-            if entered:
-                self._transport.leave()
+            if socket is not None:
+                self._release(socket)
+            if has_slot:
+                self._transport.release_slot()
 
-    def _part(self, duplex: Duplex) -> None:
+    def _release(self, socket: Duplex) -> None:
         if self._conversation.done and self._conversation.setting is not None:
-            self._transport.kept.keep(self._place, self._conversation.setting, duplex)
+            self._transport.idle.add(self._endpoint, self._conversation.setting, socket)
             return
         if not self._conversation.done:
-            duplex.send(self._conversation.leave())
-        duplex.close()
+            socket.send(self._conversation.cancel())
+        socket.close()
 
-    # -- turns ---------------------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------------
 
-    def _start(self, *, resumed: bool) -> None:
-        self._gives.clear()
-        self._asked = 0.0
-        self._say(self._conversation.start(resumed=resumed))
+    def _start_conversation(self, *, resumed: bool) -> None:
+        self._output.clear()
+        self._sent_at = 0.0
+        self._send(self._conversation.start(resumed=resumed))
 
-    def _say(self, messages: Sequence[str]) -> None:
-        if messages and self._duplex is not None:
-            self._duplex.send(messages)
-            if self._asked is not None:
-                self._asked = asyncio.get_running_loop().time()
+    def _send(self, messages: Sequence[str]) -> None:
+        if messages and self._socket is not None:
+            self._socket.send(messages)
+            if self._sent_at is not None:
+                self._sent_at = asyncio.get_running_loop().time()
 
-    async def _hear(self, most: float | None = None) -> None:
-        """One message, or that the socket takes more again; within ``most`` seconds if that is less than the limit."""
-        duplex = self._duplex
-        if duplex is None:
+    async def _receive(self, max_seconds: float | None = None) -> None:
+        """Process one message, or return when audio can be sent again. ``max_seconds`` lowers the time limit."""
+        socket = self._socket
+        if socket is None:
             raise httpx.StreamClosed()
-        message = duplex.pop()
+        message = socket.pop()
         while message is None:
-            if duplex.lost:
-                raise duplex.loss()
-            if duplex.congested and self._conversation.hungry:
-                await duplex.wait(
+            if socket.lost:
+                raise socket.loss()
+            if socket.write_paused and self._conversation.wants_audio:
+                await socket.wait(
                     self._timeouts.get("write"), httpx.WriteTimeout("the audio could not be sent in time")
                 )
-                if not duplex.congested:
+                if not socket.write_paused:
                     return
             else:
-                await duplex.wait(self._patience(most), httpx.ReadTimeout("no message in time"))
-            message = duplex.pop()
-        self._take(self._conversation.receive(message))
+                await socket.wait(self._read_timeout(max_seconds), httpx.ReadTimeout("no message in time"))
+            message = socket.pop()
+        self._process(self._conversation.receive(message))
 
-    def _take(self, turn: Turn) -> None:
-        self._say(turn.send)
+    def _process(self, turn: Turn) -> None:
+        self._send(turn.send)
         if turn.output:
-            self._asked = None
-            self._gives.append(turn.output)
+            self._sent_at = None
+            self._output.append(turn.output)
 
-    def _patience(self, most: float | None) -> float | None:
-        """Seconds. Until the first byte, chatter does not prolong the wait for it."""
+    def _read_timeout(self, max_seconds: float | None) -> float | None:
+        """Seconds. Until the first output, messages without output do not extend it."""
         seconds = self._timeouts.get("read")
-        if seconds is not None and self._asked is not None:
-            seconds = max(0.0, self._asked + seconds - asyncio.get_running_loop().time())
-        return seconds if most is None else most if seconds is None else min(seconds, most)
+        if seconds is not None and self._sent_at is not None:
+            seconds = max(0.0, self._sent_at + seconds - asyncio.get_running_loop().time())
+        if seconds is None or max_seconds is None:
+            return max_seconds if seconds is None else seconds
+        return min(seconds, max_seconds)
 
     async def _decoded(self, upload: Upload | None) -> AsyncGenerator[bytes]:
-        """What the conversation is fed."""
+        """The upload as the PCM that the conversation is fed."""
         if upload is None:
             return
         descriptor = upload.fileno()
@@ -379,7 +328,7 @@ class SessionStream(httpx.AsyncByteStream):
                 yield piece
 
 
-def place_of(request: httpx.Request) -> Place:
+def endpoint_of(request: httpx.Request) -> Endpoint:
     return str(request.url), tuple(request.headers.raw)
 
 
@@ -391,4 +340,4 @@ def _conversation(request: httpx.Request) -> Conversation:
 
 
 def _route(url: httpx.URL, *, trust_env: bool) -> Route:
-    return route_to(url.copy_with(scheme=_SCHEMES[url.scheme]), trust_env=trust_env)
+    return route_to(url.copy_with(scheme=_HTTP_SCHEMES[url.scheme]), trust_env=trust_env)

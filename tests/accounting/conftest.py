@@ -78,7 +78,7 @@ def with_database(database_url: str) -> Callable[[Callable[[Database], Awaitable
 
 
 @pytest.fixture
-def with_administration(
+def with_key_store(
     with_database: Callable[..., Any],
 ) -> Callable[[Callable[[Database, KeyStore], Awaitable[Any]]], Any]:
     def run(body: Callable[[Database, KeyStore], Awaitable[Any]]) -> Any:

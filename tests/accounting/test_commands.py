@@ -119,12 +119,12 @@ def test_a_client_of_litellm_keeps_its_key(
     (tmp_path / "export.csv").write_text(as_csv(ROW))
     imported = keys("import", str(tmp_path / "export.csv"))
     assert imported.returncode == 0, imported.stderr
-    assert imported.stdout.strip() == "imported 1, there already 0, left out 0"
+    assert imported.stdout.strip() == "imported 1, already present 0, left out 0"
     assert httpx.post(server.url + "/v1/audio/speech", json=hello, headers=asks).status_code == 200
     refused = httpx.post(server.url + "/v1/audio/speech", json=hello | {"model": "gpt-tts"}, headers=asks)
     assert refused.status_code == 404
     again = keys("import", str(tmp_path / "export.csv"))
-    assert again.stdout.strip() == "imported 0, there already 1, left out 0"
+    assert again.stdout.strip() == "imported 0, already present 1, left out 0"
 
 
 def test_what_a_row_says(keys: Authenticator, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_limits_are_not_dropped_in_silence(change: dict[str, str], why: str) -> 
     taken, refused = read(as_csv(ROW | change), own=(), without_limits=False)
     assert taken == []
     assert [row.name for row in refused] == ["prod"]
-    assert why in refused[0].why
+    assert why in refused[0].reason
     taken, refused = read(as_csv(ROW | change), own=(), without_limits=True)
     assert (len(taken), refused) == (1, [])
 
@@ -174,13 +174,13 @@ def test_limits_are_not_dropped_in_silence(change: dict[str, str], why: str) -> 
 def test_rows_that_are_left_out(change: dict[str, str], why: str, without_limits: bool) -> None:
     taken, refused = read(as_csv(ROW | change), own=(), without_limits=without_limits)
     assert taken == []
-    assert why in refused[0].why
+    assert why in refused[0].reason
 
 
 def test_the_configurations_own_keys_are_no_virtual_keys(keys: Authenticator, tmp_path: Path) -> None:
     master = ROW | {"token": hashlib.sha256(MASTER_KEY.encode()).hexdigest()}
     (tmp_path / "export.csv").write_text(as_csv(master))
-    assert keys("import", str(tmp_path / "export.csv")).stdout.strip() == "imported 0, there already 0, left out 1"
+    assert keys("import", str(tmp_path / "export.csv")).stdout.strip() == "imported 0, already present 0, left out 1"
     assert listed(keys) == []
 
 

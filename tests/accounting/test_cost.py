@@ -618,7 +618,7 @@ def test_the_command_finds_a_model_without_its_vendor(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "openai/gpt-4o-mini-tts\n" in done.stdout
     assert "azure/gpt-4o-mini-tts\n" in done.stdout
-    assert "about 0.9 for an hour of audio" in done.stdout
+    assert "about 0.9 per hour of audio" in done.stdout
 
 
 def test_the_command_says_that_a_model_has_no_price(tmp_path: Path) -> None:

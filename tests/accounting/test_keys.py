@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, insert, select, update
 
-from proxy.accounting import key_fields
+from proxy.accounting import key_settings
+from proxy.accounting.authenticator import Authenticator
+from proxy.accounting.end_user_store import EndUserStore
 from proxy.accounting.key_cache import MIN_PAUSE, KeyCache
+from proxy.accounting.key_secrets import hash_of
 from proxy.accounting.key_store import KeyStore
-from proxy.accounting.keys import Authenticator, hashed
 from proxy.domain.caller import MASTER
 from proxy.errors import BadRequest, ConfigError, Forbidden, NotFound, Unauthorized
 from proxy.storage import tables
@@ -44,9 +46,9 @@ async def everything(database: Database) -> str:
 # -- what is stored ----------------------------------------------------------------------------------------------------
 
 
-def test_of_a_key_only_its_hash_is_stored(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        secret, key = await administration.generate({"key_alias": "one"}, "master")
+def test_of_a_key_only_its_hash_is_stored(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        secret, key = await key_store.generate({"key_alias": "one"}, "master")
         assert len(secret) >= len("sk-") + 22
         assert key.id == hashlib.sha256(secret.encode()).hexdigest()
         stored = await everything(database)
@@ -54,10 +56,10 @@ def test_of_a_key_only_its_hash_is_stored(with_administration: Run) -> None:
         assert secret not in stored
         assert secret.removeprefix("sk-") not in stored
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_what_was_said_of_a_key_comes_back(with_administration: Run) -> None:
+def test_what_was_said_of_a_key_comes_back(with_key_store: Run) -> None:
     said = {
         "key_alias": "one",
         "user_id": "u",
@@ -70,86 +72,86 @@ def test_what_was_said_of_a_key_comes_back(with_administration: Run) -> None:
         "expires": 2_000_000_000_123,
     }
 
-    async def body(database: Database, administration: KeyStore) -> None:
-        _, key = await administration.generate(said, "master")
-        found = await administration.find(key.id)
+    async def body(database: Database, key_store: KeyStore) -> None:
+        _, key = await key_store.generate(said, "master")
+        found = await key_store.find(key.id)
         assert {name: getattr(found, name) for name in said} == said
-        assert found == await administration.find("one")
+        assert found == await key_store.find("one")
 
-    with_administration(body)
+    with_key_store(body)
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_texts_are_values_and_nothing_else(with_administration: Run, text: str) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        await administration.generate({"key_alias": "other"}, "master")
+def test_texts_are_values_and_nothing_else(with_key_store: Run, text: str) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        await key_store.generate({"key_alias": "other"}, "master")
         said = {"key_alias": text, "user_id": text, "team_id": text, "models": [text], "metadata": {text: text}}
-        _, key = await administration.generate(said, "master")
-        assert (await administration.find(text)).id == key.id
-        found, total = await administration.keys({"user_id": text})
+        _, key = await key_store.generate(said, "master")
+        assert (await key_store.find(text)).id == key.id
+        found, total = await key_store.page({"user_id": text})
         assert ([one.id for one in found], total) == ([key.id], 1)
-        await administration.block_end_users([text], blocked=True, actor=text)
+        await EndUserStore(database).block([text], blocked=True, actor=text)
         key_cache = KeyCache(database)
         await key_cache.refresh()
         assert key_cache.blocks(text)
-        assert await administration.delete([text], "master") == [key.id]
-        assert len((await administration.keys())[0]) == 1
+        assert await key_store.delete([text], "master") == [key.id]
+        assert len((await key_store.page())[0]) == 1
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_aliases_are_unique_until_their_key_is_deleted(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        _, first = await administration.generate({"key_alias": "one"}, "master")
-        _, other = await administration.generate({}, "master")
+def test_aliases_are_unique_until_their_key_is_deleted(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        _, first = await key_store.generate({"key_alias": "one"}, "master")
+        _, other = await key_store.generate({}, "master")
         with pytest.raises(BadRequest, match="alias"):
-            await administration.generate({"key_alias": "one"}, "master")
+            await key_store.generate({"key_alias": "one"}, "master")
         with pytest.raises(BadRequest, match="alias"):
-            await administration.update(other.id, {"key_alias": "one"}, "master")
-        await administration.update(first.id, {"key_alias": "one", "user_id": "u"}, "master")
-        await administration.delete(["one"], "master")
-        await administration.generate({"key_alias": "one"}, "master")
+            await key_store.update(other.id, {"key_alias": "one"}, "master")
+        await key_store.update(first.id, {"key_alias": "one", "user_id": "u"}, "master")
+        await key_store.delete(["one"], "master")
+        await key_store.generate({"key_alias": "one"}, "master")
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_a_key_is_not_used_twice(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        secret, key = await administration.generate({}, "master")
+def test_a_key_is_not_used_twice(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        secret, key = await key_store.generate({}, "master")
         with pytest.raises(BadRequest, match="used before"):
-            await administration.generate({}, "master", secret)
-        await administration.delete([key.id], "master")
+            await key_store.generate({}, "master", secret)
+        await key_store.delete([key.id], "master")
         with pytest.raises(BadRequest, match="used before"):
-            await administration.generate({}, "master", secret)
+            await key_store.generate({}, "master", secret)
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_deleting_is_all_or_nothing(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        _, key = await administration.generate({"key_alias": "one"}, "master")
+def test_deleting_is_all_or_nothing(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        _, key = await key_store.generate({"key_alias": "one"}, "master")
         before = await everything(database)
         with pytest.raises(NotFound):
-            await administration.delete([key.id, "nobody"], "master")
+            await key_store.delete([key.id, "nobody"], "master")
         assert await everything(database) == before
-        assert await administration.delete([key.id, "one"], "master") == [key.id, key.id]
+        assert await key_store.delete([key.id, "one"], "master") == [key.id, key.id]
 
-    with_administration(body)
+    with_key_store(body)
 
 
 # -- the audit ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_change_leaves_one_audit_row_without_a_key(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        secret, key = await administration.generate({"key_alias": "one", "models": ["tts"]}, "master")
-        await administration.update(key.id, {"user_id": "u"}, "master")
-        await administration.block(key.id, blocked=True, actor="master")
-        await administration.block(key.id, blocked=False, actor="master")
-        second, replaced = await administration.regenerate(key.id, {}, "command line")
-        await administration.delete(["one"], "master")
-        await administration.block_end_users(["eve", "mallory"], blocked=True, actor="master")
-        await administration.block_end_users(["eve"], blocked=False, actor="master")
+def test_every_change_leaves_one_audit_row_without_a_key(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        secret, key = await key_store.generate({"key_alias": "one", "models": ["tts"]}, "master")
+        await key_store.update(key.id, {"user_id": "u"}, "master")
+        await key_store.block(key.id, blocked=True, actor="master")
+        await key_store.block(key.id, blocked=False, actor="master")
+        second, replaced = await key_store.regenerate(key.id, {}, "command line")
+        await key_store.delete(["one"], "master")
+        await EndUserStore(database).block(["eve", "mallory"], blocked=True, actor="master")
+        await EndUserStore(database).block(["eve"], blocked=False, actor="master")
         audit = sorted(await rows(database, AUDIT), key=lambda row: row.time)
         assert sorted((row.action, row.subject, row.actor) for row in audit) == sorted(
             [
@@ -171,40 +173,40 @@ def test_every_change_leaves_one_audit_row_without_a_key(with_administration: Ru
         assert secret not in repr(audit)
         assert second not in repr(audit)
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_a_change_that_fails_leaves_nothing(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        await administration.generate({"key_alias": "one"}, "master")
+def test_a_change_that_fails_leaves_nothing(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        await key_store.generate({"key_alias": "one"}, "master")
         before = await everything(database)
         with pytest.raises(BadRequest):
-            await administration.generate({"key_alias": "one"}, "master")
+            await key_store.generate({"key_alias": "one"}, "master")
         with pytest.raises(NotFound):
-            await administration.update("0" * 64, {"user_id": "u"}, "master")
+            await key_store.update("0" * 64, {"user_id": "u"}, "master")
         with pytest.raises(NotFound):
-            await administration.regenerate("0" * 64, {}, "master")
+            await key_store.regenerate("0" * 64, {}, "master")
         assert await everything(database) == before
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_changes_at_the_same_time_each_get_a_revision_of_their_own(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_changes_at_the_same_time_each_get_a_revision_of_their_own(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         await database.open()
-        await asyncio.gather(*(administration.generate({}, "master") for _ in range(12)))
+        await asyncio.gather(*(key_store.generate({}, "master") for _ in range(12)))
         revisions = [row.revision for row in await rows(database, KEYS)]
         assert sorted(revisions) == list(range(1, 13))
         assert [row.value for row in await rows(database, REVISIONS)] == [12]
 
-    with_administration(body)
+    with_key_store(body)
 
 
 # -- what a worker knows -----------------------------------------------------------------------------------------------
 
 
 class Scene:
-    """Two workers' keyrings on one database, and a count of the statements that they cost."""
+    """Two workers' key caches on one database, and a count of the statements that they cost."""
 
     def __init__(self, database: Database, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -212,10 +214,10 @@ class Scene:
         self.keys = Authenticator(master=MASTER_SECRET, key_cache=self.here)
 
 
-def test_changes_reach_the_other_worker_with_its_next_look(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_changes_reach_the_other_worker_with_its_next_look(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         scene = Scene(database)
-        _, key = await administration.generate(
+        _, key = await key_store.generate(
             {"models": ["tts"], "user_id": "u", "tags": ["eu"], "guardrails": ["g"]}, "master"
         )
         for key_cache in (scene.here, scene.there):
@@ -225,59 +227,59 @@ def test_changes_reach_the_other_worker_with_its_next_look(with_administration: 
             assert caller is not None
             assert (caller.models, caller.user_id, caller.tags) == (frozenset({"tts"}), "u", ("eu",))
             assert caller.guardrails == ("g",)
-        await administration.update(key.id, {"models": ["whisper"]}, "master")
+        await key_store.update(key.id, {"models": ["whisper"]}, "master")
         await scene.there.refresh()
         changed = scene.there.find(key.id)
         assert changed is not None
         assert changed.models == {"whisper"}
-        await administration.block(key.id, blocked=True, actor="master")
+        await key_store.block(key.id, blocked=True, actor="master")
         await scene.there.refresh()
         with pytest.raises(Forbidden) as blocked:
             scene.there.find(key.id)
         assert blocked.value.code == "key_blocked"
-        await administration.block(key.id, blocked=False, actor="master")
-        await administration.regenerate(key.id, {}, "master")
+        await key_store.block(key.id, blocked=False, actor="master")
+        await key_store.regenerate(key.id, {}, "master")
         await scene.there.refresh()
         assert scene.there.find(key.id) is None
         assert len(scene.there) == 1
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_end_users_are_blocked_and_free_again(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_end_users_are_blocked_and_free_again(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         scene = Scene(database)
-        await administration.block_end_users(["eve", "eve", "mallory"], blocked=True, actor="master")
+        await EndUserStore(database).block(["eve", "eve", "mallory"], blocked=True, actor="master")
         await scene.here.refresh()
         assert [scene.here.blocks(name) for name in ("eve", "mallory", "alice")] == [True, True, False]
-        await administration.block_end_users(["eve"], blocked=False, actor="master")
+        await EndUserStore(database).block(["eve"], blocked=False, actor="master")
         await scene.here.refresh()
         assert [scene.here.blocks(name) for name in ("eve", "mallory")] == [False, True]
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_an_expired_key_ends_without_a_look(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_an_expired_key_ends_without_a_look(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         scene = Scene(database)
-        columns = key_fields.read({"duration": "30s"}, clock=lambda: scene.now).columns
-        secret, _ = await administration.generate(columns, "master")
+        columns = key_settings.read({"duration": "30s"}).columns(clock=lambda: scene.now)
+        secret, _ = await key_store.generate(columns, "master")
         assert await scene.keys.look_up(bearer(secret)) is not None
         scene.now += 29
-        assert scene.keys.known(bearer(secret)) is not None
+        assert scene.keys.cached_caller(bearer(secret)) is not None
         scene.now += 2
         with pytest.raises(Unauthorized) as raised:
-            scene.keys.known(bearer(secret))
+            scene.keys.cached_caller(bearer(secret))
         assert (raised.value.status, raised.value.code) == (401, "expired_api_key")
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_a_database_that_was_put_back_takes_keys_with_it(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_a_database_that_was_put_back_takes_keys_with_it(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         scene = Scene(database)
-        _, old = await administration.generate({}, "master")
-        _, new = await administration.generate({}, "master")
+        _, old = await key_store.generate({}, "master")
+        _, new = await key_store.generate({}, "master")
         await scene.here.refresh()
         assert len(scene.here) == 2
         async with database.transaction() as connection:
@@ -287,20 +289,20 @@ def test_a_database_that_was_put_back_takes_keys_with_it(with_administration: Ru
         assert scene.here.find(old.id) is not None
         assert scene.here.find(new.id) is None
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         scene, loop = Scene(database), asyncio.get_running_loop()
-        secret, _ = await administration.generate({}, "master")
+        secret, _ = await key_store.generate({}, "master")
         await scene.keys.look_up(bearer(secret))
         statements: list[str] = []
         engine = await database.open()
         event.listen(engine.sync_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
         for _ in range(1000):
-            assert scene.keys.known(bearer(secret)) is not None
-            assert scene.keys.known(bearer(MASTER_SECRET)) == MASTER
+            assert scene.keys.cached_caller(bearer(secret)) is not None
+            assert scene.keys.cached_caller(bearer(MASTER_SECRET)) == MASTER
         assert statements == []
 
         async def guess(number: int) -> None:
@@ -314,32 +316,32 @@ def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_administra
         assert 0 < len(statements) <= min(looks, 10)
         assert all("revisions" in statement for statement in statements)
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_what_cannot_be_a_virtual_key_costs_nothing(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_what_cannot_be_a_virtual_key_costs_nothing(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         keys = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         for header in (None, b"", b"Bearer", b"Bearer any", b"Basic sk-abc", b"Bearer \xff\xfe"):
             with pytest.raises(Unauthorized):
-                keys.known(header)
+                keys.cached_caller(header)
         assert database._engine is None
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_a_look_that_began_before_a_key_was_made_does_not_refuse_it(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_a_look_that_began_before_a_key_was_made_does_not_refuse_it(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         keys = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         for _ in range(5):
             guessing = asyncio.gather(
                 *(keys.caller(bearer(f"sk-{number:043}")) for number in range(20)), return_exceptions=True
             )
-            secret, key = await administration.generate({}, "master")
+            secret, key = await key_store.generate({}, "master")
             assert (await keys.caller(bearer(secret))).key_id == key.id
             assert all(isinstance(outcome, Unauthorized) for outcome in await guessing)
 
-    with_administration(body)
+    with_key_store(body)
 
 
 def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
@@ -349,17 +351,17 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
 
     async def body() -> None:
         database = Database(url)
-        administration, key_cache = KeyStore(database), KeyCache(database)
+        key_store, key_cache = KeyStore(database), KeyCache(database)
         keys = Authenticator(master=MASTER_SECRET, key_cache=key_cache)
-        secret, _ = await administration.generate({}, "master")
-        late, _ = await administration.generate({}, "master")
-        unknown, _ = await administration.generate({}, "master")
+        secret, _ = await key_store.generate({}, "master")
+        late, _ = await key_store.generate({}, "master")
+        unknown, _ = await key_store.generate({}, "master")
         await keys.look_up(bearer(secret))
         newer = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
         postgres.stop()
         try:
-            assert keys.known(bearer(secret)) is not None
-            assert newer.known(bearer(MASTER_SECRET)) == MASTER
+            assert keys.cached_caller(bearer(secret)) is not None
+            assert newer.cached_caller(bearer(MASTER_SECRET)) == MASTER
             for one in (late, unknown, "sk-no-key-of-ours-0123456789abcdef"):
                 with pytest.raises(Unavailable) as raised:
                     await newer.caller(bearer(one))
@@ -369,7 +371,7 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
             postgres.start()
         for _ in range(100):
             try:
-                assert (await newer.caller(bearer(late))).key_id == hashed(late)
+                assert (await newer.caller(bearer(late))).key_id == hash_of(late)
                 break
             except Unavailable:
                 await asyncio.sleep(0.1)
@@ -380,25 +382,23 @@ def test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait(
     asyncio.run(body())
 
 
-def test_a_database_that_hangs_is_waited_for_only_so_long(
-    with_administration: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_a_database_that_hangs_is_waited_for_only_so_long(with_key_store: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         key_cache = KeyCache(database)
         keys = Authenticator(master=MASTER_SECRET, key_cache=key_cache)
-        secret, _ = await administration.generate({}, "master")
+        secret, _ = await key_store.generate({}, "master")
         await keys.look_up(bearer(secret))
         monkeypatch.setattr(database, "transaction", lambda: _Hanging())
-        monkeypatch.setattr("proxy.accounting.key_cache.MAX_PATIENCE", 0.05)
+        monkeypatch.setattr("proxy.accounting.key_cache.MAX_WAIT", 0.05)
         guesses = [keys.caller(bearer(f"sk-{number:043}")) for number in range(50)]
         outcomes = await asyncio.gather(*guesses, return_exceptions=True)
         assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
-        assert keys.known(bearer(secret)) is not None
+        assert keys.cached_caller(bearer(secret)) is not None
         with pytest.raises(Unavailable):
             await keys.caller(bearer("sk-another-0123456789abcdefghijkl"))
         await key_cache.aclose()
 
-    with_administration(body)
+    with_key_store(body)
 
 
 class _Hanging:
@@ -429,8 +429,8 @@ def test_a_database_of_a_newer_program_is_refused(with_database: Callable[..., A
     with_database(body)
 
 
-def test_ten_thousand_keys_are_known_within_one_look(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
+def test_ten_thousand_keys_are_known_within_one_look(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         row = {"key_name": "sk-...", "models": "[]", "tags": "[]", "metadata": "{}", "blocked": False, "created": 1}
         many = [{"id": f"{number:064x}", **row, "deleted": False, "revision": 1} for number in range(10_000)]
         async with database.transaction() as connection:
@@ -442,4 +442,4 @@ def test_ten_thousand_keys_are_known_within_one_look(with_administration: Run) -
         assert len(key_cache) == 10_000
         assert key_cache.find(f"{9_999:064x}") is not None
 
-    with_administration(body)
+    with_key_store(body)

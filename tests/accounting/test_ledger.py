@@ -15,6 +15,8 @@ from sqlalchemy import delete, func, select
 
 from proxy.accounting import ledger as ledger_module
 from proxy.accounting.ledger import Ledger, LedgerFull, LedgerLimits
+from proxy.storage import call_writer
+from proxy.storage.call_writer import CallWriter
 from proxy.storage.database import Database, Unavailable
 from proxy.storage.journal import Journal
 from proxy.storage.tables import CALL_TAGS, CALLS
@@ -53,7 +55,7 @@ class Away(Database):
 
 def made(database: Database, folder: Path, *, power: bool = False, clock: Any = None, **bounds: Any) -> Ledger:
     made = Ledger(
-        database,
+        CallWriter(database),
         Journal(folder, power=power),
         LedgerLimits(**({"spool": 10_000_000} | bounds)),
         folder,
@@ -254,7 +256,7 @@ def _fill(folder: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
         for _ in range(20):
             ledger.append(row(ledger))
-        assert 0 < len(ledger._kept) < 20
+        assert 0 < len(ledger._buffer) < 20
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         await ledger.move()
         assert await count(database) == 20
@@ -289,7 +291,7 @@ def test_one_bad_row_holds_up_no_other(with_database: WithDatabase, tmp_path: Pa
 
 
 def test_retention(with_database: WithDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "DELETED_AT_ONCE", 7)
+    monkeypatch.setattr(call_writer, "DELETE_BATCH", 7)
 
     async def body(database: Database) -> None:
         now = [NOON / 1000]
@@ -317,17 +319,17 @@ def test_power_waits_for_the_disk_and_shares_the_wait(
     from proxy.storage import journal as journal_module
 
     synced: list[int] = []
-    real = journal_module._sync
-    monkeypatch.setattr(journal_module, "_sync", lambda file: (synced.append(os.fstat(file).st_size), real(file)))
+    real = journal_module._fdatasync
+    monkeypatch.setattr(journal_module, "_fdatasync", lambda file: (synced.append(os.fstat(file).st_size), real(file)))
 
     async def body(database: Database) -> None:
         ledger = made(database, tmp_path / "ledger", power=True)
-        assert ledger.must_settle
+        assert ledger.needs_sync
 
         async def one() -> int:
             ledger.append(row(ledger))
             size = ledger.size
-            await ledger.settled()
+            await ledger.sync()
             return size
 
         sizes = await asyncio.gather(*(one() for _ in range(200)), ledger.move())

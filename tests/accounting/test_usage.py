@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from proxy.accounting.end_user_store import EndUserStore
 from proxy.accounting.key_store import KeyStore
-from proxy.accounting.usage import GROUPS, UsageReports, groups, money, selection
+from proxy.accounting.usage_reports import GROUPS, UsageReports, groups, selection
+from proxy.domain.money import usd
 from proxy.errors import BadRequest
 from proxy.storage import tables
 from proxy.storage.database import Database
@@ -113,7 +115,7 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
     "group_by",
     [(name,) for name in GROUPS] + [("model", "end_user"), ("day", "key", "vendor"), ("tag", "team", "deployment")],
 )
-def test_sums_by_group_are_those_of_the_rows(with_administration: Run, group_by: tuple[str, ...]) -> None:
+def test_sums_by_group_are_those_of_the_rows(with_key_store: Run, group_by: tuple[str, ...]) -> None:
     calls = many(seed=len(group_by))
     expected: dict[tuple[Any, ...], list[Call]] = {}
     for one in calls:
@@ -137,7 +139,7 @@ def test_sums_by_group_are_those_of_the_rows(with_administration: Run, group_by:
         else:
             assert costs == sorted(costs, reverse=True)
 
-    with_administration(body)
+    with_key_store(body)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_sums_by_group_are_those_of_the_rows(with_administration: Run, group_by:
         ({"deployment": "nobody's"}, lambda one: False),
     ],
 )
-def test_filters(with_administration: Run, equal: dict[str, str], chosen: Callable[[Call], bool]) -> None:
+def test_filters(with_key_store: Run, equal: dict[str, str], chosen: Callable[[Call], bool]) -> None:
     calls = many(seed=7)
 
     async def body(database: Database, _: KeyStore) -> None:
@@ -171,7 +173,7 @@ def test_filters(with_administration: Run, equal: dict[str, str], chosen: Callab
             count = len((await connection.execute(tables.CALLS.select())).all())
         assert count == len(calls)
 
-    with_administration(body)
+    with_key_store(body)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_a_period_that_is_none(text: str) -> None:
     assert raised.value.param == "end"
 
 
-def test_bounds_of_the_period_decide_to_the_millisecond(with_administration: Run) -> None:
+def test_bounds_of_the_period_decide_to_the_millisecond(with_key_store: Run) -> None:
     async def body(database: Database, _: KeyStore) -> None:
         await store(database, [call(number, time=NOON + number) for number in range(-2, 3)])
         listed, _more = await UsageReports(database).calls(
@@ -210,10 +212,10 @@ def test_bounds_of_the_period_decide_to_the_millisecond(with_administration: Run
         )
         assert [row["time"] for row in listed] == ["2026-11-23T12:00:00.000Z", "2026-11-23T11:59:59.999Z"]
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_pages_show_every_call_once_also_where_times_are_the_same(with_administration: Run) -> None:
+def test_pages_show_every_call_once_also_where_times_are_the_same(with_key_store: Run) -> None:
     calls = [call(number, time=NOON + number // 7) for number in range(60)]
 
     async def body(database: Database, _: KeyStore) -> None:
@@ -227,19 +229,19 @@ def test_pages_show_every_call_once_also_where_times_are_the_same(with_administr
                 break
         assert seen == [one["id"] for one in sorted(calls, key=lambda one: (one["time"], one["id"]), reverse=True)]
 
-    with_administration(body)
+    with_key_store(body)
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1.", "1.a b", "1; DROP", "9" * 30 + ".a", "-1.a"])
-def test_a_cursor_of_ones_own_making(with_administration: Run, cursor: str) -> None:
+def test_a_cursor_of_ones_own_making(with_key_store: Run, cursor: str) -> None:
     async def body(database: Database, _: KeyStore) -> None:
         with pytest.raises(BadRequest):
             await UsageReports(database).calls(selection(None, None, {}), 10, cursor)
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_a_call_is_told_with_all_that_is_known_of_it(with_administration: Run) -> None:
+def test_a_call_is_told_with_all_that_is_known_of_it(with_key_store: Run) -> None:
     one = call(1, guardrails='["pii: 2 names"]', tags=["eu", "batch"], cost=1, end_user="alice", audio_seconds_out=1.25)
 
     async def body(database: Database, _: KeyStore) -> None:
@@ -251,12 +253,12 @@ def test_a_call_is_told_with_all_that_is_known_of_it(with_administration: Run) -
         assert (row["key"], row["end_user"], row["audio_seconds_out"]) == ("master", "alice", 1.25)
         assert not {"key_id", "user_id", "team_id"} & row.keys()
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_a_key_may_be_named_by_its_alias(with_administration: Run) -> None:
-    async def body(database: Database, administration: KeyStore) -> None:
-        secret, key = await administration.generate({"key_alias": "batch job"}, "master")
+def test_a_key_may_be_named_by_its_alias(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        secret, key = await key_store.generate({"key_alias": "batch job"}, "master")
         await store(database, [call(1, key_id=key.id), call(2)])
         for reference in ("batch job", key.id, secret):
             report = await UsageReports(database).report(selection(None, None, {"key": reference}), ("key",))
@@ -264,32 +266,32 @@ def test_a_key_may_be_named_by_its_alias(with_administration: Run) -> None:
         with pytest.raises(BadRequest, match="alias"):
             await UsageReports(database).report(selection(None, None, {"key": "nobody"}))
 
-    with_administration(body)
+    with_key_store(body)
 
 
-def test_large_sums_are_exact(with_administration: Run) -> None:
+def test_large_sums_are_exact(with_key_store: Run) -> None:
     async def body(database: Database, _: KeyStore) -> None:
         cost = 10**17 + 1  # ten million dollars and a little
         await store(database, [call(number, cost=cost) for number in range(50)])
         assert (await UsageReports(database).report(selection(None, None, {}))).total["cost"] == "500000000.000000005"
 
-    with_administration(body)
+    with_key_store(body)
 
 
 @pytest.mark.parametrize(
     ("units", "shown"), [(0, "0"), (1, "0.0000000001"), (10**10, "1"), (12 * 10**9, "1.2"), (10**13, "1000")]
 )
 def test_money_is_plain_digits(units: int, shown: str) -> None:
-    assert money(units) == shown
+    assert usd(units) == shown
 
 
-def test_end_users_by_name_with_what_they_used_and_those_that_are_only_blocked(with_administration: Run) -> None:
+def test_end_users_by_name_with_what_they_used_and_those_that_are_only_blocked(with_key_store: Run) -> None:
     names = ["Zoe", "alice", "bob", "eve", "äh", "名前"]
 
-    async def body(database: Database, administration: KeyStore) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
         await store(database, [call(number, end_user=names[number % 3 + 1]) for number in range(9)])
         await store(database, [call(100, end_user="äh"), call(101, end_user="Zoe"), call(102)])
-        await administration.block_end_users(["eve", "bob", "名前"], blocked=True, actor="master")
+        await EndUserStore(database).block(["eve", "bob", "名前"], blocked=True, actor="master")
         seen: list[dict[str, Any]] = []
         cursor: str | None = ""
         while cursor is not None:
@@ -304,7 +306,7 @@ def test_end_users_by_name_with_what_they_used_and_those_that_are_only_blocked(w
         only, _more = await UsageReports(database).end_users(selection(None, None, {"end_user": "eve"}), 10)
         assert [(row["id"], row["calls"]) for row in only] == [("eve", 3)]
 
-    with_administration(body)
+    with_key_store(body)
 
 
 def test_groups_are_read_and_checked() -> None:

@@ -51,7 +51,7 @@ class Scripted(RunningAttempt[str]):
         await asyncio.sleep(0)
         self.response, self.source = Closing(), Closing()
         self._response = cast(Any, self.response)
-        self._sources = (cast("AsyncGenerator[bytes]", self.source),)
+        self._owned(cast("AsyncGenerator[bytes]", self.source))
         self._report(self.metadata)
         self._is_whole = self.is_whole
         self.record.first_byte = self.record.asked + 0.5

@@ -9,6 +9,8 @@ import pytest
 
 from proxy.config import Config, Mode, load
 from proxy.errors import ConfigError
+from proxy.guardrails import registry as guardrails
+from proxy.sinks import registry as sinks
 
 KEY = "sk-9f3kQz7LmW2xTb8RvYc5"
 VENDORS = ("openai", "lemonfox")
@@ -19,6 +21,18 @@ def infer_mode(vendor: str, model: str) -> Mode | None:
     if re.search("whisper|transcribe", model):
         return Mode.TRANSCRIPTION
     return Mode.SPEECH if re.search("tts|kokoro", model, re.IGNORECASE) else None
+
+
+def load_file(path: str | Path, environ: Mapping[str, str]) -> Config:
+    """With the vendors above, and the kinds of guardrails and sinks that there are."""
+    return load(
+        path,
+        vendors=VENDORS,
+        infer_mode=infer_mode,
+        guardrails=guardrails.KINDS,
+        sinks=sinks.KINDS,
+        environ=environ,
+    )
 
 
 Load = Callable[..., Config]
@@ -36,7 +50,7 @@ def load_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         raw = text if isinstance(text, bytes) else textwrap.dedent(text).encode()
         Path("config.yaml").write_bytes(raw)
         environ = {"PROXY_MASTER_KEY": KEY} if environ is None else environ
-        return load("config.yaml", vendors=VENDORS, infer_mode=infer_mode, environ=environ)
+        return load_file("config.yaml", environ)
 
     return load_
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from proxy.config import Config, Mode, describe, load
+from proxy.config import Config, Mode, describe
 from proxy.errors import ConfigError
-from tests.config.conftest import KEY, Load, Problems, infer_mode
+from tests.config.conftest import KEY, Load, Problems, load_file
 
 SEED = """
 model_list:
@@ -148,8 +148,8 @@ def test_a_vendor_that_we_lack_is_never_served_by_openai(load_text: Load) -> Non
     assert [deployment.group for deployment in config.deployments] == ["tts"]
     assert config.skipped == ("scribe",)
     assert config.warnings == (
-        "config.yaml:5: there is no vendor 'elevenlabs': the entry is not served; "
-        "if its server speaks OpenAI's API, write openai/scribe_v1 and api_base",
+        "config.yaml:5: unknown vendor 'elevenlabs', the entry is not served; "
+        "if its server speaks OpenAI's API, use openai/scribe_v1 and api_base",
     )
 
 
@@ -177,8 +177,8 @@ def test_another_vendors_entry_is_never_served_by_openai(load_text: Load, params
     assert [deployment.group for deployment in config.deployments] == ["tts"]
     assert config.skipped == ("other",)
     assert config.warnings == (
-        f"config.yaml:1: there is no vendor '{vendor}': the entry is not served; "
-        f"if its server speaks OpenAI's API, write openai/{name} and api_base",
+        f"config.yaml:1: unknown vendor '{vendor}', the entry is not served; "
+        f"if its server speaks OpenAI's API, use openai/{name} and api_base",
     )
 
 
@@ -239,7 +239,7 @@ def test_aliases_of_litellm(one: Callable[..., Config], one_problems: Problems) 
     (entry,) = config.deployments
     assert (list(entry.headers), entry.api_base, entry.stall_timeout) == (["A"], "http://a", 5)
     assert one_problems("base_url: 'http://a', api_base: 'http://b'") == [
-        "config.yaml:3: 'api_base' is the same key as 'base_url'; give one of them"
+        "config.yaml:3: 'api_base' is the same setting as 'base_url'; use only one of them"
     ]
 
 
@@ -270,37 +270,37 @@ def test_aliases_of_litellm(one: Callable[..., Config], one_problems: Problems) 
         ("api_base: 'http://a b'", "'api_base' in litellm_params must be a URL of printable ASCII characters"),
         (
             "api_base: 'http://a/v1/audio/speech'",
-            "'api_base' in litellm_params must be the base (https://host/v1), without /audio/speech",
+            "'api_base' in litellm_params must be the base URL (https://host/v1), without /audio/speech",
         ),
         (
             "base_url: 'http://a/audio/transcriptions//'",
-            "'base_url' in litellm_params must be the base (https://host/v1), without /audio/transcriptions",
+            "'base_url' in litellm_params must be the base URL (https://host/v1), without /audio/transcriptions",
         ),
         (
             "api_base: 'http://a/x/audio/translations/'",
-            "'api_base' in litellm_params must be the base (https://host/v1), without /audio/translations",
+            "'api_base' in litellm_params must be the base URL (https://host/v1), without /audio/translations",
         ),
         ("api_base: 'http://a?x=1'", "'api_base' in litellm_params must not have a query or a fragment"),
         (
             "api_base: 'http://me:canary@a'",
-            "'api_base' in litellm_params must not hold a user name or password; use api_key or headers",
+            "'api_base' in litellm_params must not contain a user name or password; use api_key or headers",
         ),
         (
             "api_key: sk-…",
-            "'api_key' in litellm_params has characters that a header cannot carry (only printable ASCII can be sent)",
+            "'api_key' in litellm_params contains characters that an HTTP header cannot carry (use printable ASCII)",
         ),
         (
             'api_key: "sk-a\\nX-Evil: 1"',
-            "'api_key' in litellm_params has characters that a header cannot carry (only printable ASCII can be sent)",
+            "'api_key' in litellm_params contains characters that an HTTP header cannot carry (use printable ASCII)",
         ),
         (
             'headers: {X-A: "a\\r\\nX-B: c"}',
-            "'headers' in litellm_params has a value with characters that a header cannot carry "
-            "(only printable ASCII can be sent)",
+            "'headers' in litellm_params has a value with characters that an HTTP header cannot carry "
+            "(use printable ASCII)",
         ),
         (
             "headers: {'X A': b}",
-            "'headers' in litellm_params has a name that is no header name (letters, digits and dashes)",
+            "'headers' in litellm_params has an invalid header name (use letters, digits and dashes)",
         ),
         ("headers: {A: b, a: c}", "'headers' in litellm_params sets 'a' twice"),
         ("organisation: x", "unknown key 'organisation' in litellm_params; did you mean 'organization'?"),
@@ -323,7 +323,7 @@ def test_a_host_or_folder_may_be_named_like_an_endpoint(one: Callable[..., Confi
 )
 def test_headers_that_belong_to_the_connection_or_the_body(one_problems: Problems, name: str) -> None:
     (problem,) = one_problems(f"headers: {{{name}: x}}")
-    assert problem.endswith(f"must not set '{name.lower()}', which is the HTTP client's own")
+    assert problem.endswith(f"must not set '{name.lower()}': the HTTP client sets it")
 
 
 def test_surrounding_white_space_of_a_key_is_cut(one: Callable[..., Config]) -> None:
@@ -362,7 +362,7 @@ def test_a_variable_that_would_be_taken_for_the_key_itself(
     one_problems: Problems, problems_of: Problems, text: str
 ) -> None:
     """Else everybody who knows the name would know the master key."""
-    expected = "names a variable in a way that is not read here; write os.environ/NAME"
+    expected = "looks like a variable; use os.environ/NAME to read an environment variable"
     assert one_problems(f'api_key: "{text}"') == [f"config.yaml:3: 'api_key' in litellm_params {expected}"]
     (problem,) = problems_of(SEED_ENTRY + f'general_settings: {{master_key: "{text}"}}\n')
     assert problem == f"config.yaml:2: 'master_key' in general_settings {expected}"
@@ -415,7 +415,7 @@ def test_the_shape_of_an_entry(problems_of: Problems) -> None:
         "config.yaml:6: 'model' is missing in litellm_params",
         "config.yaml:7: 'model' is missing in litellm_params",
         "config.yaml:8: 'litellm_params' must be a mapping (key: value)",
-        "config.yaml:9: 'params' is the same key as 'litellm_params'; give one of them",
+        "config.yaml:9: 'params' is the same setting as 'litellm_params'; use only one of them",
         "config.yaml:10: unknown key 'model_inf' in an entry of model_list; did you mean 'model_info'?",
         "config.yaml:11: 'model_name' in an entry of model_list must not be empty",
         "config.yaml:12: 'model' in litellm_params must name a model",
@@ -528,7 +528,7 @@ def test_the_shape_of_an_entry(problems_of: Problems) -> None:
             litellm_params: {model: tts-1, api_key: os.environ/UNSET}
             """,
             [
-                "2: wildcards (*) are not supported; name each audio model in an entry",
+                "2: wildcards (*) are not supported; add an entry for each audio model",
                 "3: variable 'UNSET' is not set",
             ],
         ),
@@ -578,21 +578,22 @@ def test_no_entry_that_can_be_served(problems_of: Problems) -> None:
         """
     )
     assert problem == (
-        "config.yaml:2: no entry of model_list can be served: gpt (line 3), az (line 4); an entry that is audio needs "
-        "model_info.mode (audio_speech, audio_transcription, audio_translation) and a vendor of ours (lemonfox, openai)"
+        "config.yaml:2: no entry of model_list can be served: gpt (line 3), az (line 4); an audio entry needs "
+        "model_info.mode (audio_speech, audio_transcription, audio_translation) and a supported vendor "
+        "(lemonfox, openai)"
     )
 
 
 def test_wildcards(problems_of: Problems, load_text: Load) -> None:
     wildcard = "{model_name: '*', litellm_params: {model: 'openai/*'}, model_info: {mode: MODE}}"
     (problem,) = problems_of(f"model_list: [{wildcard.replace('MODE', 'audio_speech')}]")
-    assert problem == "config.yaml:1: wildcards (*) are not supported; name each audio model in an entry"
+    assert problem == "config.yaml:1: wildcards (*) are not supported; add an entry for each audio model"
     served = "{model_name: tts, litellm_params: {model: tts-1}}"
     quiet = load_text(f"model_list: [{served}, {wildcard.replace('MODE', 'chat')}]")
     assert not any("wildcard" in line for line in quiet.warnings)
     unsaid = load_text(f"model_list: [{served}, {wildcard.replace('MODE', '')}]")
     assert unsaid.skipped == ("*",)
-    assert any("wildcards are not supported; name each audio model" in line for line in unsaid.warnings)
+    assert any("wildcards are not supported; add an entry for each audio model" in line for line in unsaid.warnings)
 
 
 def test_timeouts_of_the_router_are_the_deployments_defaults(load_text: Load) -> None:
@@ -639,4 +640,4 @@ def test_nothing_of_a_configuration_can_be_changed(load_text: Load, tmp_path: Pa
         with pytest.raises((ValueError, AttributeError)):
             change()
     assert len(set(config.deployments)) == 2
-    assert load(tmp_path / "config.yaml", vendors=["openai"], infer_mode=infer_mode, environ={**config.environment})
+    assert load_file(tmp_path / "config.yaml", {**config.environment})

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config import load
 from proxy.config.tree import MAX_BYTES
 from proxy.errors import ConfigError
-from tests.config.conftest import Load, Problems, infer_mode
+from tests.config.conftest import Load, Problems, load_file
 
 ENTRY = "model_list: [{model_name: tts, litellm_params: {model: tts-1}}]\n"
 
@@ -59,18 +58,18 @@ callbacks: [a]
             "a: 1\nkey: *canary\n",
             "config.yaml:2: an alias (*name) without its anchor (&name); a value that begins with * needs quotes",
         ),
-        ("a:\n\tb: 1\n", "config.yaml:2: a tab where spaces are due"),
+        ("a:\n\tb: 1\n", "config.yaml:2: a tab where spaces are required"),
         ("a:\n  - b: 1\n  \t- c: 2\n", "config.yaml:3: "),
         ("a:\n  - `b`\n", "config.yaml:2: not valid YAML: found character that cannot start any token; a value"),
         ("a: 1\nb: \0\n", "config.yaml:2: a control character is not allowed in YAML"),
         ("a: 1\n---\nb: 2\n", "config.yaml:2: more than one YAML document (---) in the file"),
         (b"a: 1\nb: \xff\n", "config.yaml: is not UTF-8 text (line 2)"),
         ("a: &a\n  - *a\n", "config.yaml:1: an alias must not contain itself"),
-        ("a: [" + "[" * 200_000, "config.yaml:1: values are nested more than 40 deep"),
-        ("- " * 200_000, "config.yaml:1: values are nested more than 40 deep"),
+        ("a: [" + "[" * 200_000, "config.yaml:1: values are nested more than 40 levels deep"),
+        ("- " * 200_000, "config.yaml:1: values are nested more than 40 levels deep"),
         (
             "a: &a {b: 1}\nb: &a 2\n",
-            "config.yaml:2: an anchor (&name) of this name exists already",
+            "config.yaml:2: an anchor (&name) with this name already exists",
         ),
     ],
 )
@@ -95,7 +94,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         expected["secret.yaml"] = "secret.yaml: cannot be read: Permission denied"
     for name, problem in expected.items():
         with pytest.raises(ConfigError) as raised:
-            load(name, vendors=["openai"], infer_mode=infer_mode, environ={})
+            load_file(name, {})
         assert raised.value.problems == [problem]
 
 

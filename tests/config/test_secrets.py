@@ -12,10 +12,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from proxy.config import Config, Deployment, describe, load
-from proxy.config.problems import shown
+from proxy.config import Config, Deployment, describe
+from proxy.config.problems import safe_quote
 from proxy.errors import ConfigError
-from tests.config.conftest import VENDORS, Load, infer_mode
+from tests.config.conftest import Load, load_file
 
 CANARY = "canary-Zq8"
 
@@ -109,12 +109,12 @@ def test_no_error_shows_a_secret(load_text: Load, line: str) -> None:
     ],
 )
 def test_what_messages_quote(text: str, is_shown: bool) -> None:
-    assert (text in shown(text)) is is_shown
+    assert (text in safe_quote(text)) is is_shown
 
 
 def test_quoted_text_is_one_printable_line() -> None:
-    assert shown("a\nb\x1b[31m") == "'a?b?[31m'"
-    assert len(shown("x y" * 1000)) < 100
+    assert safe_quote("a\nb\x1b[31m") == "'a?b?[31m'"
+    assert len(safe_quote("x y" * 1000)) < 100
 
 
 # -- any text at all ---------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def _outcome(text: str) -> Config | list[str]:
         path = Path(folder, "config.yaml")
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
         try:
-            return load(path, vendors=VENDORS, infer_mode=infer_mode, environ=environ)
+            return load_file(path, environ)
         except ConfigError as error:
             return error.problems
 

@@ -55,7 +55,7 @@ def test_a_master_key_from_an_unset_variable_is_never_no_key(problems_of: Proble
 def test_open_to_everybody_only_when_asked_for(general: Callable[..., Config]) -> None:
     config = general("allow_unauthenticated: true", {})
     assert config.general.master_key is None
-    assert config.warnings == ("config.yaml: allow_unauthenticated: everybody who reaches the port may call",)
+    assert config.warnings == ("config.yaml: allow_unauthenticated: anyone who can reach the port can use the proxy",)
     config = general("allow_unauthenticated: true")
     assert config.general.master_key == SecretStr(KEY)
     assert "no effect" in config.warnings[0]
@@ -146,8 +146,8 @@ router_settings: []
         "config.yaml:7: 'max_request_size_mb' in general_settings must be greater than 0",
         "config.yaml:8: 'cors_origins' in general_settings must be a list",
         "config.yaml:9: 'drain_delay' in general_settings must be at least 0",
-        "config.yaml:10: 'master_key' in general_settings has characters that a header cannot carry "
-        "(only printable ASCII can be sent)",
+        "config.yaml:10: 'master_key' in general_settings contains characters that an HTTP header cannot carry "
+        "(use printable ASCII)",
         "config.yaml:12: unknown key 'genral_settings' in the configuration; did you mean 'general_settings'?",
         "config.yaml:13: router_settings must be a mapping (key: value)",
     ]
@@ -183,8 +183,8 @@ router_settings:
     assert router.model_group_alias == {"voice": "tts", "hidden": "tts"}
     assert router.hedge_after == 0.8
     assert config.warnings == ()
-    assert config.places["router_settings.fallbacks"] == "config.yaml:9"
-    assert config.places["litellm_settings.request_timeout"] == "config.yaml:3"
+    assert config.locations["router_settings.fallbacks"] == "config.yaml:9"
+    assert config.locations["litellm_settings.request_timeout"] == "config.yaml:3"
 
 
 def test_defaults_of_the_router(load_text: Load) -> None:
@@ -277,7 +277,7 @@ def test_unset_variables(problems_of: Problems) -> None:
         "config.yaml:9: variable 'MISSING_HEADER' is not set",
         "config.yaml:10: variable 'EMPTY' is not set",
         "config.yaml:11: variable 'FROM' is not set",
-        "config.yaml:12: os.environ/ names no variable",
+        "config.yaml:12: os.environ/ must be followed by the name of a variable",
     ]
 
 

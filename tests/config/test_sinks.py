@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.sinks.otel import OtelSettings
+from proxy.sinks.s3 import S3Settings
+from proxy.sinks.webhook import WebhookSettings
 from tests.config.conftest import KEY, Load, Problems
 
 ENTRY = "model_list: [{model_name: tts, litellm_params: {model: tts-1}}]\n"
@@ -22,7 +25,10 @@ callback_settings:
 """
     config = load_text(ENTRY + text, {"HOOK": "canary", "PROXY_MASTER_KEY": KEY})
     hook, s3, otel = config.sinks
-    assert [(sink.kind, sink.successes, sink.failures) for sink in config.sinks] == [
+    assert isinstance(hook, WebhookSettings)
+    assert isinstance(s3, S3Settings)
+    assert isinstance(otel, OtelSettings)
+    assert [(sink.kind, sink.successes, sink.failures) for sink in (hook, s3, otel)] == [
         ("webhook", True, True), ("s3", True, False), ("otel", True, True),
     ]  # fmt: skip
     assert (hook.endpoint, hook.batch_size, hook.where) == ("https://h/x", 7, "config.yaml:4")
@@ -47,7 +53,8 @@ litellm_settings:
 """
     config = load_text(ENTRY + text, {"S": "canary", "PROXY_MASTER_KEY": KEY})
     (sink,) = config.sinks
-    assert (sink.name, sink.kind, sink.bucket, sink.endpoint) == ("s3_v2", "s3", "calls", "http://store:9000")
+    assert isinstance(sink, S3Settings)
+    assert (sink.name, sink.bucket, sink.endpoint) == ("s3_v2", "calls", "http://store:9000")
     assert any("s3_callback_params.s3_api_version (line 9)" in line for line in config.warnings)
 
 
@@ -60,11 +67,11 @@ litellm_settings:
         ),
         (
             "litellm_settings: {callbacks: [webhook]}\ncallback_settings: {webhook: {batch_size: 0}}",
-            "config.yaml:3: 'batch_size' in webhook must be at least 1",
+            "config.yaml:3: 'batch_size' in callback_settings.webhook must be at least 1",
         ),
         (
             "litellm_settings: {callbacks: [webhook]}\ncallback_settings: {webhook: {endpoint: ftp://x}}",
-            "config.yaml:3: 'endpoint' in webhook must begin with http:// or https://",
+            "config.yaml:3: 'endpoint' in callback_settings.webhook must begin with http:// or https://",
         ),
         (
             "litellm_settings: {callbacks: [s3], s3_callback_params: {bucket: x}}",

@@ -51,7 +51,7 @@ def test_entries_of_one_name_form_a_group(load_text: Load) -> None:
 def test_a_name_that_is_no_chat_group_is_a_problem(
     problems_of: Problems, text: str, line: int, name: str, hint: str
 ) -> None:
-    what = f"translation_model names '{name}', which is no model_name of an entry with mode: chat"
+    what = f"translation_model names '{name}', but no entry with mode: chat has that model_name"
     assert problems_of(text) == [f"config.yaml:{line}: {what}{hint}"]
 
 
@@ -68,4 +68,4 @@ def test_a_vendor_that_we_lack_cannot_translate(problems_of: Problems) -> None:
     foreign = "{model_name: c, litellm_params: {model: anthropic/c}, model_info: {mode: chat}}"
     found = problems_of(f"model_list: [{foreign}, {AUDIO.replace('SETTINGS', 'translation_model: c')}]")
     assert len(found) == 1
-    assert "there is no vendor for 'anthropic/c'" in found[0]
+    assert "unknown vendor in 'anthropic/c'" in found[0]

@@ -1,7 +1,7 @@
 """A fake of OpenAI's Realtime API on a loopback port: a WebSocket server in a thread of its own.
 
-Whatever comes and whatever it sends is held against the published schemas of the events. It reads out what it is told
-to, and a test can make it reword, refuse, fall silent, break off or fail by a `Script`.
+It validates every event in both directions against the published schemas. It reads out the text that it gets, and with
+a `Script` a test can make it reword, refuse, fall silent, break off or fail.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CLIENT = {
     "input_audio_buffer.append": "RealtimeClientEventInputAudioBufferAppend",
     "input_audio_buffer.commit": "RealtimeClientEventInputAudioBufferCommit",
 }
-_HEARD = "conversation.item.input_audio_transcription"
+_TRANSCRIPTION = "conversation.item.input_audio_transcription"
 _SERVER = {
     "error": "RealtimeServerEventError",
     "session.created": "RealtimeServerEventSessionCreated",
@@ -52,9 +52,9 @@ _SERVER = {
     "response.output_audio_transcript.done": "RealtimeServerEventResponseAudioTranscriptDone",
     "response.done": "RealtimeServerEventResponseDone",
     "input_audio_buffer.committed": "RealtimeServerEventInputAudioBufferCommitted",
-    f"{_HEARD}.delta": "RealtimeServerEventConversationItemInputAudioTranscriptionDelta",
-    f"{_HEARD}.completed": "RealtimeServerEventConversationItemInputAudioTranscriptionCompleted",
-    f"{_HEARD}.failed": "RealtimeServerEventConversationItemInputAudioTranscriptionFailed",
+    f"{_TRANSCRIPTION}.delta": "RealtimeServerEventConversationItemInputAudioTranscriptionDelta",
+    f"{_TRANSCRIPTION}.completed": "RealtimeServerEventConversationItemInputAudioTranscriptionCompleted",
+    f"{_TRANSCRIPTION}.failed": "RealtimeServerEventConversationItemInputAudioTranscriptionFailed",
 }
 
 
@@ -75,21 +75,21 @@ def usage(text_in: int = 40, audio_out: int = 60, text_out: int = 10, cached: in
 
 @dataclass(frozen=True)
 class Script:
-    """How one response, or one turn of a transcription, goes; the default is well."""
+    """How one response, or one turn of a transcription, goes; by default, well."""
 
-    #: What the transcript says in place of the text.
+    #: The transcript, if it is not the text.
     says: str | None = None
     seconds: float = 1.2
     pieces: int = 6
-    #: The transcript comes once all of the audio is out, or in one event at the end.
+    #: When the transcript is sent: before, beside or after the audio, or in one event at the end.
     transcript: Literal["first", "beside", "late", "at once"] = "beside"
     status: str = "completed"
     reason: str | None = None
     error: Mapping[str, str] | None = None
     usage: Mapping[str, Any] = field(default_factory=usage)
-    #: Holds pieces of audio back.
+    #: Holds back pieces of audio.
     gate: Gate | None = None
-    #: After so many pieces, in place of the rest.
+    #: The number of pieces after which `stop` happens instead of the rest.
     stop_after: int | None = None
     stop: Literal["close", "abort", "hang", "error"] = "close"
     close: tuple[int, str] = (1000, "")
@@ -103,7 +103,7 @@ class Session:
 
     path: str
     headers: Mapping[str, str]
-    #: What came, in order.
+    #: The events that were received, in order.
     events: list[dict[str, Any]] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     audio: bytearray = field(default_factory=bytearray)
@@ -138,21 +138,21 @@ class Realtime:
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
     def reset(self) -> None:
-        """As new, and no socket is left that somebody keeps."""
+        """Close every socket, including those that a client keeps for reuse, and restore the defaults."""
         for session in self.sessions:
             self.kill(session)
         self.sessions = []
         self.scripts: list[Script] = [Script()]
-        #: What handshakes are refused with: status, headers, body; "hang" never answers.
+        #: Refuses handshakes with status, headers and body; "hang" never answers them.
         self.refusal: tuple[int, Mapping[str, str], str] | Literal["hang"] | None = None
         self.handshakes = 0
-        #: Says nothing after the handshake.
+        #: Sends nothing after the handshake.
         self.mute = False
-        #: Turns are completed in the opposite order, and their deltas are wrong.
+        #: Completes the turns in reverse order.
         self.turns_backwards = False
         self.languages: Sequence[str] = ("en",)
-        #: What did not fit the schemas, either way.
-        self.complaints: list[str] = []
+        #: The events of either side that do not match the schemas.
+        self.violations: list[str] = []
         self._finished: list[tuple[str, str]] = []
 
     def gate(self) -> Gate:
@@ -165,8 +165,8 @@ class Realtime:
     # -- for tests -----------------------------------------------------------------------------------------------------
 
     @property
-    def asked(self) -> list[dict[str, Any]]:
-        """What responses were asked for, over all sockets."""
+    def requested(self) -> list[dict[str, Any]]:
+        """The responses that were requested, over all sockets."""
         return [event["response"] for session in self.sessions for event in session.of("response.create")]
 
     def wait(self, condition: Callable[[], Any], what: str) -> None:
@@ -176,7 +176,7 @@ class Realtime:
             time.sleep(0.01)
 
     def kill(self, session: Session) -> None:
-        """As a machine that is switched off would."""
+        """Drop the connection without a close frame."""
 
         def abort() -> None:
             if session.connection is not None and session.connection.transport is not None:
@@ -199,13 +199,19 @@ class Realtime:
         quiet = logging.getLogger("tests.realtime")
         quiet.setLevel(logging.CRITICAL)
         async with serve(
-            self._talk, "127.0.0.1", 0, process_request=self._greet, process_response=self._name, logger=quiet,
-            max_size=16 * 1024 * 1024, close_timeout=1,
-        ) as server:  # fmt: skip
+            self._serve_session,
+            "127.0.0.1",
+            0,
+            process_request=self._process_request,
+            process_response=self._process_response,
+            logger=quiet,
+            max_size=16 * 1024 * 1024,
+            close_timeout=1,
+        ) as server:
             self._started.set_result(next(iter(server.sockets)).getsockname()[1])
             await self._stopping.wait()
 
-    async def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         self.handshakes += 1
         if self.refusal == "hang":
             await asyncio.sleep(30)
@@ -215,26 +221,26 @@ class Realtime:
         stated = Headers({"Content-Type": "application/json", "Content-Length": str(len(body)), **headers})
         return Response(status, HTTPStatus(status).phrase, stated, body.encode())
 
-    async def _name(self, connection: ServerConnection, request: Request, response: Response) -> Response:
+    async def _process_response(self, connection: ServerConnection, request: Request, response: Response) -> Response:
         response.headers["x-request-id"] = REQUEST_ID
         return response
 
-    async def _talk(self, connection: ServerConnection) -> None:
+    async def _serve_session(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         session = Session(connection.request.path, dict(connection.request.headers.raw_items()), connection=connection)
         self.sessions.append(session)
         try:
             with contextlib.suppress(ConnectionClosed):
-                await self._converse(session, connection)
+                await self._run_session(session, connection)
         except Exception as error:
-            self.complaints.append(f"the fake itself failed: {error!r}")
+            self.violations.append(f"the fake itself failed: {error!r}")
             raise
         finally:
             for task in session.responses.values():
                 task.cancel()
             session.closed.set()
 
-    async def _converse(self, session: Session, connection: ServerConnection) -> None:
+    async def _run_session(self, session: Session, connection: ServerConnection) -> None:
         if self.mute:
             await connection.wait_closed()
         transcribes = session.query.get("intent") == ["transcription"]
@@ -245,11 +251,11 @@ class Realtime:
             event = json.loads(message)
             session.events.append(event)
             name = _CLIENT.get(event["type"])
-            said = self._spec.of_schema(name, event) if name else [f"no such event: {event['type']}"]
-            self.complaints += [f"{event['type']}: {one}" for one in said]
-            await self._hear(session, event)
+            errors = self._spec.of_schema(name, event) if name else [f"no such event: {event['type']}"]
+            self.violations += [f"{event['type']}: {error}" for error in errors]
+            await self._receive(session, event)
 
-    async def _hear(self, session: Session, event: dict[str, Any]) -> None:
+    async def _receive(self, session: Session, event: dict[str, Any]) -> None:
         kind = event["type"]
         if kind == "session.update":
             await self._send(session, type="session.updated", session=_session(event["session"]["type"]))
@@ -270,8 +276,8 @@ class Realtime:
 
     async def _send(self, session: Session, /, **event: Any) -> None:
         event["event_id"] = f"event_{next(self._numbers)}"
-        self.complaints += [
-            f"sent {event['type']}: {one}" for one in self._spec.of_schema(_SERVER[event["type"]], event)
+        self.violations += [
+            f"sent {event['type']}: {error}" for error in self._spec.of_schema(_SERVER[event["type"]], event)
         ]
         session.sent.append(event["type"])
         assert session.connection is not None
@@ -279,19 +285,19 @@ class Realtime:
 
     # -- speech --------------------------------------------------------------------------------------------------------
 
-    async def _play(self, session: Session, name: str, asked: Mapping[str, Any], script: Script) -> None:
+    async def _play(self, session: Session, name: str, requested: Mapping[str, Any], script: Script) -> None:
         with contextlib.suppress(ConnectionClosed):
-            await self._respond(session, name, asked, script)
+            await self._respond(session, name, requested, script)
         session.responses.pop(name, None)
 
-    async def _respond(self, session: Session, name: str, asked: Mapping[str, Any], script: Script) -> None:
+    async def _respond(self, session: Session, name: str, requested: Mapping[str, Any], script: Script) -> None:
         assert session.connection is not None
         if script.raw is not None:
             await session.connection.send(script.raw)
             return
         await self._send(session, type="response.created", response={"id": name, "status": "in_progress"})
-        said = marked(asked) if script.says is None else script.says
-        words = [said[start : start + 8] for start in range(0, len(said), 8)]
+        text = marked(requested) if script.says is None else script.says
+        words = [text[start : start + 8] for start in range(0, len(text), 8)]
         place = {"response_id": name, "item_id": f"item_{name}", "output_index": 0, "content_index": 0}
         if script.transcript == "first":
             await self._spell(session, place, words)
@@ -310,7 +316,7 @@ class Realtime:
         if script.transcript == "late":
             await self._spell(session, place, words)
         await self._send(session, type="response.output_audio.done", **place)
-        await self._send(session, type="response.output_audio_transcript.done", transcript=said, **place)
+        await self._send(session, type="response.output_audio_transcript.done", transcript=text, **place)
         await self._end(session, name, script.status, script)
 
     async def _spell(self, session: Session, place: Mapping[str, Any], words: Sequence[str]) -> None:
@@ -370,20 +376,20 @@ class Realtime:
             self._finished.insert(0, (name, text))
             await asyncio.sleep(0.05)
             if len(session.audio) == sum(session.turns):
-                for item, said in self._finished:
-                    await self._complete(session, item, said)
+                for item, finished_text in self._finished:
+                    await self._complete(session, item, finished_text)
             return
         await self._complete(session, name, text)
 
     async def _complete(self, session: Session, name: str, text: str) -> None:
         for start in range(0, len(text), 6):
             await self._send(
-                session, type=f"{_HEARD}.delta", item_id=name, content_index=0, delta=text[start : start + 6]
+                session, type=f"{_TRANSCRIPTION}.delta", item_id=name, content_index=0, delta=text[start : start + 6]
             )
         spent = {"type": "duration", "seconds": 3}
         await self._send(
             session,
-            type=f"{_HEARD}.completed",
+            type=f"{_TRANSCRIPTION}.completed",
             item_id=name,
             content_index=0,
             transcript=text,
@@ -396,9 +402,9 @@ def _session(kind: str) -> dict[str, str]:
     return {"type": kind, "id": "sess_1", "object": f"realtime.{'transcription_' * (kind != 'realtime')}session"}
 
 
-def marked(asked: Mapping[str, Any]) -> str:
-    """The text between the marks, as a model would find it."""
-    text: str = asked["input"][0]["content"][0]["text"]
+def marked(requested: Mapping[str, Any]) -> str:
+    """The text between the marks."""
+    text: str = requested["input"][0]["content"][0]["text"]
     first, _, rest = text.partition("\n")
     code = first.removeprefix("<text ").removesuffix(">")
     assert rest.endswith(f"\n</text {code}>"), text

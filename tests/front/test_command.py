@@ -23,6 +23,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from proxy import cli
+from proxy.commands import configuration
 from tests.conftest import MASTER_KEY, Server, command, environment, group, standard_config, start
 from tests.fakes.samples import SPEECH, wav
 from tests.fakes.upstream import KEY, Upstream
@@ -121,11 +122,9 @@ def test_check_of_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ("guardrail: blocked_words, mode: pre_call, patterns: ['(']", "number 1 is no regular expression"),
-        ("guardrail: blocked_words, mode: pre_call, words: ['c++']", "write anything else as a pattern"),
         ("guardrail: custom, mode: pre_call, class: none.Such", "ModuleNotFoundError"),
         ("guardrail: custom, mode: pre_call, class: ours.Other", "the module has no Other"),
-        ("guardrail: custom, mode: pre_call, class: ours.Sync", "no class with 'async def check"),
+        ("guardrail: custom, mode: pre_call, class: ours.Sync", "must be a class with 'async def check"),
         ("guardrail: custom, mode: pre_call, class: ours.Guard, params: {x: 1}", "TypeError"),
     ],
 )
@@ -140,6 +139,27 @@ def test_what_is_wrong_with_a_guardrail_is_told_before_the_start(tmp_path: Path,
     assert "guardrail 'g': " in said
     assert problem in said
     assert re.search(r"config.yaml:\d+: guardrail", said)
+
+
+@pytest.mark.parametrize(
+    ("params", "problem"),
+    [
+        (
+            "patterns: ['(']",
+            "'patterns' in litellm_params must be regular expressions in RE2's syntax: number 1",
+        ),
+        (
+            "words: ['c++']",
+            "'words' in litellm_params must consist of letters, digits, spaces, hyphens and apos",
+        ),
+    ],
+)
+def test_what_cannot_be_looked_for_is_told_before_the_start(tmp_path: Path, params: str, problem: str) -> None:
+    settings = f"guardrail: blocked_words, mode: pre_call, {params}"
+    text = SEED + f"guardrails:\n  - guardrail_name: g\n    litellm_params: {{{settings}}}\n"
+    status, said = check(text, tmp_path)
+    assert status == 2
+    assert f"config.yaml:14: {problem}" in said
 
 
 def test_guardrails_and_callbacks_that_we_do_not_have_are_errors(tmp_path: Path) -> None:
@@ -362,7 +382,7 @@ def test_what_nobody_reads_stops_nothing(tmp_path: Path, upstream: Upstream, bro
 
 def test_ctrl_c_at_the_start_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
-    monkeypatch.setattr(cli, "load", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(configuration, "load", Mock(side_effect=KeyboardInterrupt))
     assert cli.main(["--config", str(tmp_path / "config.yaml")]) == 130
 
 

@@ -158,7 +158,7 @@ def test_langfuse(upstream: Upstream, serve: Callable[..., Server], receiver: Re
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "there is http/protobuf only, not 'grpc'"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "must be http/protobuf, not 'grpc'"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "$OTEL_EXPORTER_OTLP_ENDPOINT must begin with http"),
         ({"OTEL_TRACES_SAMPLER": "sometimes"}, "$OTEL_TRACES_SAMPLER must be one of always_off, always_on"),
         ({"OTEL_TRACES_SAMPLER_ARG": "2"}, "$OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1"),

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Environment, Guardrail
+from proxy.config import Config, Environment
 from proxy.domain.call import Call
 from proxy.domain.caller import Caller
 from proxy.domain.guardrails import Stage
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.domain.transcript import Segment, Transcript
 from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation, ProxyError, UpstreamUnavailable
-from proxy.guardrails import moderation
 from proxy.guardrails.base import ALLOW, Context, Span, Undecided, Verdict
 from proxy.guardrails.engine import MAX_WAITING, GuardrailRun, Guardrails, Rule
+from proxy.guardrails.moderation import ModerationSettings
+from proxy.guardrails.webhook import WebhookSettings
 
 REQUEST = SpeechRequest("tts", "abc", instructions="def", extra={"ref_text": "ghi", "seed": 1, "none": ""})
 
@@ -40,7 +41,7 @@ class Says:
 
 
 def rule(name: str, guard: Any, *modes: str, **settings: Any) -> Rule:
-    return Rule(Guardrail(name=name, kind="webhook", mode=modes or ("pre_call",), **settings), guard)
+    return Rule(WebhookSettings(name=name, mode=modes or ("pre_call",), url="http://guard.example", **settings), guard)
 
 
 def guarded(*rules: Rule, call: Call | None = None) -> GuardrailRun:
@@ -316,8 +317,8 @@ def test_what_is_skipped_is_named() -> None:
 
 def test_moderation_needs_a_key_where_it_asks_openai() -> None:
     def problems(environ: dict[str, str], **settings: Any) -> list[str]:
-        kind = Guardrail(name="m", kind="openai_moderation", mode=("pre_call",), **settings)
-        return list(moderation.problems(kind, Environment(environ)))
+        moderation = ModerationSettings(name="m", mode=("pre_call",), **settings)
+        return list(moderation.problems(Config(path="c", deployments=(), environment=Environment(environ))))
 
     assert problems({}) == ["'api_key' is missing in litellm_params, and $OPENAI_API_KEY is not set"]
     assert problems({"OPENAI_API_KEY": "sk-x"}) == problems({}, api_key="sk-y") == []

@@ -10,21 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.config import Guardrail
 from proxy.domain.guardrails import Stage
 from proxy.domain.results import TranscriptEvents
 from proxy.domain.transcript import Transcript
 from proxy.errors import UpstreamInvalid
 from proxy.guardrails.base import Context
 from proxy.guardrails.events import MAX_LENGTH, checked_events, cut_of
-from proxy.guardrails.pii import Pii
+from proxy.guardrails.pii import Pii, PiiSettings
 from proxy.guardrails.redaction import readings, redacted
 from proxy.providers.wire import sse as wire
 from proxy.render import sse
 
 CARD = "4111 1111 1111 1111"
 CONTEXT = Context("pii", Stage.POST_CALL, "r", "transcriptions", "whisper")
-PII = Pii(Guardrail(name="pii", kind="pii", mode=("post_call",), action="redact"))
+PII = Pii(PiiSettings(name="pii", mode=("post_call",), action="redact"))
 
 
 async def look(transcript: Transcript) -> Transcript:

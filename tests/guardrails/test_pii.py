@@ -10,16 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.config import Guardrail
 from proxy.domain.guardrails import Stage
 from proxy.guardrails.base import ALLOW, Context
 from proxy.guardrails.entities import passes_luhn
-from proxy.guardrails.pii import OVERLAP, PIECE, Pii
+from proxy.guardrails.pii import OVERLAP, PIECE, Pii, PiiSettings
 from proxy.guardrails.redaction import JoinedText
 from proxy.guardrails.spoken import NormalizedText
 
 CONTEXT = Context("pii", Stage.PRE_CALL, "r", "speech", "tts")
-PII = Pii(Guardrail(name="pii", kind="pii", mode=("pre_call",), regions=("US", "DE")))
+PII = Pii(PiiSettings(name="pii", mode=("pre_call",), regions=("US", "DE")))
 
 
 def masked(text: str, pii: Pii = PII) -> str:
@@ -83,9 +82,9 @@ def test_what_is_not(text: str) -> None:
 
 
 def test_only_what_is_asked_for_is_looked_for() -> None:
-    pii = Pii(Guardrail(name="pii", kind="pii", mode=("pre_call",), entities=("EMAIL",)))
+    pii = Pii(PiiSettings(name="pii", mode=("pre_call",), entities=("EMAIL",)))
     assert masked("a@example.com 4111 1111 1111 1111", pii) == "[EMAIL] 4111 1111 1111 1111"
-    abroad = Pii(Guardrail(name="pii", kind="pii", mode=("pre_call",), regions=("GB",)))
+    abroad = Pii(PiiSettings(name="pii", mode=("pre_call",), regions=("GB",)))
     assert masked("030 901820, +49 30 901820", abroad) == "030 901820, [PHONE]"
 
 

@@ -12,18 +12,17 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.config import Guardrail
 from proxy.domain.guardrails import Stage
 from proxy.domain.transcript import FORMATS, Segment, Transcript, Word
 from proxy.guardrails.base import Context, Span
-from proxy.guardrails.pii import Pii
+from proxy.guardrails.pii import Pii, PiiSettings
 from proxy.guardrails.redaction import MAX_COMPARED, JoinedText, changes, readings, redacted, union
 from proxy.render.transcripts import render, sse_events
 
 CARDS = ("4111111111111111", "5555555555554444", "378282246310005", "6011111111111117", "30569309025904")
 DIGITS = frozenset(string.digits)
 CONTEXT = Context("pii", Stage.POST_CALL, "r", "transcriptions", "whisper")
-PII = Pii(Guardrail(name="pii", kind="pii", mode=("post_call",), action="redact", entities=("CREDIT_CARD",)))
+PII = Pii(PiiSettings(name="pii", mode=("post_call",), action="redact", entities=("CREDIT_CARD",)))
 
 plain = st.text("abc ,.!?éß\u4e2d'", max_size=12)
 

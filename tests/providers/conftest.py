@@ -14,9 +14,8 @@ import pytest
 import yaml
 
 from proxy.api.app import bound_groups
-from proxy.config import load
+from proxy.commands.configuration import load
 from proxy.matching import BoundDeployment
-from proxy.providers import registry
 from proxy.providers.base import Capabilities
 from tests.conftest import MASTER_KEY, Server, launch
 from tests.fakes.upstream import Recorded
@@ -109,7 +108,7 @@ def bound(config: Mapping[str, Any], folder: Path) -> dict[str, BoundDeployment]
     """The deployments of a configuration, by their groups' names."""
     path = folder / "bound.yaml"
     path.write_text(yaml.safe_dump(dict(config)))
-    loaded = load(str(path), vendors=tuple(registry.VENDORS), infer_mode=registry.infer_mode, environ={})
+    loaded = load(path, {})
     return {name: group[0] for name, group in bound_groups(loaded).items()}
 
 

@@ -196,8 +196,8 @@ def test_realtime_behind_azure(serve: Callable[..., Server]) -> None:
         [session] = vendor.sessions
         assert session.path == "/openai/v1/realtime?model=my-realtime"
         assert session.headers["api-key"] == KEY
-        assert marked(vendor.asked[0]) == "Hello to all of you."
-        assert vendor.complaints == []
+        assert marked(vendor.requested[0]) == "Hello to all of you."
+        assert vendor.violations == []
 
 
 def test_an_address_is_needed(serve: Callable[..., Server]) -> None:

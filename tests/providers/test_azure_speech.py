@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 
-from proxy.config import Deployment, load
+from proxy.commands import configuration
+from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
 from proxy.providers import registry
@@ -176,7 +177,7 @@ model_list:
 general_settings: {master_key: sk-9f3kQz7LmW2xTb8RvYc5}
 """)
     environ = {"AZURE_TTS_API_KEY": "abc"}
-    config = load(str(path), vendors=tuple(registry.VENDORS), infer_mode=registry.infer_mode, environ=environ)
+    config = configuration.load(path, environ)
     assert registry.problems(config) == []
     assert [(one.vendor, one.model, one.mode) for one in config.deployments] == [
         ("azure/speech", "azure-tts", Mode.SPEECH),

@@ -1,4 +1,4 @@
-"""OpenAI's live transcription, fed with files: the real proxy in front of a server that follows the schemas."""
+"""OpenAI's live transcription of files: the real proxy in front of a server that follows the schemas."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def fake() -> Iterator[Realtime]:
 def vendor(fake: Realtime) -> Iterator[Realtime]:
     fake.reset()
     yield fake
-    complaints = list(fake.complaints)
+    violations = list(fake.violations)
     fake.reset()
-    assert complaints == []
+    assert violations == []
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def http(server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-def heard(http: httpx.Client, file: bytes = WAV, model: str = "stt", **fields: Any) -> httpx.Response:
+def transcribe(http: httpx.Client, file: bytes = WAV, model: str = "stt", **fields: Any) -> httpx.Response:
     return http.post(PATH, data={"model": model, **fields}, files={"file": ("a.wav", file)})
 
 
@@ -82,7 +82,7 @@ def events_of(reply: httpx.Response) -> list[dict[str, Any]]:
 
 
 def test_a_stream_of_openais_events(vendor: Realtime, http: httpx.Client) -> None:
-    reply = heard(http, stream="true")
+    reply = transcribe(http, stream="true")
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.headers["x-proxy-upstream-id"] == REQUEST_ID
     *deltas, done = events_of(reply)
@@ -93,16 +93,16 @@ def test_a_stream_of_openais_events(vendor: Realtime, http: httpx.Client) -> Non
 
 
 def test_plain_json_and_text(vendor: Realtime, http: httpx.Client) -> None:
-    reply = heard(http)
+    reply = transcribe(http)
     assert reply.json() == {
         "text": "This is turn 1.", "languages": [{"code": "en"}], "usage": {"type": "duration", "seconds": 3},
     }  # fmt: skip
-    assert heard(http, response_format="text").text == "This is turn 1.\n"
-    assert heard(http, response_format="srt").status_code == 400
+    assert transcribe(http, response_format="text").text == "This is turn 1.\n"
+    assert transcribe(http, response_format="srt").status_code == 400
 
 
 def test_the_whole_audio_arrives_as_pcm(vendor: Realtime, http: httpx.Client) -> None:
-    heard(http).raise_for_status()
+    transcribe(http).raise_for_status()
     [session] = vendor.sessions
     assert session.path == "/v1/realtime?intent=transcription"
     assert session.headers["authorization"] == f"Bearer {KEY}"
@@ -110,8 +110,8 @@ def test_the_whole_audio_arrives_as_pcm(vendor: Realtime, http: httpx.Client) ->
     vendor.wait(session.closed.is_set, "the end of the socket")
 
 
-def test_what_a_request_says_of_the_speech(vendor: Realtime, http: httpx.Client) -> None:
-    heard(http, language="German", prompt="About owls.", **{"keywords[]": ["Eule", "Uhu"]}).raise_for_status()
+def test_the_settings_of_a_request_are_sent(vendor: Realtime, http: httpx.Client) -> None:
+    transcribe(http, language="German", prompt="About owls.", **{"keywords[]": ["Eule", "Uhu"]}).raise_for_status()
     settings = vendor.sessions[0].of("session.update")[0]["session"]["audio"]["input"]
     assert settings["transcription"] == {
         "model": "gpt-live-transcribe", "languages": ["de"], "prompt": "About owls.", "keywords": ["Eule", "Uhu"],
@@ -119,46 +119,46 @@ def test_what_a_request_says_of_the_speech(vendor: Realtime, http: httpx.Client)
     assert settings["turn_detection"] is None
 
 
-def test_what_whisper_does_not_take_is_said(vendor: Realtime, http: httpx.Client) -> None:
-    reply = heard(http, model="whisper", language="de", prompt="About owls.", temperature="0.2")
+def test_unsupported_settings_are_warnings(vendor: Realtime, http: httpx.Client) -> None:
+    reply = transcribe(http, model="whisper", language="de", prompt="About owls.", temperature="0.2")
     settings = vendor.sessions[0].of("session.update")[0]["session"]["audio"]["input"]["transcription"]
     assert settings == {"model": "gpt-realtime-whisper", "language": "de"}
     assert "prompt" in reply.headers["x-proxy-warnings"]
     assert "temperature" in reply.headers["x-proxy-warnings"]
 
 
-def test_what_is_no_audio_is_the_callers_fault(vendor: Realtime, http: httpx.Client) -> None:
-    assert heard(http, b"<html>no audio</html>").json()["error"]["code"] == "invalid_audio"
-    assert heard(http, sounds.wav(b"")).json()["error"]["code"] == "invalid_audio"
+def test_invalid_audio_is_a_client_error(vendor: Realtime, http: httpx.Client) -> None:
+    assert transcribe(http, b"<html>no audio</html>").json()["error"]["code"] == "invalid_audio"
+    assert transcribe(http, sounds.wav(b"")).json()["error"]["code"] == "invalid_audio"
 
 
-def test_a_moment_of_audio_is_made_long_enough(vendor: Realtime, http: httpx.Client) -> None:
-    heard(http, sounds.wav(sounds.pcm(0.03))).raise_for_status()
+def test_very_short_audio_is_padded(vendor: Realtime, http: httpx.Client) -> None:
+    transcribe(http, sounds.wav(sounds.pcm(0.03))).raise_for_status()
     assert len(vendor.sessions[0].audio) >= 4800
 
 
 def test_a_refused_handshake_and_an_error(vendor: Realtime, http: httpx.Client) -> None:
     vendor.refusal = (429, {"retry-after": "9"}, '{"error": {"message": "Slowly."}}')
-    reply = heard(http)
+    reply = transcribe(http)
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "9")
     vendor.refusal = None
     vendor.scripts = [Script(stop_after=0, stop="error", error={"code": "rate_limit_exceeded"})]
-    assert heard(http, stream="true").status_code == 429
+    assert transcribe(http, stream="true").status_code == 429
 
 
 @pytest.mark.parametrize("stop", ["close", "abort"])
 def test_a_socket_that_breaks_off(vendor: Realtime, http: httpx.Client, stop: Any) -> None:
     vendor.scripts = [Script(stop_after=0, stop=stop)]
-    assert heard(http).status_code == 502
+    assert transcribe(http).status_code == 502
 
 
 def test_silence_is_a_timeout(vendor: Realtime, http: httpx.Client) -> None:
     vendor.scripts = [Script(stop_after=0, stop="hang")]
-    assert heard(http, model="hasty").status_code == 504
+    assert transcribe(http, model="hasty").status_code == 504
     vendor.wait(vendor.sessions[0].closed.is_set, "the end of the socket")
 
 
-def test_a_client_that_leaves_ends_the_transcription(vendor: Realtime, server: Server) -> None:
+def test_a_client_that_disconnects_ends_the_transcription(vendor: Realtime, server: Server) -> None:
     vendor.scripts = [Script(stop_after=0, stop="hang")]
     body = form(text_part("model", "stt"), text_part("stream", "true"), file_part(WAV))
     with Wire(server.port) as wire:
@@ -168,11 +168,11 @@ def test_a_client_that_leaves_ends_the_transcription(vendor: Realtime, server: S
     vendor.wait(vendor.sessions[0].closed.is_set, "the end of the socket")
 
 
-def test_a_long_file_is_cut_into_turns_and_put_together(vendor: Realtime, http: httpx.Client) -> None:
-    """Nine minutes without a silence, of which the turns are completed from the last to the first."""
+def test_a_long_file_is_cut_into_turns_and_joined(vendor: Realtime, http: httpx.Client) -> None:
+    """Nine minutes without a silence, whose turns are completed in reverse order."""
     vendor.turns_backwards = True
     minute = sounds.pcm(1.0) * 60
-    reply = heard(http, sounds.wav(minute * 9), stream="true")
+    reply = transcribe(http, sounds.wav(minute * 9), stream="true")
     *deltas, done = events_of(reply)
     first, second = vendor.sessions[0].turns
     assert MAX_TURN <= first < MAX_TURN + PIECE
@@ -181,21 +181,21 @@ def test_a_long_file_is_cut_into_turns_and_put_together(vendor: Realtime, http: 
     assert done["usage"] == {"type": "duration", "seconds": 6}
 
 
-# -- driven by hand ----------------------------------------------------------------------------------------------------
+# -- without I/O -------------------------------------------------------------------------------------------------------
 
 
 def machine() -> Dictation:
     dictation = Dictation({"model": "gpt-live-transcribe"}, (KEY,))
     assert len(dictation.start(resumed=False)) == 1
-    assert not dictation.hungry
-    tell(dictation, {"type": "session.updated"})
-    assert dictation.hungry
+    assert not dictation.wants_audio
+    receive(dictation, {"type": "session.updated"})
+    assert dictation.wants_audio
     return dictation
 
 
-def tell(dictation: Dictation, *events: dict[str, Any]) -> list[dict[str, Any]]:
-    given = b"".join(dictation.receive(json.dumps(event)).output for event in events)
-    return [json.loads(line) for line in given.splitlines()]
+def receive(dictation: Dictation, *events: dict[str, Any]) -> list[dict[str, Any]]:
+    output = b"".join(dictation.receive(json.dumps(event)).output for event in events)
+    return [json.loads(line) for line in output.splitlines()]
 
 
 def delta(item: str, text: str) -> dict[str, Any]:
@@ -216,27 +216,27 @@ def test_a_turn_ends_at_the_first_silence_after_four_minutes() -> None:
     assert "commit" not in dictation.feed(silent).send[-1]
 
 
-def test_text_comes_while_the_audio_goes() -> None:
+def test_text_is_output_while_audio_is_sent() -> None:
     dictation = machine()
     dictation.feed(bytes(48_000))
-    assert [event["delta"] for event in tell(dictation, delta("a", "Hel"), delta("a", "lo"))] == ["Hel", "lo"]
+    assert [event["delta"] for event in receive(dictation, delta("a", "Hel"), delta("a", "lo"))] == ["Hel", "lo"]
     assert not dictation.done
 
 
-def test_the_end_of_the_audio_may_be_the_last_thing() -> None:
+def test_the_end_of_the_audio_may_complete_the_transcript() -> None:
     dictation = machine()
     for _ in range(MAX_TURN // 48_000):
         dictation.feed(array.array("h", [3000] * 24_000).tobytes())
-    assert tell(dictation, completed("a", "All of it."))[-1]["delta"] == "All of it."
+    assert receive(dictation, completed("a", "All of it."))[-1]["delta"] == "All of it."
     turn = dictation.feed(b"")
     assert (list(turn.send), json.loads(turn.output)["text"], dictation.done) == ([], "All of it.", True)
 
 
-def test_a_final_text_that_differs_is_in_the_last_event() -> None:
+def test_a_changed_final_text_is_in_the_last_event() -> None:
     dictation = machine()
     dictation.feed(bytes(48_000))
     dictation.feed(b"")
-    events = tell(dictation, delta("a", "Helo wor"), completed("a", "Hello world."))
+    events = receive(dictation, delta("a", "Helo wor"), completed("a", "Hello world."))
     assert [event["type"] for event in events] == ["transcript.text.delta", "transcript.text.done"]
     assert events[-1]["text"] == "Hello world."
 
@@ -254,7 +254,7 @@ def test_tokens_are_summed() -> None:
     dictation.feed(bytes(MAX_TURN))
     dictation.feed(bytes(48_000))
     dictation.feed(b"")
-    done = tell(dictation, completed("a", "One.", usage=spent), completed("b", "Two.", usage=spent))[-1]
+    done = receive(dictation, completed("a", "One.", usage=spent), completed("b", "Two.", usage=spent))[-1]
     assert done["usage"]["total_tokens"] == 60
     used = dictation.usage
     assert used is not None
@@ -266,7 +266,7 @@ def test_chinese_turns_are_joined_without_spaces() -> None:
     dictation = machine()
     dictation.feed(bytes(MAX_TURN + 48_000))
     dictation.feed(b"")
-    assert tell(dictation, completed("a", "今天很好"), completed("b", "明天下雨"))[-1]["text"] == "今天很好明天下雨"
+    assert receive(dictation, completed("a", "今天很好"), completed("b", "明天下雨"))[-1]["text"] == "今天很好明天下雨"
 
 
 def test_no_audio_is_an_error() -> None:
@@ -287,7 +287,7 @@ def test_no_audio_is_an_error() -> None:
         {"type": "error"},
     ],
 )
-def test_lies_end_in_errors_of_ours(event: dict[str, Any]) -> None:
+def test_invalid_events_end_in_proxy_errors(event: dict[str, Any]) -> None:
     dictation = machine()
     with pytest.raises(ProxyError):
         dictation.receive(json.dumps(event))
@@ -298,24 +298,24 @@ def test_lies_end_in_errors_of_ours(event: dict[str, Any]) -> None:
     [{"usage": 5}, {"usage": {"type": "tokens", "output_tokens": -5}}, {"usage": {"seconds": "x"}}, {"languages": "en"},
      {"languages": [5, {"code": 7}]}],
 )  # fmt: skip
-def test_broken_remarks_are_left_out(more: dict[str, Any]) -> None:
+def test_invalid_usage_and_languages_are_left_out(more: dict[str, Any]) -> None:
     dictation = machine()
     dictation.feed(bytes(48_000))
     dictation.feed(b"")
-    assert tell(dictation, completed("a", "One.", **more))[-1]["text"] == "One."
+    assert receive(dictation, completed("a", "One.", **more))[-1]["text"] == "One."
 
 
-def test_more_turns_than_were_made_are_nonsense() -> None:
+def test_more_turns_than_were_sent_are_invalid() -> None:
     dictation = machine()
     with pytest.raises(UpstreamInvalid):
-        tell(dictation, *(delta(f"item {number}", "x") for number in range(5)))
+        receive(dictation, *(delta(f"item {number}", "x") for number in range(5)))
 
 
-def test_a_failed_turn_is_the_error_that_it_names() -> None:
+def test_a_failed_turn_is_mapped_by_its_error() -> None:
     error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": f"Slowly, {KEY}."}
     event = {"type": "conversation.item.input_audio_transcription.failed", "item_id": "a", "error": error}
     with pytest.raises(UpstreamRateLimited) as caught:
-        tell(machine(), event)
+        receive(machine(), event)
     assert KEY not in caught.value.message
 
 
@@ -326,7 +326,7 @@ def test_a_cut_stream_is_not_complete() -> None:
         lines.end()
 
 
-def test_an_unfinished_dictation_is_no_transcript() -> None:
+def test_an_incomplete_dictation_is_no_transcript() -> None:
     deployment = Deployment(id="one", group="g", vendor="openai", model="gpt-live-transcribe", where="config.yaml:1")
     flow = openai.OPENAI.bind(deployment, {"OPENAI_API_KEY": KEY}).transcription(TranscriptionRequest("m", Held(b"")))
     next(flow)

@@ -1,4 +1,4 @@
-"""Whether a transcript is the text: what may differ, what may not, and how soon it shows."""
+"""Whether a transcript is the text: what may differ, what may not, and how early the matcher knows."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.providers.sockets.verbatim import ENOUGH, ReadAlongMatcher, words
+from proxy.providers.sockets.verbatim import MIN_WORDS, ReadAlongMatcher, words
 
 WORDS = ("the", "owl", "flies", "25", "can't", "über", "今日", "-", ".", "5%", "&", "it's")
 REFUSAL = "I'm sorry, but I can't help with that."
 
 
-def read(text: str, said: str, step: int = 5) -> tuple[ReadAlongMatcher, str]:
-    """The whole transcript, heard in bits; and what was known first: ``follows``, ``strays`` or nothing."""
-    reading, known = ReadAlongMatcher(text), ""
-    for start in range(0, len(said), step):
-        reading.hear(said[start : start + step])
+def read(text: str, transcript: str, step: int = 5) -> tuple[ReadAlongMatcher, str]:
+    """The matcher after the whole transcript in steps, and what it knew first: ``matches``, ``diverges`` or nothing."""
+    matcher, known = ReadAlongMatcher(text), ""
+    for start in range(0, len(transcript), step):
+        matcher.feed(transcript[start : start + step])
         if not known:
-            known = "follows" if reading.follows else "strays" if reading.strays else ""
-    reading.finish()
-    return reading, known
+            known = "matches" if matcher.matches else "diverges" if matcher.diverges else ""
+    matcher.finish()
+    return matcher, known
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "transcript"),
     [
         ("Hello there, my friend!", "hello there my friend"),
         ("It's 25 degrees, and we can't go.", "It is twenty-five degrees, and we cannot go."),
@@ -44,15 +44,15 @@ def read(text: str, said: str, step: int = 5) -> tuple[ReadAlongMatcher, str]:
         ("!!!", ""),
     ],
 )
-def test_what_is_the_same_to_the_ear(text: str, said: str) -> None:
+def test_what_sounds_the_same_is_equal(text: str, transcript: str) -> None:
     for step in (1, 4, 1000):
-        reading, known = read(text, said, step)
-        assert not reading.differs, list(words(text))
-        assert known != "strays"
+        matcher, known = read(text, transcript, step)
+        assert not matcher.differs, list(words(text))
+        assert known != "diverges"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "transcript"),
     [
         ("Hello", "Bonjour"),
         ("Hello", ""),
@@ -65,53 +65,55 @@ def test_what_is_the_same_to_the_ear(text: str, said: str) -> None:
         ("One day the old owl left the forest.", "One day the old owl left the forest, and it never came back again."),
     ],
 )
-def test_what_is_another_text(text: str, said: str) -> None:
-    assert read(text, said)[0].differs
+def test_a_different_text_differs(text: str, transcript: str) -> None:
+    assert read(text, transcript)[0].differs
 
 
-@pytest.mark.parametrize("said", [REFUSAL, "Sure! Here is the text that you asked for:", "As an AI model I do not"])
-def test_who_answers_is_known_by_the_first_words(said: str) -> None:
+@pytest.mark.parametrize(
+    "transcript", [REFUSAL, "Sure! Here is the text that you asked for:", "As an AI model I do not"]
+)
+def test_an_answer_is_recognized_by_its_first_words(transcript: str) -> None:
     text = "The quick brown fox jumps over the lazy dog and runs into the wood."
-    reading = ReadAlongMatcher(text)
-    for word in said.split():
-        reading.hear(word + " ")
-        if reading.strays:
+    matcher = ReadAlongMatcher(text)
+    for word in transcript.split():
+        matcher.feed(word + " ")
+        if matcher.diverges:
             break
-    assert reading.strays
-    assert reading.heard <= 2 * ENOUGH
+    assert matcher.diverges
+    assert matcher.count <= 2 * MIN_WORDS
 
 
-def test_who_reads_is_known_by_the_first_words() -> None:
-    reading = ReadAlongMatcher("The quick brown fox jumps over the lazy dog.")
-    reading.hear("The quick brown fox jum")
-    assert (reading.heard, reading.follows, reading.strays) == (ENOUGH, True, False)
+def test_a_match_is_recognized_by_its_first_words() -> None:
+    matcher = ReadAlongMatcher("The quick brown fox jumps over the lazy dog.")
+    matcher.feed("The quick brown fox jum")
+    assert (matcher.count, matcher.matches, matcher.diverges) == (MIN_WORDS, True, False)
 
 
-def test_a_slip_is_no_other_text() -> None:
+def test_a_slip_is_tolerated() -> None:
     text = "The quick brown fox jumps over the lazy dog and then it runs away into the dark green wood."
-    reading, known = read(text, text.replace("dark", "deep"))
-    assert (reading.differs, known) == (False, "follows")
-    assert read(text, "Well. " + text)[1] == "follows"
+    matcher, known = read(text, text.replace("dark", "deep"))
+    assert (matcher.differs, known) == (False, "matches")
+    assert read(text, "Well. " + text)[1] == "matches"
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=60))
-def test_every_text_is_itself_however_it_comes(found: list[str]) -> None:
+def test_every_text_matches_itself_in_any_steps(found: list[str]) -> None:
     text = " ".join(found)
     for step in (1, 7, 10_000):
-        reading, known = read(text, text, step)
-        assert not reading.differs
-        assert known != "strays"
+        matcher, known = read(text, text, step)
+        assert not matcher.differs
+        assert known != "diverges"
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200), st.text(max_size=200), st.integers(1, 50))
-def test_no_text_breaks_it(text: str, said: str, step: int) -> None:
-    reading, _ = read(text, said, step)
-    assert reading.differs in (True, False)
+def test_no_text_breaks_it(text: str, transcript: str, step: int) -> None:
+    matcher, _ = read(text, transcript, step)
+    assert matcher.differs in (True, False)
 
 
-def test_the_work_grows_with_the_text_and_not_with_its_square() -> None:
+def test_the_cost_is_linear() -> None:
     def cost(count: int) -> float:
         text = "an owl is a bird of the night and it hunts mice " * count
         began = time.process_time()

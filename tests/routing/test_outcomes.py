@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from proxy.accounting import recorder
+from proxy.accounting.authenticator import Authenticator
 from proxy.accounting.billing import Billing
-from proxy.accounting.keys import Authenticator
 from proxy.api.audio import SpeechEndpoint
 from proxy.api.exchange import RequestLimits
 from proxy.attempts import AttemptRunner, HealthTracker
@@ -230,7 +230,7 @@ class CallRecorder:
 class Rows:
     """In place of the ledger."""
 
-    must_settle = False
+    needs_sync = False
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.config import Config, Environment, GeneralSettings
 from proxy.errors import ConfigError
-from proxy.storage.database import asynchronous
+from proxy.storage.database import async_url
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ from proxy.storage.database import asynchronous
     ],
 )
 def test_urls_get_the_drivers_that_are_used_here(url: str, expected: str) -> None:
-    assert asynchronous(url) == expected
+    assert async_url(url) == expected
 
 
 @pytest.mark.parametrize("url", ["", "mysql://h/d", "postgresql:/h", "u:canary@h/d"])
 def test_other_databases_are_refused_without_their_url(url: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        asynchronous(url)
+        async_url(url)
     assert "canary" not in str(raised.value)
 
 

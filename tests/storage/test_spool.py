@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import Overloaded
-from proxy.storage.spool import BLOCK, Spool, SpoolRoom
+from proxy.storage.spool import MEMORY_BYTES, Spool, SpoolRoom
 
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[SpoolRoom]:
-    room = SpoolRoom(limit=16 * BLOCK, directory=str(tmp_path))
+    room = SpoolRoom(limit=16 * MEMORY_BYTES, directory=str(tmp_path))
     yield room
     room.close()
 
@@ -49,7 +49,7 @@ def test_a_small_upload_touches_no_disk(room: SpoolRoom, tmp_path: Path) -> None
 def test_a_large_upload_lies_in_an_unlinked_file_of_mode_0600(room: SpoolRoom, tmp_path: Path) -> None:
     async def main() -> None:
         spool = room.open("a.wav", "audio/wav")
-        content = os.urandom(3 * BLOCK + 17)
+        content = os.urandom(3 * MEMORY_BYTES + 17)
         await fill(spool, *(content[at : at + 70_000] for at in range(0, len(content), 70_000)))
         descriptor = spool.fileno()
         assert descriptor is not None
@@ -66,14 +66,14 @@ def test_a_large_upload_lies_in_an_unlinked_file_of_mode_0600(room: SpoolRoom, t
 def test_the_quota_counts_all_spools_and_is_given_back(room: SpoolRoom) -> None:
     async def main() -> None:
         first, second = room.open("a", "x"), room.open("b", "x")
-        await fill(first, bytes(15 * BLOCK))
+        await fill(first, bytes(15 * MEMORY_BYTES))
         with pytest.raises(Overloaded) as caught:
-            await fill(second, bytes(2 * BLOCK))
+            await fill(second, bytes(2 * MEMORY_BYTES))
         assert (caught.value.status, caught.value.retry_after) == (503, 5)
         first.close()
         first.close()
-        await fill(second, bytes(2 * BLOCK))
-        assert room.used == 2 * BLOCK
+        await fill(second, bytes(2 * MEMORY_BYTES))
+        assert room.used == 2 * MEMORY_BYTES
         second.close()
         assert room.used == 0
 
@@ -89,7 +89,7 @@ def test_a_full_disk_is_503(room: SpoolRoom, monkeypatch: pytest.MonkeyPatch) ->
     async def main() -> None:
         spool = room.open("a", "x")
         with pytest.raises(Overloaded, match="cannot store"):
-            await fill(spool, bytes(2 * BLOCK))
+            await fill(spool, bytes(2 * MEMORY_BYTES))
         spool.close()
 
     asyncio.run(main())
@@ -97,10 +97,10 @@ def test_a_full_disk_is_503(room: SpoolRoom, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_missing_folder_is_503() -> None:
     async def main() -> None:
-        room = SpoolRoom(limit=16 * BLOCK, directory="/does/not/exist")
+        room = SpoolRoom(limit=16 * MEMORY_BYTES, directory="/does/not/exist")
         spool = room.open("a", "x")
         with pytest.raises(Overloaded):
-            await fill(spool, bytes(2 * BLOCK))
+            await fill(spool, bytes(2 * MEMORY_BYTES))
         spool.close()
         room.close()
 
@@ -110,10 +110,10 @@ def test_a_missing_folder_is_503() -> None:
 def test_closing_while_a_thread_writes_closes_the_file_after_it(room: SpoolRoom) -> None:
     async def main() -> None:
         spool = room.open("a", "x")
-        await fill(spool, bytes(2 * BLOCK))
+        await fill(spool, bytes(2 * MEMORY_BYTES))
         descriptor = spool.fileno()
         assert descriptor is not None
-        spool.write(memoryview(bytes(8 * BLOCK)))
+        spool.write(memoryview(bytes(8 * MEMORY_BYTES)))
         writing = asyncio.create_task(spool.settle())
         await asyncio.sleep(0)
         writing.cancel()
@@ -125,10 +125,10 @@ def test_closing_while_a_thread_writes_closes_the_file_after_it(room: SpoolRoom)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, BLOCK), max_size=8), st.randoms())
+@given(st.lists(st.integers(0, MEMORY_BYTES), max_size=8), st.randoms())
 def test_any_pieces_come_back_as_they_were(sizes: list[int], random: object) -> None:
     async def main() -> None:
-        room = SpoolRoom(limit=64 * BLOCK)
+        room = SpoolRoom(limit=64 * MEMORY_BYTES)
         spool = room.open("a", "x")
         pieces = [bytes([index]) * size for index, size in enumerate(sizes)]
         await fill(spool, *pieces)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.metrics import Counter, Gauge, Histogram, Metrics, Snapshot, decoded, encoded
-from proxy.telemetry.workers import SILENCE, WorkerMetrics, WorkerSlot
+from proxy.metrics import Counter, Gauge, Histogram, Metrics, Snapshot, decode, encode
+from proxy.telemetry.workers import DEAD_SECONDS, WorkerMetrics, WorkerSlot
 
 
 class Clock:
@@ -30,14 +30,14 @@ class Worker:
             Gauge("open", "Open.", lambda: self.level),
             Gauge("lag", "Lag.", lambda: self.level, kind="max"),
         )
-        self.board = WorkerMetrics(WorkerSlot(folder, number), clock)
+        self.shared = WorkerMetrics(WorkerSlot(folder, number), clock)
 
     def count(self, model: str = "tts") -> None:
         self.calls[model,] += 1
         self.seconds[model,].observe(0.5)
 
     def total(self) -> Snapshot:
-        return self.board.total(self.metrics.read())
+        return self.shared.total(self.metrics.read())
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_any_worker_tells_the_sum(tmp_path: Path, clock: Clock) -> None:
     two.count()
     two.count("other")
     one.level, two.level = 3, 5
-    two.board.put_up(two.metrics.read())
+    two.shared.publish(two.metrics.read())
     seen = one.total()
     assert (of(seen, "calls", "tts"), of(seen, "calls", "other"), of(seen, "seconds", "tts")) == (2, 1, 2)
     assert (of(seen, "open"), of(seen, "lag")) == (8, 5)
@@ -84,7 +84,7 @@ def test_levels_of_a_silent_worker_go_and_its_counts_stay(tmp_path: Path, clock:
     two.level = 9
     two.total()
     assert of(one.total(), "open") == 10
-    clock.now += SILENCE
+    clock.now += DEAD_SECONDS
     assert (of(one.total(), "open"), of(one.total(), "lag"), of(one.total(), "calls", "tts")) == (1, 1, 1)
 
 
@@ -98,7 +98,7 @@ def test_no_count_ever_goes_back_whoever_is_asked_and_whoever_dies(tmp_path: Pat
             case 0:
                 workers[number] = Worker(tmp_path, number, clock)
             case 1:
-                workers[number].board.put_up(workers[number].metrics.read())
+                workers[number].shared.publish(workers[number].metrics.read())
             case 2:
                 workers[number].count()
             case _:
@@ -113,7 +113,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, clock: Clock) -> None:
     worker = Worker(tmp_path, 0, clock)
     worker.count('a "b"\n\\ü')
     snapshot = worker.metrics.read()
-    assert decoded(encoded(snapshot)) == snapshot
+    assert decode(encode(snapshot)) == snapshot
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"1234567", b"12345678", b"12345678[1]", b'12345678{"a": 1}', b"\xff" * 40])
@@ -130,4 +130,4 @@ def test_a_disk_that_takes_nothing_takes_no_metrics_away(tmp_path: Path, clock: 
     worker.count()
     assert of(worker.total(), "calls", "tts") == 1
     with pytest.raises(FileNotFoundError):
-        worker.board.put_up(worker.metrics.read())
+        worker.shared.publish(worker.metrics.read())

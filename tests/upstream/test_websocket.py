@@ -44,14 +44,14 @@ PATIENT = {"connect": 5.0, "read": 5.0, "write": 5.0, "pool": 5.0}
 
 
 class Asking:
-    """Asks for what its question says, and gives all that comes up to ``end``."""
+    """Sends its question, and outputs every message before ``end``."""
 
     rate = 24_000
 
-    def __init__(self, question: str = "go", setting: str | None = "one", *, hungry: bool = False) -> None:
+    def __init__(self, question: str = "go", setting: str | None = "one", *, wants_audio: bool = False) -> None:
         self.question, self.setting = question, setting
-        self.hungry = hungry
-        self.begun = self.done = False
+        self.wants_audio = wants_audio
+        self.accepted = self.done = False
         self.started: list[bool] = []
         self.fed = 0
 
@@ -60,7 +60,7 @@ class Asking:
         return [self.question]
 
     def receive(self, message: Message) -> Turn:
-        self.begun = True
+        self.accepted = True
         if message == "over":
             raise UpstreamUnavailable("The session is over.")
         if message == "end":
@@ -69,22 +69,22 @@ class Asking:
         return Turn(output=message.encode() if isinstance(message, str) else message)
 
     def feed(self, pcm: bytes) -> Turn:
-        self.hungry = bool(pcm)
+        self.wants_audio = bool(pcm)
         self.fed += len(pcm)
         return Turn(send=[pcm.hex()] if pcm else ["fed"])
 
-    def leave(self) -> Sequence[str]:
-        return ["leaving"]
+    def cancel(self) -> Sequence[str]:
+        return ["cancel"]
 
 
 class Vendor:
-    """Runs `script` for every socket; what came is in `heard`, the sockets that are still open in `open`."""
+    """Runs `script` for every socket; `received` holds the messages, `open` the sockets that are still open."""
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None) -> None:
         self.script, self.tls = script, tls
         self.handshakes: list[Request] = []
         self.refusal: tuple[int, Mapping[str, str], bytes] | None = None
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self.open: set[ServerConnection] = set()
         self.delay = 0.0
 
@@ -122,10 +122,10 @@ class Vendor:
         await until(lambda: not self.open)
 
     async def answering(self, connection: ServerConnection) -> None:
-        """As often as asked: one word, and the end."""
+        """Each question is answered with one word and the end."""
         async for message in connection:
-            self.heard.append(message)
-            if message != "leaving":
+            self.received.append(message)
+            if message != "cancel":
                 await connection.send("word")
                 await connection.send("end")
 
@@ -167,7 +167,7 @@ def test_a_conversation(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             assert await whole(transport, ask(vendor.url, Asking(), authorization="Bearer x")) == b"word"
-            assert vendor.heard == ["go"]
+            assert vendor.received == ["go"]
             [handshake] = vendor.handshakes
             assert (handshake.path, handshake.headers["authorization"]) == ("/talk?to=me", "Bearer x")
             assert handshake.headers["host"] == f"127.0.0.1:{vendor.port}"
@@ -211,7 +211,7 @@ def test_a_message_that_is_too_long_ends_it(run: Run) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "close with a reason", "abort"])
-def test_an_end_without_an_end_is_an_error(run: Run, how: str) -> None:
+def test_a_close_before_the_conversation_is_done_is_an_error(run: Run, how: str) -> None:
     async def script(connection: ServerConnection) -> None:
         await connection.recv()
         await connection.send("word")
@@ -234,8 +234,7 @@ def test_an_end_without_an_end_is_an_error(run: Run, how: str) -> None:
     run(main)
 
 
-def test_who_reads_slowly_is_waited_for(run: Run) -> None:
-    """What nobody reads is not taken from the socket, beyond a bound."""
+def test_reading_pauses_while_too_much_is_unread(run: Run) -> None:
     sent = 0
 
     async def script(connection: ServerConnection) -> None:
@@ -263,7 +262,77 @@ def test_who_reads_slowly_is_waited_for(run: Run) -> None:
     run(main)
 
 
-# -- audio that goes up ------------------------------------------------------------------------------------------------
+def test_many_tiny_messages_count_as_more_than_their_bytes(run: Run) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.recv()
+        connection.transport.write(text_frame(b"x") * 10_000_000)
+
+    async def main() -> None:
+        async with Vendor(script) as vendor, opened() as transport:
+            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            [connection] = vendor.open
+            before, unsent = -1, 0
+            while before != unsent or not unsent:
+                before = unsent
+                await asyncio.sleep(0.2)
+                unsent = connection.transport.get_write_buffer_size()
+            assert unsent > 15_000_000
+            await response.aclose()
+
+    run(main)
+
+
+def test_pings_are_answered_while_messages_are_unread(run: Run) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.recv()
+        connection.transport.write(text_frame(b"x" * 200) * 3000)
+        async with asyncio.timeout(3):
+            await (await connection.ping())
+        await connection.send("end")
+
+    async def main() -> None:
+        async with Vendor(script) as vendor, opened() as transport:
+            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            await asyncio.sleep(0.5)
+            chunks = [chunk async for chunk in response.stream]  # type: ignore[union-attr]
+            assert len(chunks) == 3000
+            await response.aclose()
+
+    run(main)
+
+
+def text_frame(payload: bytes) -> bytes:
+    return (
+        bytes([0x81, len(payload)]) + payload
+        if len(payload) < 126
+        else b"\x81\x7e" + len(payload).to_bytes(2) + payload
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (b"\x88\x08" + (1008).to_bytes(2) + b"policy", "1008 .*policy"),
+        (b"\x8b\x00", "1002 .*invalid opcode"),
+        (b"\x81\x7f" + (MAX_MESSAGE_LENGTH + 1).to_bytes(8) + b"x", "1009 .*too big"),
+    ],
+)
+def test_the_end_does_not_wait_until_the_vendor_closes_tcp(run: Run, frame: bytes, reason: str) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.recv()
+        connection.transport.write(text_frame(b"word") + frame)
+        await asyncio.sleep(30)
+
+    async def main() -> None:
+        async with Vendor(script) as vendor, opened() as transport:
+            with pytest.raises(httpx.RemoteProtocolError, match=reason):
+                await whole(transport, ask(vendor.url, Asking()))
+            assert transport.open_connections == 0
+
+    run(main)
+
+
+# -- audio that is sent ------------------------------------------------------------------------------------------------
 
 
 def test_the_conversation_is_fed_with_decoded_audio(run: Run) -> None:
@@ -282,8 +351,8 @@ def test_the_conversation_is_fed_with_decoded_audio(run: Run) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            conversation = Asking(hungry=True)
-            conversation.begun = True
+            conversation = Asking(wants_audio=True)
+            conversation.accepted = True
             request = ask(vendor.url, conversation)
             request.extensions["audio"] = Held(sounds.wav(samples))
             assert await whole(transport, request) == str(len(samples)).encode()
@@ -291,15 +360,15 @@ def test_the_conversation_is_fed_with_decoded_audio(run: Run) -> None:
     run(main)
 
 
-def test_who_does_not_take_the_audio_is_given_up(run: Run) -> None:
+def test_a_vendor_that_does_not_take_the_audio_is_a_timeout(run: Run) -> None:
     async def script(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
         await asyncio.sleep(30)
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            conversation = Asking(hungry=True)
-            conversation.begun = True
+            conversation = Asking(wants_audio=True)
+            conversation.accepted = True
             request = ask(vendor.url, conversation, PATIENT | {"write": 0.3})
             request.extensions["audio"] = Held(sounds.wav(sounds.pcm(1.0) * 300))
             with pytest.raises(httpx.WriteTimeout):
@@ -313,7 +382,7 @@ def test_who_does_not_take_the_audio_is_given_up(run: Run) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 401, 429, 500])
-def test_a_refusal_is_the_answer(run: Run, status: int) -> None:
+def test_a_refused_handshake_is_the_response(run: Run, status: int) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             vendor.refusal = (status, {"Retry-After": "7", "Location": vendor.url}, b'{"error": "no"}')
@@ -337,7 +406,7 @@ def test_a_refusal_is_the_answer(run: Run, status: int) -> None:
         b"",
     ],
 )
-def test_what_is_no_handshake_is_an_error(run: Run, answer: bytes) -> None:
+def test_an_invalid_handshake_is_an_error(run: Run, answer: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
         await peer.send(answer)
@@ -365,7 +434,7 @@ def test_silence_after_the_question_and_in_the_handshake(run: Run) -> None:
     run(main)
 
 
-def test_nobody_is_there(run: Run) -> None:
+def test_a_refused_connection_is_an_error(run: Run) -> None:
     async def main() -> None:
         async with opened() as transport:
             with pytest.raises(httpx.ConnectError):
@@ -402,16 +471,22 @@ def test_a_forward_proxy(run: Run, authority: trustme.CA, monkeypatch: pytest.Mo
     run(main)
 
 
-# -- sockets that are kept ---------------------------------------------------------------------------------------------
+# -- sockets that are reused -------------------------------------------------------------------------------------------
 
 
-def test_a_socket_serves_others_of_the_same_setting(run: Run) -> None:
+def test_a_socket_is_reused_for_the_same_setting(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
-            talks = [Asking(), Asking(), Asking(setting="two"), Asking(setting=None), Asking()]
-            for talk in talks:
-                assert await whole(transport, ask(vendor.url, talk)) == b"word"
-            assert [talk.started for talk in talks] == [[False], [True], [False], [False], [True]]
+            conversations = [Asking(), Asking(), Asking(setting="two"), Asking(setting=None), Asking()]
+            for conversation in conversations:
+                assert await whole(transport, ask(vendor.url, conversation)) == b"word"
+            assert [conversation.started for conversation in conversations] == [
+                [False],
+                [True],
+                [False],
+                [False],
+                [True],
+            ]
             assert len(vendor.handshakes) == 3
             assert transport.open_connections == 2
             other_key = ask(vendor.url, Asking(), authorization="Bearer other")
@@ -421,19 +496,19 @@ def test_a_socket_serves_others_of_the_same_setting(run: Run) -> None:
     run(main)
 
 
-def test_a_conversation_that_was_left_leaves_no_socket(run: Run) -> None:
+def test_closing_early_cancels_and_closes_the_socket(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             response = await transport.handle_async_request(ask(vendor.url, Asking()))
             await response.aclose()
             await vendor.emptied()
-            assert vendor.heard == ["go", "leaving"]
+            assert vendor.received == ["go", "cancel"]
             assert (transport.in_flight, transport.open_connections) == (0, 0)
 
     run(main)
 
 
-def test_a_cancelled_call_leaves_no_socket(run: Run) -> None:
+def test_a_cancelled_call_closes_its_socket(run: Run) -> None:
     async def main() -> None:
         async with Vendor(lambda connection: asyncio.sleep(0)) as vendor, opened() as transport:
             task = asyncio.ensure_future(whole(transport, ask(vendor.url, Asking())))
@@ -448,8 +523,8 @@ def test_a_cancelled_call_leaves_no_socket(run: Run) -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "closed when asked", "over", "silent"])
-def test_a_kept_socket_that_is_dead_is_replaced(run: Run, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "KEPT_SECONDS", 0.2)
+def test_a_dead_idle_socket_is_replaced(run: Run, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "REUSE_TIMEOUT", 0.2)
     numbers: list[int] = []
 
     async def script(connection: ServerConnection) -> None:
@@ -472,10 +547,10 @@ def test_a_kept_socket_that_is_dead_is_replaced(run: Run, how: str, monkeypatch:
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
             await whole(transport, ask(vendor.url, Asking()))
-            talk = Asking()
-            assert await whole(transport, ask(vendor.url, talk)) == b"word"
+            conversation = Asking()
+            assert await whole(transport, ask(vendor.url, conversation)) == b"word"
             assert len(vendor.handshakes) == 2
-            assert talk.started[-1] is False
+            assert conversation.started[-1] is False
 
     run(main)
 
@@ -503,7 +578,7 @@ def test_only_one_is_replaced(run: Run) -> None:
     run(main)
 
 
-def test_late_words_of_the_last_conversation_are_not_the_next_ones(run: Run) -> None:
+def test_late_messages_of_one_conversation_do_not_reach_the_next(run: Run) -> None:
     async def script(connection: ServerConnection) -> None:
         async for _ in connection:
             await connection.send("word")
@@ -550,7 +625,7 @@ def test_the_number_of_conversations_is_bounded(run: Run) -> None:
     run(main)
 
 
-def test_the_end_of_the_transport_ends_every_socket(run: Run) -> None:
+def test_closing_the_transport_closes_every_socket(run: Run) -> None:
     async def main() -> None:
         async with Vendor(lambda connection: connection.send("word")) as vendor, opened() as transport:
             response = await transport.handle_async_request(ask(vendor.url, Asking()))
@@ -573,16 +648,16 @@ def ahead(url: str, setting: str = "one") -> httpx.Request:
     return httpx.Request("GET", url, extensions={"setting": setting})
 
 
-def test_a_socket_opened_ahead_is_the_next_ones(run: Run) -> None:
+def test_a_socket_opened_ahead_is_used_next(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             transport.warm(ahead(vendor.url))
-            place = websocket.place_of(ahead(vendor.url))
-            await until(lambda: transport.kept.has(place, "one"))
+            endpoint = websocket.endpoint_of(ahead(vendor.url))
+            await until(lambda: transport.idle.has(endpoint, "one"))
             transport.warm(ahead(vendor.url))
-            talk = Asking()
-            assert await whole(transport, ask(vendor.url, talk)) == b"word"
-            assert talk.started == [False]
+            conversation = Asking()
+            assert await whole(transport, ask(vendor.url, conversation)) == b"word"
+            assert conversation.started == [False]
             transport.warm(ahead(vendor.url))
             await whole(transport, ask(vendor.url, Asking()))
             assert len(vendor.handshakes) == 1
@@ -590,7 +665,7 @@ def test_a_socket_opened_ahead_is_the_next_ones(run: Run) -> None:
     run(main)
 
 
-def test_one_that_is_being_opened_is_waited_for(run: Run) -> None:
+def test_a_socket_that_is_being_opened_is_waited_for(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             vendor.delay = 0.1
@@ -604,7 +679,7 @@ def test_one_that_is_being_opened_is_waited_for(run: Run) -> None:
     run(main)
 
 
-def test_a_refusal_ahead_is_told_to_who_asks_and_to_nobody_else(run: Run) -> None:
+def test_a_refusal_ahead_reaches_only_a_waiting_conversation(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             vendor.refusal = (429, {}, b"slowly")
@@ -619,7 +694,7 @@ def test_a_refusal_ahead_is_told_to_who_asks_and_to_nobody_else(run: Run) -> Non
     run(main)
 
 
-def test_what_is_opened_ahead_is_bounded_and_closed_in_the_end(run: Run) -> None:
+def test_opening_ahead_is_bounded_and_ends_with_the_transport(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor:
             async with opened() as transport:

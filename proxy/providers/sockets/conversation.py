@@ -1,13 +1,12 @@
-"""What a vendor behind a WebSocket is: a state machine, messages in, messages and bytes out, without I/O.
+"""A vendor behind a WebSocket is a state machine without I/O: messages in, messages and bytes out.
 
 A flow yields ``httpx.Request("GET", "wss://…", extensions={"conversation": machine})`` where another yields a POST;
-with ``"audio": upload`` in the extensions too, the machine is fed that audio, decoded. Whoever runs it
-(``proxy.upstream.websocket``) opens a socket or takes a kept one, sends what `start` says, hands over every message
-that comes, and sends and gives what the machine returns. The response carries the bytes as they come. The adapters of
-such vendors set ``over_socket = True``.
+with ``"audio": upload`` in the extensions too, the machine is fed that audio, decoded. ``proxy.upstream.websocket``
+opens or reuses a socket, passes every message to the machine, and sends the messages that the machine returns. The
+machine's output is the body of the response. The adapters of such vendors set ``over_socket = True``.
 
-A machine raises a ProxyError for what the vendor says went wrong, and UpstreamInvalid for what makes no sense; it is
-of no more use then, and its socket is closed.
+A machine raises a ProxyError for a failure that the vendor reports, and UpstreamInvalid for a message that it cannot
+make sense of. It cannot be used after that, and its socket is closed.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Message = str | bytes
 
 
 class Turn(NamedTuple):
-    """What follows: messages to be sent, and bytes for the caller."""
+    """The reaction to a message or to audio: messages to send, and bytes for the caller."""
 
     send: Sequence[str] = ()
     output: bytes = b""
@@ -30,35 +29,39 @@ NOTHING = Turn()
 
 
 class Conversation(Protocol):
-    """One exchange over a socket. It is started once, or once more on another socket if the first was dead."""
+    """One exchange over a socket.
+
+    `start` begins it, and may be called once more, for another socket, if the first proves dead before `accepted`.
+    Then `receive` gets every message that arrives, and `feed` gets the audio piece by piece while `wants_audio`, until
+    `done`. `cancel` is called instead if the caller leaves before that.
+    """
 
     @property
     def setting(self) -> str | None:
-        """A socket over which a conversation of this setting came to its end may carry others of it; None: no other."""
+        """After a conversation, its socket is reused for others with the same setting; None: it is not reused."""
 
     @property
     def rate(self) -> int:
-        """Samples a second of the audio that it is fed (s16le, mono)."""
+        """Samples per second of the audio that it is fed (s16le, mono)."""
 
     @property
-    def hungry(self) -> bool:
-        """Whether `feed` is to be called with audio."""
+    def wants_audio(self) -> bool: ...
 
     @property
-    def begun(self) -> bool:
-        """The vendor has taken up this conversation; until then it may as well be held on another socket."""
+    def accepted(self) -> bool:
+        """The vendor has started on it. Until then it can be repeated on another socket."""
 
     @property
     def done(self) -> bool:
-        """All was said, and the socket is as it was before."""
+        """It has completed, and the socket is ready for the next one."""
 
     def start(self, *, resumed: bool) -> Sequence[str]:
-        """What is sent first; ``resumed``: over a socket that a conversation of the same setting has used."""
+        """The first messages to send. ``resumed``: the socket has carried a conversation with the same setting."""
 
     def receive(self, message: Message) -> Turn: ...
 
     def feed(self, pcm: bytes) -> Turn:
-        """A piece of the audio, and b"" at its end."""
+        """``pcm`` is b"" at the end of the audio."""
 
-    def leave(self) -> Sequence[str]:
-        """What is sent before the socket is closed early; it saves the work that nobody waits for."""
+    def cancel(self) -> Sequence[str]:
+        """The messages to send before the socket is closed early, so that the vendor stops working."""

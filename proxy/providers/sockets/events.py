@@ -1,7 +1,7 @@
-"""The events of OpenAI's Realtime API as both of its uses here need them: read, and their errors mapped to ours.
+"""The events of OpenAI's Realtime API: parsing and encoding them, and mapping their errors to ours.
 
-Source: OpenAI's openapi.yaml (2026-08-21), ``RealtimeServerEvent…``; the codes of errors from its documentation and
-from what users report. A code that is not known goes by its type, and a type that is not known is the server's fault.
+Source: OpenAI's openapi.yaml (2026-08-21), ``RealtimeServerEvent…``; the error codes come from its documentation and
+from users' reports. For an unknown code the type decides, and an unknown type counts as a server error.
 """
 
 from __future__ import annotations
@@ -24,45 +24,47 @@ _STATUS: Mapping[str, int] = {
 }  # fmt: skip
 
 
-def event_of(message: Message) -> dict[str, Any]:
+def parse_event(message: Message) -> dict[str, Any]:
+    """Raises UpstreamInvalid."""
     try:
         event = from_json(message)
     except ValueError as error:
-        raise nonsense("no JSON") from error
+        raise invalid_answer("not JSON") from error
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-        raise nonsense("no event")
+        raise invalid_answer("not an event")
     return event
 
 
-def message_of(event: Mapping[str, Any]) -> str:
+def encode_event(event: Mapping[str, Any]) -> str:
     return to_json(event).decode()
 
 
-def object_of(value: Any) -> dict[str, Any]:
-    """What should be an object, and an empty one where it is none."""
+def as_object(value: Any) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def text_of(event: Mapping[str, Any], name: str) -> str:
+def text_field(event: Mapping[str, Any], name: str) -> str:
+    """Raises UpstreamInvalid if the field is missing or not a string."""
     value = event.get(name)
     if not isinstance(value, str):
-        raise nonsense(f"{event.get('type')} without {name}")
+        raise invalid_answer(f"{event.get('type')} without {name}")
     return value
 
 
-def count_of(counts: Mapping[str, Any], name: str) -> int:
-    """A number of tokens; 0 where it is not said or makes no sense."""
+def token_count(counts: Mapping[str, Any], name: str) -> int:
+    """A number of tokens; 0 if it is missing or invalid."""
     value = counts.get(name)
     return value if type(value) is int and 0 <= value < 1 << 53 else 0
 
 
-def failure_of(stated: Any, secrets: Iterable[str]) -> ProxyError:
-    """Our error for the ``error`` of an event: ``type``, ``code``, ``message``, ``param``; any may be missing."""
-    error = object_of(stated)
+def vendor_error(reported: Any, secrets: Iterable[str]) -> ProxyError:
+    """Our error for an event's ``error`` (``type``, ``code``, ``message``, ``param``; any may be missing)."""
+    error = as_object(reported)
     names = [name for name in (error.get("code"), error.get("type")) if isinstance(name, str)]
     status = next((_STATUS[name] for name in names if name in _STATUS), 500)
     return errors.to_error(errors.of_object(status, error), secrets)
 
 
-def nonsense(detail: str) -> UpstreamInvalid:
+def invalid_answer(detail: str) -> UpstreamInvalid:
     return UpstreamInvalid("The upstream vendor's answer broke off or made no sense.", detail=detail)

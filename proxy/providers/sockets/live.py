@@ -1,14 +1,14 @@
-"""OpenAI's models for live transcription, ``gpt-live-transcribe`` and ``gpt-realtime-whisper``, fed with a file.
+"""OpenAI's models for live transcription, ``gpt-live-transcribe`` and ``gpt-realtime-whisper``, for files.
 
-They exist only in the Realtime API: audio goes in as 24 kHz PCM, as fast as the socket takes it, and text comes out
-while it does. There is no detection of turns, so a file would be one turn of any length; a long one is cut into turns
-of at most five minutes, after four at the first silence, so that no turn comes near what a model may bear and few words
-are cut in two. The turns' texts may come in any order and are given in that of the audio.
+They exist only in the Realtime API. Audio is sent as 24 kHz PCM, as fast as the socket takes it, and text arrives
+meanwhile. Turn detection is off, so a file would be one turn of any length. A long file is cut into turns of at most
+five minutes (after four minutes at the first silence), so that no turn is longer than a model can take and few words
+are cut in two. The texts of the turns may arrive in any order; they are output in the order of the audio.
 
 Sources: OpenAI's guide to realtime transcription (November 2026: ``?intent=transcription`` and no model in the URL, no
-turn detection, turns completed in any order), openapi.yaml (2026-08-21), which says that ``languages`` and ``keywords``
-are gpt-live-transcribe's, and that gpt-realtime-whisper takes ``language`` and no prompt. How long a turn may be is not
-said anywhere; an append may have 15 MiB, and a commit needs 100 ms. Never tried against the real service.
+turn detection, turns completed in any order); openapi.yaml (2026-08-21): ``languages`` and ``keywords`` belong to
+gpt-live-transcribe, while gpt-realtime-whisper takes ``language`` and no prompt. The maximum length of a turn is not
+documented; an append may have 15 MiB, and a commit needs 100 ms. Never tried against the real service.
 """
 
 from __future__ import annotations
@@ -36,19 +36,27 @@ from proxy.providers.base import (
     WholeTranscript,
 )
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
-from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
+from proxy.providers.sockets.events import (
+    as_object,
+    encode_event,
+    invalid_answer,
+    parse_event,
+    text_field,
+    token_count,
+    vendor_error,
+)
 from proxy.providers.sockets.realtime import socket_base
 from proxy.providers.wire.target import Target
 
 RATE = 24_000
 _BYTES_A_SECOND = RATE * 2
-#: Bytes of PCM in one append: a second.
+#: Bytes of PCM in one append: one second.
 PIECE = _BYTES_A_SECOND
 MIN_TURN = _BYTES_A_SECOND // 10
-#: Bytes after which a turn ends at a silence, and in any case.
+#: Bytes after which a turn ends at the next silence, and at the latest.
 LONG_TURN = 4 * 60 * _BYTES_A_SECOND
 MAX_TURN = 5 * 60 * _BYTES_A_SECOND
-#: Of 32,768: no sample of a silence is louder.
+#: The loudest sample of a silence, of 32,768.
 SILENCE = 500
 
 _COMMON = frozenset({
@@ -69,12 +77,12 @@ MODELS: Mapping[str, Capabilities] = {
 
 
 def declared_of(model: str) -> Capabilities | None:
-    """By the model, or by what a deployment is called after."""
+    """The capabilities of the model that ``model`` is, or that a deployment's name contains."""
     return next((found for name, found in MODELS.items() if name in model.lower()), None)
 
 
 class LiveAdapter(Adapter):
-    """One live model. ``base`` is what ``/v1/realtime`` is added to."""
+    """One live model. ``/v1/realtime`` is appended to ``base``."""
 
     over_socket = True
 
@@ -90,16 +98,16 @@ class LiveAdapter(Adapter):
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         dictation = Dictation(self._settings(request), self._target.secrets)
-        ask = httpx.Request(
+        opening = httpx.Request(
             "GET",
             self._url,
             headers=self._target.headers,
             extensions={"conversation": dictation, "audio": request.file},
         )
         if request.stream:
-            yield ask
+            yield opening
             return StreamedTranscript(JsonLines(), metadata=dictation)
-        yield BufferedRequest(ask)
+        yield BufferedRequest(opening)
         return WholeTranscript(dictation.transcript, metadata=dictation)
 
     def _settings(self, request: TranscriptionRequest) -> dict[str, Any]:
@@ -117,18 +125,22 @@ class LiveAdapter(Adapter):
 
 
 @dataclass(slots=True)
-class _Piece:
-    """One turn of the audio."""
+class _AudioTurn:
+    """The transcript of one turn of the audio."""
 
-    said: list[str] = field(default_factory=list)
-    #: Its final text.
+    deltas: list[str] = field(default_factory=list)
+    #: The final text.
     text: str | None = None
-    #: What was passed on.
-    given: str = ""
+    #: The text that was passed on.
+    emitted: str = ""
 
 
 class Dictation:
-    """One file, dictated turn by turn; gives OpenAI's events, a JSON document a line."""
+    """One file, sent turn by turn. Outputs OpenAI's transcript events, one JSON document per line.
+
+    session.updated makes it `accepted` and starts the audio; each turn ends with a commit. It is `done` when the audio
+    has ended and the text of every committed turn is complete.
+    """
 
     rate = RATE
     setting = None
@@ -138,31 +150,36 @@ class Dictation:
         self._settings = settings
         self._secrets = secrets
         self.done = False
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        self._ready = self._ended = False
+    def _reset(self) -> None:
+        self.accepted = self._audio_ended = False
         self._bytes = self._turn_bytes = 0
         self._commits = 0
-        self._pieces: dict[str, _Piece] = {}
+        #: By the vendor's id, in the order in which it first mentions them.
+        self._turns: dict[str, _AudioTurn] = {}
         self._languages: dict[str, None] = {}
         self._counts: dict[str, int] = {}
         self._seconds = 0.0
 
-    # -- what is sent --------------------------------------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------------------------------------
 
     def start(self, *, resumed: bool) -> Sequence[str]:
-        self._begin()
-        sound = {"format": {"type": "audio/pcm", "rate": RATE}, "transcription": self._settings, "turn_detection": None}
-        return [message_of({"type": "session.update", "session": {"type": "transcription", "audio": {"input": sound}}})]
+        self._reset()
+        audio_input = {
+            "format": {"type": "audio/pcm", "rate": RATE},
+            "transcription": self._settings,
+            "turn_detection": None,
+        }
+        return [
+            encode_event(
+                {"type": "session.update", "session": {"type": "transcription", "audio": {"input": audio_input}}}
+            )
+        ]
 
     @property
-    def begun(self) -> bool:
-        return self._ready
-
-    @property
-    def hungry(self) -> bool:
-        return self._ready and not self._ended
+    def wants_audio(self) -> bool:
+        return self.accepted and not self._audio_ended
 
     def feed(self, pcm: bytes) -> Turn:
         if not pcm:
@@ -177,116 +194,118 @@ class Dictation:
                 messages.append(self._commit())
         return Turn(send=messages)
 
-    def leave(self) -> Sequence[str]:
+    def cancel(self) -> Sequence[str]:
         return ()
 
     def _end_of_audio(self) -> Turn:
-        self._ended = True
+        self._audio_ended = True
         if not self._bytes:
             raise InvalidAudio("The file holds no audio.")
         if not self._turn_bytes:
-            return self._give()
-        lacks = MIN_TURN - self._turn_bytes
-        return Turn(send=[*([_append(bytes(lacks))] if lacks > 0 else []), self._commit()])
+            return self._output()
+        missing = MIN_TURN - self._turn_bytes
+        padding = [_append(bytes(missing))] if missing > 0 else []
+        return Turn(send=[*padding, self._commit()])
 
     def _commit(self) -> str:
         self._commits += 1
         self._turn_bytes = 0
         return _COMMIT
 
-    # -- what is heard -------------------------------------------------------------------------------------------------
+    # -- events --------------------------------------------------------------------------------------------------------
 
     def receive(self, message: Message) -> Turn:
-        event = event_of(message)
-        hear = _HEARD.get(event["type"])
-        return hear(self, event) if hear is not None else NOTHING
+        event = parse_event(message)
+        handler = _HANDLERS.get(event["type"])
+        return handler(self, event) if handler is not None else NOTHING
 
-    def _updated(self, event: dict[str, Any]) -> Turn:
-        self._ready = True
+    def _on_updated(self, event: dict[str, Any]) -> Turn:
+        self.accepted = True
         return NOTHING
 
-    def _committed(self, event: dict[str, Any]) -> Turn:
-        self._piece(event)
+    def _on_committed(self, event: dict[str, Any]) -> Turn:
+        self._turn_of(event)
         return NOTHING
 
-    def _said(self, event: dict[str, Any]) -> Turn:
-        piece = self._piece(event)
-        if piece.text is None:
-            piece.said.append(text_of({"delta": ""} | event, "delta"))
-        return self._give()
+    def _on_delta(self, event: dict[str, Any]) -> Turn:
+        turn = self._turn_of(event)
+        if turn.text is None:
+            turn.deltas.append(text_field({"delta": ""} | event, "delta"))
+        return self._output()
 
-    def _completed(self, event: dict[str, Any]) -> Turn:
-        piece = self._piece(event)
-        if piece.text is None:
-            piece.text = text_of(event, "transcript")
-            self._note(event)
-        return self._give()
+    def _on_completed(self, event: dict[str, Any]) -> Turn:
+        turn = self._turn_of(event)
+        if turn.text is None:
+            turn.text = text_field(event, "transcript")
+            self._record_languages(event)
+            self._record_usage(event)
+        return self._output()
 
-    def _failed(self, event: dict[str, Any]) -> Turn:
-        raise failure_of(event.get("error"), self._secrets)
+    def _on_error(self, event: dict[str, Any]) -> Turn:
+        raise vendor_error(event.get("error"), self._secrets)
 
-    def _piece(self, event: Mapping[str, Any]) -> _Piece:
-        """The turn of an event; turns are in the order in which they are first heard of."""
-        name = text_of(event, "item_id")
-        if name not in self._pieces and len(self._pieces) > self._commits:
-            raise nonsense("more turns than there are")
-        return self._pieces.setdefault(name, _Piece())
+    def _turn_of(self, event: Mapping[str, Any]) -> _AudioTurn:
+        name = text_field(event, "item_id")
+        if name not in self._turns and len(self._turns) > self._commits:
+            raise invalid_answer("more turns than were sent")
+        return self._turns.setdefault(name, _AudioTurn())
 
-    def _note(self, event: Mapping[str, Any]) -> None:
-        """What the turn was and cost."""
-        stated = event.get("languages")
-        for language in stated if isinstance(stated, list) else ():
-            code = object_of(language).get("code")
+    def _record_languages(self, event: Mapping[str, Any]) -> None:
+        languages = event.get("languages")
+        for language in languages if isinstance(languages, list) else ():
+            code = as_object(language).get("code")
             if isinstance(code, str):
                 self._languages[code] = None
-        usage = object_of(event.get("usage"))
+
+    def _record_usage(self, event: Mapping[str, Any]) -> None:
+        usage = as_object(event.get("usage"))
         if usage.get("type") == "tokens":
-            details = object_of(usage.get("input_token_details"))
+            details = as_object(usage.get("input_token_details"))
             for counts, name in ((usage, "output_tokens"), (details, "text_tokens"), (details, "audio_tokens")):
-                self._counts[name] = self._counts.get(name, 0) + count_of(counts, name)
+                self._counts[name] = self._counts.get(name, 0) + token_count(counts, name)
         elif type(usage.get("seconds")) in (int, float) and 0 <= usage["seconds"] < 1e7:
             self._seconds += usage["seconds"]
 
-    def _give(self) -> Turn:
-        """What may be passed on: of a turn only once all before it are complete."""
+    def _output(self) -> Turn:
+        """The text that can be passed on: that of a turn only when all turns before it are complete."""
         events: list[Mapping[str, Any]] = []
         before = ""
-        for piece in self._pieces.values():
-            text = "".join(piece.said) if piece.text is None else piece.text
-            # What was given cannot be taken back where the final text is another; the last event has it.
-            if len(text) > len(piece.given) and text.startswith(piece.given):
-                gap = "" if piece.given else _gap(before, text)
-                events.append({"type": "transcript.text.delta", "delta": gap + text[len(piece.given) :]})
-                piece.given = text
-            if piece.text is None:
+        for turn in self._turns.values():
+            text = "".join(turn.deltas) if turn.text is None else turn.text
+            # If the final text differs from what was emitted, only the last event has it.
+            if len(text) > len(turn.emitted) and text.startswith(turn.emitted):
+                gap = "" if turn.emitted else _gap(before, text)
+                events.append({"type": "transcript.text.delta", "delta": gap + text[len(turn.emitted) :]})
+                turn.emitted = text
+            if turn.text is None:
                 break
-            before = piece.text or before
-        if self._ended and len(self._pieces) >= self._commits and self._is_whole:
+            before = turn.text or before
+        if self._audio_ended and len(self._turns) >= self._commits and self._all_complete:
             self.done = True
             events.append(self._done_event())
         return Turn(output=b"".join(to_json(event) + b"\n" for event in events))
 
     @property
-    def _is_whole(self) -> bool:
-        return all(piece.text is not None for piece in self._pieces.values())
+    def _all_complete(self) -> bool:
+        return all(turn.text is not None for turn in self._turns.values())
 
-    # -- what came of it -----------------------------------------------------------------------------------------------
+    # -- the result ----------------------------------------------------------------------------------------------------
 
     @property
     def transcript(self) -> Transcript:
-        """Raises UpstreamInvalid where it did not come to its end."""
+        """Raises UpstreamInvalid if it is not complete."""
         if not self.done:
-            raise nonsense("the transcript is not complete")
+            raise invalid_answer("the transcript is not complete")
         return Transcript(
             text=self._text(),
             duration=self._bytes / _BYTES_A_SECOND,
-            usage=self._stated_usage(),
+            usage=self._usage_document(),
             languages=tuple(self._languages) or None,
         )
 
     @property
     def usage(self) -> Usage | None:
-        """The seconds are those that were sent."""
+        """The seconds are those of the audio that was sent."""
         return Usage(
             seconds_in=self._bytes / _BYTES_A_SECOND,
             input_text_tokens=self._counts.get("text_tokens"),
@@ -296,44 +315,44 @@ class Dictation:
 
     def _text(self) -> str:
         whole = ""
-        for piece in self._pieces.values():
-            whole += _gap(whole, piece.text or "") + (piece.text or "")
+        for turn in self._turns.values():
+            whole += _gap(whole, turn.text or "") + (turn.text or "")
         return whole
 
     def _done_event(self) -> dict[str, Any]:
         event: dict[str, Any] = {"type": "transcript.text.done", "text": self._text()}
         if self._languages:
             event["languages"] = [{"code": code} for code in self._languages]
-        return event | {"usage": self._stated_usage()}
+        return event | {"usage": self._usage_document()}
 
-    def _stated_usage(self) -> dict[str, Any]:
-        """As OpenAI writes it."""
+    def _usage_document(self) -> dict[str, Any]:
+        """In OpenAI's format."""
         if not self._counts:
             seconds = self._seconds or self._bytes / _BYTES_A_SECOND
             return {"type": "duration", "seconds": -int(-seconds // 1)}
-        text, audio, went = (self._counts.get(name, 0) for name in ("text_tokens", "audio_tokens", "output_tokens"))
+        text, audio, output = (self._counts.get(name, 0) for name in ("text_tokens", "audio_tokens", "output_tokens"))
         return {
             "type": "tokens",
-            "total_tokens": text + audio + went,
+            "total_tokens": text + audio + output,
             "input_tokens": text + audio,
             "input_token_details": {"text_tokens": text, "audio_tokens": audio},
-            "output_tokens": went,
+            "output_tokens": output,
         }
 
 
-_HEARD = {
-    "session.updated": Dictation._updated,
-    "input_audio_buffer.committed": Dictation._committed,
-    "conversation.item.input_audio_transcription.delta": Dictation._said,
-    "conversation.item.input_audio_transcription.completed": Dictation._completed,
-    "conversation.item.input_audio_transcription.failed": Dictation._failed,
-    "error": Dictation._failed,
+_HANDLERS = {
+    "session.updated": Dictation._on_updated,
+    "input_audio_buffer.committed": Dictation._on_committed,
+    "conversation.item.input_audio_transcription.delta": Dictation._on_delta,
+    "conversation.item.input_audio_transcription.completed": Dictation._on_completed,
+    "conversation.item.input_audio_transcription.failed": Dictation._on_error,
+    "error": Dictation._on_error,
 }
-_COMMIT = message_of({"type": "input_audio_buffer.commit"})
+_COMMIT = encode_event({"type": "input_audio_buffer.commit"})
 
 
 class JsonLines:
-    """OpenAI's events, a JSON document a line."""
+    """Decodes a `Dictation`'s output: OpenAI's events, one JSON document per line."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -353,18 +372,18 @@ class JsonLines:
 
 
 def _append(pcm: bytes) -> str:
-    return message_of({"type": "input_audio_buffer.append", "audio": b64encode(pcm).decode("ascii")})
+    return encode_event({"type": "input_audio_buffer.append", "audio": b64encode(pcm).decode("ascii")})
 
 
 def _ends_silent(pcm: bytes) -> bool:
-    """Whether the last tenth of a second is silence."""
+    """Whether the last tenth of a second is silent."""
     tail = memoryview(pcm)[-MIN_TURN:]
     samples = tail[len(tail) % 2 :].cast("h")
     return len(samples) > 0 and max(samples) <= SILENCE and min(samples) >= -SILENCE
 
 
 def _gap(before: str, text: str) -> str:
-    """A space between two turns, in languages that have them."""
+    """The space between two turns, in languages that have spaces."""
     if not before or not text or before[-1].isspace() or text[0].isspace() or not text[0].isalnum():
         return ""
     return "" if ord(text[0]) >= 0x0E00 and not 0xAC00 <= ord(text[0]) <= 0xD7AF else " "

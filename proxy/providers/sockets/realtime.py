@@ -1,15 +1,15 @@
-"""OpenAI's Realtime models as readers behind ``/v1/audio/speech``: text in, the same words spoken.
+"""OpenAI's Realtime models behind ``/v1/audio/speech``: they read a text aloud.
 
-OpenAI ends its speech models on 2027-01-06 and names ``gpt-realtime-2.1-mini`` as the successor, which speaks only the
-Realtime API. It is a model that converses, so it is told to read word for word, and what it says it said is compared
-with the text (`verbatim`). Audio waits until the first words agree, until a second of it is here, or until the end,
-whichever comes first; where they do not agree, the reading is cancelled and begun again, once, on the same socket. A
-reading that differs after all is passed on with a warning.
+OpenAI shuts down its speech models on 2027-01-06 and names ``gpt-realtime-2.1-mini`` as the successor, which only
+speaks the Realtime API. It is a conversational model, so it is instructed to read word for word, and its transcript is
+compared with the text (`verbatim`). Audio is held back until the first words match, until there is a second of it, or
+until the end, whichever comes first. If the words do not match, the reading is cancelled and repeated once on the same
+socket. A reading that differs after all is passed on with a warning.
 
-Sources: OpenAI's openapi.yaml (2026-08-21); openai-python 3.54.0; OpenAI's deprecation page. Voices: fable, nova and
-onyx do not exist here; which voice speaks for them is our choice. ``speed`` is a setting of the session and takes 0.25
-to 1.5. ``reasoning`` is sent to models that reason (gpt-realtime-2 and later by their name), as others refuse it. A
-session ends after an hour. Never tried against the real service.
+Sources: OpenAI's openapi.yaml (2026-08-21); openai-python 3.54.0; OpenAI's deprecation page. The voices fable, nova and
+onyx do not exist here; their substitutes are our choice. ``speed`` is a setting of the session, from 0.25 to 1.5.
+``reasoning`` is sent to reasoning models only (by name: gpt-realtime-2 and later), since others reject it. A session
+ends after an hour. Never tried against the real service.
 """
 
 from __future__ import annotations
@@ -25,20 +25,29 @@ import httpx
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamRejected
 from proxy.providers.base import Adapter, Capabilities, SpeechAnswer, SpeechFlow
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
-from proxy.providers.sockets.events import count_of, event_of, failure_of, message_of, nonsense, object_of, text_of
+from proxy.providers.sockets.events import (
+    as_object,
+    encode_event,
+    invalid_answer,
+    parse_event,
+    text_field,
+    token_count,
+    vendor_error,
+)
 from proxy.providers.sockets.verbatim import ReadAlongMatcher
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire.target import Target, without_version
 
 RATE = 24_000
 #: Bytes of audio that may wait for the first words of the transcript: one second.
-MAX_HELD = RATE * 2
-READINGS = 2
-DIFFERS = "the speech may not follow the input word for word"
+MAX_PENDING = RATE * 2
+#: How often a text is read before a reading that differs is passed on.
+MAX_READINGS = 2
+MISMATCH = "the speech may not follow the input word for word"
 
 VOICES = Voices(
     catalogue=tuple(
@@ -86,12 +95,12 @@ _STYLE = (
 
 
 def speaks(model: str) -> bool:
-    """Whether the name is that of a Realtime model which talks."""
+    """Whether the name is that of a Realtime model that produces speech."""
     return _NAME.search(model) is not None
 
 
 def find(model: str) -> Capabilities | None:
-    """Declares models that the table does not name."""
+    """The capabilities of models that the table does not list."""
     return SPEECH if model.startswith("gpt-realtime") and speaks(model) else None
 
 
@@ -101,14 +110,14 @@ def socket_base(base: str) -> str:
 
 
 class RealtimeAdapter(Adapter):
-    """One Realtime model. ``base`` is what ``/v1/realtime`` is added to."""
+    """One Realtime model. ``/v1/realtime`` is appended to ``base``."""
 
     over_socket = True
 
     def __init__(
         self, deployment: Deployment, *, base: str, authorization: Mapping[str, str], declared: Capabilities
     ) -> None:
-        # What another server than OpenAI's can do is not declared; what this adapter makes of it is always the same.
+        # A server other than OpenAI's declares nothing, but this adapter offers the same for every server.
         target = Target(deployment, base=socket_base(base), authorization=authorization)
         super().__init__(declared if declared.formats is not None else SPEECH, secrets=target.secrets)
         self._target = target
@@ -121,15 +130,19 @@ class RealtimeAdapter(Adapter):
         return SpeechAnswer("pcm", rate=RATE, metadata=reading)
 
     def opening(self, request: SpeechRequest) -> httpx.Request:
-        setting = message_of(_session(_voice(request), request.speed, reasons=self._reasons))
+        setting = encode_event(_session(_voice(request), request.speed, reasons=self._reasons))
         return httpx.Request("GET", self._url, headers=self._target.headers, extensions={"setting": setting})
 
 
 class ReadAloud:
-    """The reading of one text, and what it cost."""
+    """Reads one text: sends the session's settings, requests a reading, and checks it against the text.
+
+    Each reading goes from response.created (`accepted`) over deltas of audio and transcript to response.done (`done`).
+    `_pending` holds its audio until it is released, and is None from then on.
+    """
 
     rate = RATE
-    hungry = False
+    wants_audio = False
 
     def __init__(self, request: SpeechRequest, *, reasons: bool, secrets: Sequence[str]) -> None:
         voice = _voice(request)
@@ -137,161 +150,157 @@ class ReadAloud:
         self._response = _response(request, voice)
         self._text = request.input
         self._secrets = secrets
-        self.setting: str | None = message_of(self._session)
+        self.setting: str | None = encode_event(self._session)
         self.done = False
         self.warnings: list[str] = []
-        self._spent: Usage | None = None
-        self._begin(readings=0)
+        #: Of all readings.
+        self.usage: Usage | None = None
+        self._reset(readings=0)
 
     @property
-    def usage(self) -> Usage | None:
-        """Of all readings."""
-        return self._spent
-
-    @property
-    def begun(self) -> bool:
+    def accepted(self) -> bool:
         return self._id is not None
 
     def start(self, *, resumed: bool) -> Sequence[str]:
-        self._begin(readings=0)
-        asked = self._ask()
-        return asked if resumed else [self.setting or "", *asked]
+        self._reset(readings=0)
+        request = self._request_reading()
+        return request if resumed else [self.setting or "", *request]
 
     def receive(self, message: Message) -> Turn:
-        event = event_of(message)
-        hear = _HEARD.get(event["type"])
-        return hear(self, event) if hear is not None else NOTHING
+        event = parse_event(message)
+        handler = _HANDLERS.get(event["type"])
+        return handler(self, event) if handler is not None else NOTHING
 
     def feed(self, pcm: bytes) -> Turn:
         return NOTHING
 
-    def leave(self) -> Sequence[str]:
+    def cancel(self) -> Sequence[str]:
         if self.done or self._id is None:
             return ()
-        return [message_of({"type": "response.cancel", "response_id": self._id})]
+        return [encode_event({"type": "response.cancel", "response_id": self._id})]
 
     # -- readings ------------------------------------------------------------------------------------------------------
 
-    def _begin(self, *, readings: int) -> None:
-        """Nothing of the next reading has come; ``readings`` were begun before."""
+    def _reset(self, *, readings: int) -> None:
+        """Forget the reading; ``readings`` have been requested so far."""
         self._readings = readings
-        #: The vendor's id of the reading under way.
+        #: The vendor's id of the current reading.
         self._id: str | None = None
-        self._reading = ReadAlongMatcher(self._text)
-        self._held: list[bytes] | None = []
+        self._matcher = ReadAlongMatcher(self._text)
+        self._pending: list[bytes] | None = []
         self._has_audio = self._has_transcript = False
         self._cancelled = False
 
-    def _ask(self) -> Sequence[str]:
+    def _request_reading(self) -> Sequence[str]:
         self._readings += 1
-        return [message_of(self._response)]
+        return [encode_event(self._response)]
 
-    def _again(self) -> Turn:
-        self._begin(readings=self._readings)
-        return Turn(send=self._ask())
+    def _repeat(self) -> Turn:
+        self._reset(readings=self._readings)
+        return Turn(send=self._request_reading())
 
     @property
     def _may_repeat(self) -> bool:
-        return self._readings < READINGS
+        return self._readings < MAX_READINGS
 
-    def _is_ours(self, event: Mapping[str, Any]) -> bool:
-        """Not a late word of the reading before, or of the call that had the socket."""
+    def _is_current(self, event: Mapping[str, Any]) -> bool:
+        """False for late events of the previous reading, or of the previous conversation on the socket."""
         return self._id is not None and event.get("response_id") == self._id and not self._cancelled
 
-    # -- what is heard -------------------------------------------------------------------------------------------------
+    # -- events --------------------------------------------------------------------------------------------------------
 
-    def _created(self, event: dict[str, Any]) -> Turn:
+    def _on_created(self, event: dict[str, Any]) -> Turn:
         if self._id is None:
-            self._id = text_of(object_of(event.get("response")), "id")
+            self._id = text_field(as_object(event.get("response")), "id")
         return NOTHING
 
-    def _heard_transcript(self, event: dict[str, Any]) -> Turn:
-        if not self._is_ours(event):
+    def _on_transcript_delta(self, event: dict[str, Any]) -> Turn:
+        if not self._is_current(event):
             return NOTHING
         self._has_transcript = True
-        self._reading.hear(text_of(event, "delta"))
-        return self._judge()
+        self._matcher.feed(text_field(event, "delta"))
+        return self._decide()
 
-    def _heard_all(self, event: dict[str, Any]) -> Turn:
-        """The transcript is complete; where it did not come bit by bit, it comes here."""
-        if self._is_ours(event) and not self._has_transcript:
+    def _on_transcript_done(self, event: dict[str, Any]) -> Turn:
+        """Holds the complete transcript, which is only needed if there were no deltas."""
+        if self._is_current(event) and not self._has_transcript:
             self._has_transcript = True
-            self._reading.hear(text_of(event, "transcript"))
+            self._matcher.feed(text_field(event, "transcript"))
         return NOTHING
 
-    def _heard_audio(self, event: dict[str, Any]) -> Turn:
-        if not self._is_ours(event):
+    def _on_audio_delta(self, event: dict[str, Any]) -> Turn:
+        if not self._is_current(event):
             return NOTHING
         try:
-            audio = b64decode(text_of(event, "delta"), validate=True)
+            audio = b64decode(text_field(event, "delta"), validate=True)
         except ValueError as error:
-            raise nonsense("audio is no base64") from error
+            raise invalid_answer("audio is not base64") from error
         self._has_audio = self._has_audio or bool(audio)
-        if self._held is None:
+        if self._pending is None:
             return Turn(output=audio)
-        self._held.append(audio)
-        return self._judge()
+        self._pending.append(audio)
+        return self._decide()
 
-    def _judge(self) -> Turn:
-        """Whether what is held may go."""
-        if self._held is None:
+    def _decide(self) -> Turn:
+        """Release the pending audio, cancel the reading, or go on waiting."""
+        if self._pending is None:
             return NOTHING
-        if self._reading.strays:
+        if self._matcher.diverges:
             if self._may_repeat:
                 self._cancelled = True
-                return Turn(send=[message_of({"type": "response.cancel", "response_id": self._id})])
+                return Turn(send=[encode_event({"type": "response.cancel", "response_id": self._id})])
             self._warn()
             return self._release()
-        if self._has_audio and (self._reading.follows or sum(map(len, self._held)) >= MAX_HELD):
+        if self._has_audio and (self._matcher.matches or sum(map(len, self._pending)) >= MAX_PENDING):
             return self._release()
         return NOTHING
 
     def _release(self) -> Turn:
-        held, self._held = self._held or [], None
-        return Turn(output=b"".join(held))
+        pending, self._pending = self._pending or [], None
+        return Turn(output=b"".join(pending))
 
     def _warn(self) -> None:
-        if DIFFERS not in self.warnings:
-            self.warnings.append(DIFFERS)
+        if MISMATCH not in self.warnings:
+            self.warnings.append(MISMATCH)
 
-    def _ended(self, event: dict[str, Any]) -> Turn:
-        response = object_of(event.get("response"))
+    def _on_response_done(self, event: dict[str, Any]) -> Turn:
+        response = as_object(event.get("response"))
         if self._id is None or response.get("id") != self._id:
             return NOTHING
-        self._spent = _sum(self._spent, _usage(response.get("usage")))
+        self.usage = total((self.usage, _usage(response.get("usage"))))
         if self._cancelled:
-            return self._again()
+            return self._repeat()
         if response.get("status") != "completed":
-            raise _unfinished(response, self._secrets)
-        self._reading.finish()
-        differs = self._has_transcript and self._reading.differs
-        if differs and self._held is not None and self._may_repeat:
-            return self._again()
+            raise _incomplete_error(response, self._secrets)
+        self._matcher.finish()
+        differs = self._has_transcript and self._matcher.differs
+        if differs and self._pending is not None and self._may_repeat:
+            return self._repeat()
         if not self._has_audio:
-            raise nonsense("a response without audio")
+            raise invalid_answer("a response without audio")
         if differs:
             self._warn()
         self.done = True
         return self._release()
 
-    def _failed(self, event: dict[str, Any]) -> Turn:
-        error = object_of(event.get("error"))
+    def _on_error(self, event: dict[str, Any]) -> Turn:
+        error = as_object(event.get("error"))
         if error.get("code") == "response_cancel_not_active":
-            return NOTHING  # it had ended already, and its end has come or is under way
-        raise failure_of(error, self._secrets)
+            return NOTHING  # the response was complete already; its response.done has arrived or will
+        raise vendor_error(error, self._secrets)
 
 
-_HEARD = {
-    "response.created": ReadAloud._created,
-    "response.output_audio_transcript.delta": ReadAloud._heard_transcript,
-    "response.output_audio_transcript.done": ReadAloud._heard_all,
-    "response.output_audio.delta": ReadAloud._heard_audio,
-    "response.done": ReadAloud._ended,
-    "error": ReadAloud._failed,
+_HANDLERS = {
+    "response.created": ReadAloud._on_created,
+    "response.output_audio_transcript.delta": ReadAloud._on_transcript_delta,
+    "response.output_audio_transcript.done": ReadAloud._on_transcript_done,
+    "response.output_audio.delta": ReadAloud._on_audio_delta,
+    "response.done": ReadAloud._on_response_done,
+    "error": ReadAloud._on_error,
 }
 
 
-# -- what is sent ------------------------------------------------------------------------------------------------------
+# -- the messages that are sent ----------------------------------------------------------------------------------------
 
 
 def _voice(request: SpeechRequest) -> Any:
@@ -316,7 +325,7 @@ def _session(voice: Any, speed: float | None, *, reasons: bool) -> dict[str, Any
 
 
 def _response(request: SpeechRequest, voice: Any) -> dict[str, Any]:
-    """One reading, beside every conversation. The marks hold a code that no text can foretell."""
+    """Requests one reading, outside the session's conversation. The text cannot contain the code in its own marks."""
     notes = (request.instructions or "").strip()
     code = sha256(f"{notes}\0{request.input}".encode("utf-8", "replace")).hexdigest()[:16]
     marked = f"<text {code}>\n{request.input}\n</text {code}>"
@@ -337,41 +346,28 @@ def _response(request: SpeechRequest, voice: Any) -> dict[str, Any]:
 _FORMAT = {"type": "audio/pcm", "rate": RATE}
 
 
-# -- how it ended ------------------------------------------------------------------------------------------------------
+# -- the end of a response ---------------------------------------------------------------------------------------------
 
 
-def _unfinished(response: Mapping[str, Any], secrets: Sequence[str]) -> ProxyError:
-    details = object_of(response.get("status_details"))
+def _incomplete_error(response: Mapping[str, Any], secrets: Sequence[str]) -> ProxyError:
+    details = as_object(response.get("status_details"))
     if response.get("status") == "failed":
-        return failure_of(details.get("error"), secrets)
+        return vendor_error(details.get("error"), secrets)
     if details.get("reason") == "content_filter":
         return UpstreamRejected("The upstream vendor's content filter stopped the speech.", code="content_filter")
-    return nonsense(f"response {response.get('status')}: {details.get('reason')}"[:200])
+    return invalid_answer(f"response {response.get('status')}: {details.get('reason')}"[:200])
 
 
-def _usage(stated: Any) -> Usage | None:
-    if not isinstance(stated, dict):
+def _usage(reported: Any) -> Usage | None:
+    if not isinstance(reported, dict):
         return None
-    came, went = object_of(stated.get("input_token_details")), object_of(stated.get("output_token_details"))
-    cached = object_of(came.get("cached_tokens_details"))
+    input, output = (as_object(reported.get(f"{side}_token_details")) for side in ("input", "output"))
+    cached = as_object(input.get("cached_tokens_details"))
     return Usage(
-        input_text_tokens=count_of(came, "text_tokens"),
-        input_audio_tokens=count_of(came, "audio_tokens"),
-        cached_text_tokens=count_of(cached, "text_tokens"),
-        cached_audio_tokens=count_of(cached, "audio_tokens"),
-        output_text_tokens=count_of(went, "text_tokens"),
-        output_audio_tokens=count_of(went, "audio_tokens"),
+        input_text_tokens=token_count(input, "text_tokens"),
+        input_audio_tokens=token_count(input, "audio_tokens"),
+        cached_text_tokens=token_count(cached, "text_tokens"),
+        cached_audio_tokens=token_count(cached, "audio_tokens"),
+        output_text_tokens=token_count(output, "text_tokens"),
+        output_audio_tokens=token_count(output, "audio_tokens"),
     )
-
-
-def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
-    if one is None or other is None:
-        return one or other
-    counts: dict[str, Any] = {name: (getattr(one, name) or 0) + (getattr(other, name) or 0) for name in _COUNTS}
-    return Usage(**counts)
-
-
-_COUNTS = (
-    "input_text_tokens", "input_audio_tokens", "cached_text_tokens", "cached_audio_tokens", "output_text_tokens",
-    "output_audio_tokens",
-)  # fmt: skip

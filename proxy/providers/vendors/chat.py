@@ -20,7 +20,7 @@ import httpx
 from pydantic_core import from_json
 
 from proxy.config import Deployment
-from proxy.domain.usage import Usage
+from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
 from proxy.providers.base import Adapter, BufferedRequest, Capabilities, Step
 from proxy.providers.wire.target import Target, segment
@@ -89,7 +89,7 @@ class ChatAdapter(Adapter):
             answer = _object(response.content)
             used.extend(_usage(answer))
             try:
-                return Translation(_translated(_content(answer), texts), _sum(used))
+                return Translation(_translated(_content(answer), texts), total(used))
             except ValueError as error:
                 complaint = str(error)
         raise Mistranslated("The translation model did not answer with the translation.", detail=complaint)
@@ -168,20 +168,10 @@ def _usage(document: dict[str, Any]) -> list[Usage]:
     if not isinstance(usage, dict):
         return []
     details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else None
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    return [Usage(input_text_tokens=prompt, cached_text_tokens=cached, output_text_tokens=completion)]
+    return [Usage(input_text_tokens=prompt, cached_text_tokens=cached or None, output_text_tokens=completion)]
 
 
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 1 << 40 else None
-
-
-def _sum(used: Sequence[Usage]) -> Usage | None:
-    if not used:
-        return None
-    return Usage(
-        input_text_tokens=sum(one.input_text_tokens or 0 for one in used),
-        cached_text_tokens=sum(one.cached_text_tokens or 0 for one in used) or None,
-        output_text_tokens=sum(one.output_text_tokens or 0 for one in used),
-    )
+def _count(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < 1 << 40 else 0

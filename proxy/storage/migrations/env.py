@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection that ``database`` hands over, in its transaction."""
+"""Alembic's entry point: runs the migrations on the connection of ``database.py``, in its transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where records are kept: looked at before anything is served, so that what cannot work is said at once."""
+"""Prepares the places where records are stored, before anything is served, so that mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ _IN_MEMORY = ("", ":memory:")
 _DATABASE_URL = "database_url (sqlite:///… or postgresql://…)"
 
 
-async def prepare(config: Config) -> None:
-    """Bring the database up to date. Raises ConfigError where it cannot be used, Unavailable where it is away."""
+async def prepare_records(config: Config) -> None:
+    """The ledger's folder, and a database that is up to date.
+
+    Raises ConfigError if they cannot be used, Unavailable if the database does not answer.
+    """
     if (file := _sqlite_file(config.database_url)) is not None:
-        _make_file(file)
-    _make_folder(config.ledger_dir)
+        _create_file(file)
+    _create_folder(config.ledger_dir)
     database = Database(config.database_url)
     try:
         await database.open()
     except ProxyError:
         raise
     except Exception as error:
-        # A URL with an option that the driver does not know, a file that is no database: never repeated, it may hold
-        # a password.
+        # An option that the driver does not know, or a file that is no database. The message never repeats the URL,
+        # which may contain a password.
         raise ConfigError([f"general_settings.database_url cannot be used ({type(error).__name__})"]) from None
     finally:
         await database.aclose()
 
 
 def check_spool(config: Config) -> None:
-    """Raises ConfigError for a folder of uploads that is not there: else the first large one would find out."""
+    """Raises ConfigError for a spool folder that cannot be used; otherwise the first large upload would fail."""
     folder = config.general.spool_dir
     if folder is None:
         return
@@ -48,24 +51,24 @@ def _sqlite_file(url: str) -> Path | None:
         return None
     name = rest.removeprefix("/").partition("?")[0]
     if name in _IN_MEMORY:
-        raise ConfigError(["general_settings.database_url must name a file: one in memory would be each process's own"])
+        raise ConfigError(
+            ["general_settings.database_url must name a file: processes cannot share a database in memory"]
+        )
     return Path(name)
 
 
-def _make_file(path: Path) -> None:
-    """For its owner only; SQLite gives its other files the same mode."""
+def _create_file(path: Path) -> None:
+    """Only its owner may read it; SQLite gives its other files the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         writable = os.access(path.parent, os.W_OK | os.X_OK)
     except OSError as error:
-        raise _unusable(
-            "database", path, error.strerror or "", "database_url (sqlite:///… or postgresql://…)"
-        ) from None
+        raise _unusable("database", path, error.strerror or "", _DATABASE_URL) from None
     if not writable:
-        raise _unusable("database", path, "its folder is read-only", "database_url (sqlite:///… or postgresql://…)")
+        raise _unusable("database", path, "its folder is read-only", _DATABASE_URL)
 
 
-def _make_folder(path: Path) -> None:
+def _create_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         writable = os.access(path, os.W_OK | os.X_OK)
@@ -76,6 +79,4 @@ def _make_folder(path: Path) -> None:
 
 
 def _unusable(what: str, path: Path, why: str, setting: str) -> ConfigError:
-    return ConfigError(
-        [f"the {what} cannot be written at {path}: {why}; name another place: general_settings.{setting}"]
-    )
+    return ConfigError([f"cannot write the {what} at {path}: {why}; set general_settings.{setting} to another place"])

@@ -1,0 +1,32 @@
+"""Commands that work on the database, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+from proxy.config import Config
+from proxy.errors import ConfigError, ProxyError
+from proxy.storage import preparation
+from proxy.storage.database import Database
+
+
+def run(config: Config, command: Callable[[Database], Awaitable[int]]) -> int:
+    """The command's exit status, or 1 and a message if it fails. Raises ConfigError."""
+
+    async def with_database() -> int:
+        await preparation.prepare_records(config)
+        database = Database(config.database_url)
+        try:
+            return await command(database)
+        finally:
+            await database.aclose()
+
+    try:
+        return asyncio.run(with_database())
+    except ConfigError:
+        raise
+    except ProxyError as error:
+        print(f"{error.message} {error.detail}".strip(), file=sys.stderr)
+        return 1
