@@ -67,7 +67,7 @@ SLOW = (
     "tests/providers/test_azure_speech.py::test_translation_through_the_proxy",
     "tests/providers/test_contract_transcription.py::test_a_large_upload_passes_through_without_being_held",
     "tests/providers/test_contract_transcription.py::test_lies_are_told_from_transcripts",
-    "tests/providers/test_realtime.py::test_long_inputs_are_read_whole",
+    "tests/providers/test_realtime.py::test_long_inputs_are_read_completely",
     "tests/providers/test_realtime.py::test_the_audio_is_passed_on_byte_for_byte",
     "tests/providers/test_realtime.py::test_the_python_functions_stream",
     "tests/routing/test_outcomes.py",
