@@ -1,1 +1,1 @@
-"""Audio: formats by their bytes, transcripts, and the confined processes that read, write and change sound."""
+"""Audio: format detection, durations, languages, and the sandboxed processes that decode and encode it."""

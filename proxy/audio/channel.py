@@ -1,6 +1,6 @@
-"""The child's side of `pool`: jobs from the socket on standard input, one at a time. A child never holds a key.
+"""The worker's side of `pool`: receives jobs on standard input, which is a socket, one at a time.
 
-Before the first job the process gives up what it does not need: address space, core dumps, writing files, descriptors.
+A worker never has a key. Before the first job it limits itself: address space, core dumps, file sizes, descriptors.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Final, TypeAlias
 from proxy.audio import wire
 from proxy.audio.limits import Limits
 
-_NULL: Final = 1
-_COMPLAINTS: Final = 2
+_DEV_NULL: Final = 1
+_STDERR: Final = 2
 
 
 class ChannelClosed(Exception):
@@ -28,11 +28,11 @@ class ChannelClosed(Exception):
 
 
 class JobRefused(Exception):
-    """The job cannot be done; the text is for the `fault` of `WorkerPool.run`."""
+    """The job cannot be done. `WorkerPool.run` passes the text to `fault`."""
 
 
 class Channel:
-    """The child's end of the socket: blocking frames, with a descriptor beside a job."""
+    """The worker's end of the socket: sends and receives frames, and the descriptor that comes with a job."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -41,7 +41,7 @@ class Channel:
         self._data = bytearray()
 
     def receive(self) -> tuple[bytes, bytes]:
-        """The next frame from the proxy; Gone at the end."""
+        """The next frame from the proxy. Raises ChannelClosed at the end."""
         while (frame := self._unpacker.next()) is None:
             data, descriptors, _, _ = socket.recv_fds(self._sock, wire.MAX_PAYLOAD, 1)
             self._descriptors += descriptors
@@ -51,25 +51,25 @@ class Channel:
         return frame
 
     def descriptor(self) -> int:
-        """The upload's descriptor; for a job without one a filler, so that no other file can be opened meanwhile."""
-        return self._descriptors.pop() if self._descriptors else os.dup(_NULL)
+        """The upload's descriptor. A job without one gets a placeholder, so that it cannot open another file."""
+        return self._descriptors.pop() if self._descriptors else os.dup(_DEV_NULL)
 
     def send(self, kind: bytes, payload: bytes = b"") -> None:
         """Send one frame, after all data written so far."""
         self._sock.sendall(self._drain() + wire.pack(kind, payload))
 
     def write(self, data: bytes) -> None:
-        """Gather output; it leaves before the next frame of another kind, or when there is a good deal of it."""
+        """Buffer output. It is sent before the next frame of another kind, or when a frame is full."""
         self._data += data
         if len(self._data) >= wire.MAX_PAYLOAD:
             self._sock.sendall(self._drain())
 
     def write_piece(self, data: bytes) -> None:
-        """Send at most 64 KiB of output at once; they arrive as one piece."""
+        """Send at most 64 KiB of output now; it arrives as one piece."""
         self.send(wire.DATA, data)
 
     def input(self) -> Iterator[bytes]:
-        """The job's input, piece by piece, each asked for when it is needed."""
+        """The job's input, piece by piece. Each piece is requested when it is needed."""
         while True:
             self.send(wire.WANT)
             kind, payload = self.receive()
@@ -87,9 +87,9 @@ Job: TypeAlias = Callable[[dict[str, Any], Channel, Limits], None]
 
 
 def serve(do: Job, *, descriptors: int) -> None:
-    """Do jobs, with at most so many open `descriptors`, until the proxy closes the socket.
+    """Do jobs, with at most ``descriptors`` open files, until the proxy closes the socket.
 
-    `do` raises Refused for what the job is to blame for. Whatever else it raises ends the process.
+    `do` raises JobRefused if the job itself is at fault. Any other exception ends the process.
     """
     limits = Limits(**json.loads(sys.argv[1]))
     channel = Channel(socket.socket(fileno=0))
@@ -108,8 +108,8 @@ def serve(do: Job, *, descriptors: int) -> None:
 
 
 def _restrict(limits: Limits, descriptors: int) -> None:
-    os.set_blocking(_COMPLAINTS, False)  # a full pipe must not stop the work
-    os.closerange(_COMPLAINTS + 1, 256)
+    os.set_blocking(_STDERR, False)  # a full pipe must not block the worker
+    os.closerange(_STDERR + 1, 256)
     _limit(resource.RLIMIT_AS, limits.memory_bytes, hard=True)
     _limit(resource.RLIMIT_CORE, 0, hard=True)
     _limit(resource.RLIMIT_FSIZE, 0, hard=True)
@@ -117,7 +117,7 @@ def _restrict(limits: Limits, descriptors: int) -> None:
 
 
 def _limit(kind: int, soft: int, *, hard: bool = False) -> None:
-    """Lower one limit, as far as the platform has it."""
+    """Lower one limit, if the platform supports it."""
     _, ceiling = resource.getrlimit(kind)
     soft = soft if ceiling == resource.RLIM_INFINITY else min(soft, ceiling)
     with contextlib.suppress(OSError, ValueError):  # macOS refuses some

@@ -1,7 +1,7 @@
-"""Audio from one format to another, as a stream: the first bytes leave before the input ends.
+"""Converts audio from one format to another as a stream: output begins before the input ends.
 
-All but the trivial happens in the workers of a `WorkerPool`, one piece at a time: a slow reader slows the source down.
-The caller closes what he brings (`chunks`, `file`), and exhausts or closes the generator that he gets.
+All real work happens in the workers of a `WorkerPool`, one piece at a time, so a slow reader slows down the source.
+The caller closes the arguments (`chunks`, `file`), and exhausts or closes the returned generator.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from proxy.audio.pool import WorkerPool
 from proxy.audio.source import READABLE, Source, container
 from proxy.errors import InvalidAudio, Overloaded, UnsupportedValue, UpstreamInvalid
 
-#: Samples a second of everything that is sent to clients (Opus says 48,000 in its header, whatever it holds).
+#: Samples per second of all audio that is sent to clients. The header of Opus always says 48,000.
 SPEECH_RATE: Final = 24_000
-_SNIFF_ENOUGH: Final = 12
+_SNIFF_MIN_BYTES: Final = 12
 _MAX_WAV_HEADER: Final = 8192
 
 
@@ -40,9 +40,9 @@ async def encode(
     rate: int = SPEECH_RATE,
     tempo: float = 1.0,
 ) -> AsyncGenerator[bytes]:
-    """PCM → one of the six speech formats, mono at `rate`. pcm and wav at the source's own rate need no worker.
+    """PCM → one of the six speech formats, mono at `rate`. pcm and wav at the source's rate need no worker.
 
-    `tempo` 2 makes it twice as fast, at the same pitch.
+    A `tempo` of 2 doubles the speed at the same pitch.
     """
     _check_target(target)
     if target in ("pcm", "wav") and source == PcmFormat(rate) and tempo == 1.0:
@@ -71,9 +71,9 @@ async def transcode(
     rate: int = SPEECH_RATE,
     tempo: float = 1.0,
 ) -> AsyncGenerator[bytes]:
-    """An encoded stream → one of the six speech formats, mono at `rate`. UpstreamInvalid when it is not audio.
+    """An encoded stream → one of the six speech formats, mono at `rate`. Raises UpstreamInvalid if it is not audio.
 
-    What the stream's own first bytes say goes before `source_format` (a name of `formats.sniff`, or "pcm").
+    The format that the first bytes show overrides `source_format` (a name of `formats.sniff`, or "pcm").
     """
     _check_target(target)
     begin = await _beginning(chunks)
@@ -97,9 +97,9 @@ async def transcode(
 async def decode(
     pool: WorkerPool, file: Source, *, rate: int = 16_000, max_seconds: float | None = None
 ) -> AsyncGenerator[bytes]:
-    """An upload → s16le mono at `rate`. InvalidAudio when it cannot be read or is longer than `max_seconds`.
+    """An upload → s16le mono at `rate`. Raises InvalidAudio if it is unreadable or longer than `max_seconds`.
 
-    None, or more than the pool's limit, means the pool's limit.
+    The pool's limit always applies, too.
     """
     bound = pool.limits.decoded_seconds if max_seconds is None else min(max_seconds, pool.limits.decoded_seconds)
     job = {"op": "decode", "container": container(file), "rate": rate, "decoded_seconds": bound}
@@ -115,7 +115,7 @@ def _check_target(target: str) -> None:
 
 
 def _unreadable(refusal: str, *, detail: str = "") -> UpstreamInvalid:
-    """What a worker says of uploads is no word for a caller who sent none."""
+    """The worker's message is about uploads, so the caller, who sent none, gets another one."""
     return UpstreamInvalid("The upstream vendor's audio cannot be read.", detail=f"{refusal} {detail}".strip())
 
 
@@ -123,7 +123,7 @@ def _transcode_by_worker(
     pool: WorkerPool, source: AsyncIterator[bytes], container: str, target: str, rate: int, tempo: float
 ) -> AsyncGenerator[bytes]:
     if container not in READABLE:
-        raise UpstreamInvalid("The vendor's answer is audio of an unknown format.", detail=container)
+        raise UpstreamInvalid("The vendor's answer is audio in an unknown format.", detail=container)
     job = {
         "op": "transcode",
         "container": container,
@@ -137,7 +137,7 @@ def _transcode_by_worker(
 async def _transcode_wav(
     pool: WorkerPool, source: AsyncIterator[bytes], target: str, rate: int, tempo: float
 ) -> AsyncGenerator[bytes]:
-    """FFmpeg's demuxer wants 64 KiB of a wav file before it gives anything, so plain PCM goes round it."""
+    """FFmpeg's demuxer reads 64 KiB of a wav file before it returns anything, so plain PCM bypasses it."""
     begin = b""
     try:
         while (head := wav.parse(begin)) is None and len(begin) < _MAX_WAV_HEADER:
@@ -156,7 +156,7 @@ async def _transcode_wav(
 
 
 async def _first(chunks: AsyncIterator[bytes], size: int | None) -> AsyncIterator[bytes]:
-    """At most `size` bytes; what follows the samples of a wav file is not sound."""
+    """At most `size` bytes: the samples of a wav file may be followed by metadata."""
     left = size
     async for chunk in chunks:
         if left is None:
@@ -184,7 +184,7 @@ async def _with_header(output: AsyncGenerator[bytes], target: str, rate: int) ->
 
 async def _beginning(chunks: AsyncIterator[bytes]) -> bytes:
     begin = b""
-    while len(begin) < _SNIFF_ENOUGH:
+    while len(begin) < _SNIFF_MIN_BYTES:
         try:
             begin += await anext(chunks)
         except StopAsyncIteration:

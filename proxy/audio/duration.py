@@ -1,15 +1,16 @@
-"""How long audio is, counted as it passes: from the heads of its frames, without decoding and without keeping it.
+"""Measures how long audio is while it passes, from its frame headers, without decoding or storing it.
 
-What cannot be made sense of counts as nothing; nobody waits for a count, and none ever stops the audio.
+Unreadable bytes are not counted. Counting never delays or stops the audio.
 """
 
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
-#: By version (2.5, none, 2, 1) and layer II or III: kbit/s by index.
+#: kbit/s by index: MPEG 1 in layers III and II, then MPEG 2 and 2.5, which have lower rates.
 _LAYER_3: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _LAYER_2: Final = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 _LOW: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -18,13 +19,13 @@ _AAC_RATES: Final = (
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
 )  # fmt: skip
 _OPUS_RATE: Final = 48_000
-#: Frames of mp3 that are looked at before the rest is taken to be of the same bit rate.
-_ALIKE: Final = 4
+#: After so many mp3 frames in a row with the same bit rate, the rest is assumed to have it, too.
+_SAME_RATE_FRAMES: Final = 4
 _WAV_HEAD: Final = 4096
 
 
 class DurationCounter(Protocol):
-    """Is fed with all of the audio, in pieces of any size."""
+    """Receives all of the audio, in pieces of any size."""
 
     @property
     def seconds(self) -> float | None: ...
@@ -48,7 +49,7 @@ class Pcm:
 
 
 class Wav:
-    """By its byte rate; the length that it states is often a placeholder."""
+    """Uses the byte rate, because the length in the header is often a placeholder."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -59,8 +60,8 @@ class Wav:
     def seconds(self) -> float | None:
         if self._data is None:
             return None
-        offset, bytes_a_second = self._data
-        return max(0, self._size - offset) / bytes_a_second
+        offset, byte_rate = self._data
+        return max(0, self._size - offset) / byte_rate
 
     def feed(self, data: bytes) -> None:
         self._size += len(data)
@@ -70,31 +71,31 @@ class Wav:
 
 
 def _wav_data(head: bytes) -> tuple[int, int] | None:
-    """Where the samples begin, and bytes a second."""
-    place, bytes_a_second = 12, 0
+    """The offset of the samples, and bytes per second."""
+    place, byte_rate = 12, 0
     while place + 8 <= len(head):
         name, size = head[place : place + 4], int.from_bytes(head[place + 4 : place + 8], "little")
         if name == b"data":
-            return (place + 8, bytes_a_second) if bytes_a_second else None
+            return (place + 8, byte_rate) if byte_rate else None
         if name == b"fmt " and place + 20 <= len(head):
-            bytes_a_second = int.from_bytes(head[place + 16 : place + 20], "little")
+            byte_rate = int.from_bytes(head[place + 16 : place + 20], "little")
         place += 8 + size + size % 2
     return None
 
 
-#: Places that are no frame, of which a stream of frames has a few at most, and hardly any before its first frame:
-#: beyond that it is something else.
+#: How often the expected frame may be missing, in all and before the first frame. After that, the stream is assumed to
+#: be something else.
 _MISSES = 16
 _MISSES_FIRST = 2
 
 
-class _Frames:
-    """Walks from frame to frame. ``HEAD`` bytes are needed to read a frame's size and seconds."""
+class _Frames(ABC):
+    """Walks from frame to frame. ``HEAD``: bytes of a frame that are needed to know its size and seconds."""
 
     HEAD = 4
 
     def __init__(self) -> None:
-        #: Bytes up to the next frame, and what has come of its head.
+        #: Bytes up to the next frame, and the part of its header that has arrived.
         self._skip = 0
         self._rest = b""
         self._total = 0.0
@@ -127,13 +128,13 @@ class _Frames:
         self._rest = data[place:]
         self._skip = max(0, place - len(data))
 
+    @abstractmethod
     def frame(self, data: bytes, place: int) -> tuple[int, float] | None:
-        """Bytes and seconds of the frame that begins there; None where none does."""
-        raise NotImplementedError
+        """Bytes and seconds of the frame that begins there; None if there is no frame."""
 
 
 class Aac(_Frames):
-    """AAC in ADTS: 1,024 samples a frame."""
+    """AAC in ADTS: 1,024 samples per frame."""
 
     HEAD = 6
 
@@ -146,14 +147,14 @@ class Aac(_Frames):
 
 
 class Mp3(_Frames):
-    """MPEG audio. Where the first frames are alike, the rest is counted by its bit rate, at next to no cost."""
+    """MPEG audio. If the first frames have the same bit rate, the rest is counted by it, at next to no cost."""
 
-    #: As much as tells the size of a tag; a frame is longer.
+    #: Enough for the size of an ID3 tag; every frame is longer.
     HEAD = 10
 
     def __init__(self) -> None:
         super().__init__()
-        self._alike = 0
+        self._same_rate = 0
         self._bit_rate = 0
         self._size = 0
 
@@ -165,7 +166,7 @@ class Mp3(_Frames):
 
     @property
     def _is_constant(self) -> bool:
-        return self._alike >= _ALIKE
+        return self._same_rate >= _SAME_RATE_FRAMES
 
     def feed(self, data: bytes) -> None:
         if self._is_constant:
@@ -175,7 +176,7 @@ class Mp3(_Frames):
 
     def frame(self, data: bytes, place: int) -> tuple[int, float] | None:
         if self._is_constant:
-            # What is left of the piece in which it became clear.
+            # The rest of the piece in which the bit rate turned out to be constant.
             self._size += len(data) - place
             return len(data) - place, 0.0
         if data[place] == 0x49 and data[place : place + 3] == b"ID3":
@@ -185,8 +186,8 @@ class Mp3(_Frames):
             return None
         size, seconds, bit_rate = found
         if b"Xing" in data[place : place + 64]:
-            self._alike = -(1 << 60)  # its bit rate varies, by what its encoder says
-        self._alike = self._alike + 1 if bit_rate == self._bit_rate or self._alike < 0 else 1
+            self._same_rate = -(1 << 60)  # the encoder marked it as having a variable bit rate
+        self._same_rate = self._same_rate + 1 if bit_rate == self._bit_rate or self._same_rate < 0 else 1
         self._bit_rate = bit_rate
         return size, seconds
 
@@ -199,7 +200,7 @@ def _id3(data: bytes, place: int) -> int:
 
 
 def _mpeg_frame(data: bytes, place: int) -> tuple[int, float, int] | None:
-    """Bytes, seconds, bits a second."""
+    """Bytes, seconds and bits per second of the frame."""
     if data[place] != 0xFF or data[place + 1] & 0xE0 != 0xE0:
         return None
     version, layer = data[place + 1] >> 3 & 3, data[place + 1] >> 1 & 3
@@ -214,7 +215,7 @@ def _mpeg_frame(data: bytes, place: int) -> tuple[int, float, int] | None:
 
 
 class Opus:
-    """Opus in Ogg: the last page tells how many samples of 48 kHz there are up to its end."""
+    """Opus in Ogg: the last page has the number of 48 kHz samples up to its end."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -238,7 +239,7 @@ class Opus:
 
 
 class Flac:
-    """The number in the last frame's head, times the samples of a frame, which are the same in all but the last."""
+    """The number of the last frame, times the samples per frame, which are the same in all frames but the last."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -268,7 +269,7 @@ class Flac:
 
 
 def _flac_frame(head: bytes) -> int | None:
-    """The number of the frame; None where the checksum says that it is none."""
+    """The number of the frame; None if the checksum shows that it is not a frame."""
     if len(head) < 6:
         return None
     length = 1 if head[4] < 0x80 else 8 - (head[4] ^ 0xFF).bit_length()
@@ -281,7 +282,7 @@ def _flac_frame(head: bytes) -> int | None:
 
 
 def _crc8(data: bytes) -> int:
-    """Polynomial 0x07, as in a frame's head."""
+    """Polynomial 0x07, as in frame headers."""
     checksum = 0
     for byte in data:
         checksum ^= byte
@@ -300,15 +301,15 @@ _COUNTERS: Final[dict[str, Callable[[], DurationCounter]]] = {
 
 
 def counter(format: str, rate: int) -> DurationCounter | None:
-    """``rate`` is that of pcm. None for a format that is not counted."""
+    """``rate`` is that of pcm. None if the format cannot be counted."""
     if format == "pcm":
         return Pcm(rate)
-    made = _COUNTERS.get(format)
-    return made() if made is not None else None
+    counter_class = _COUNTERS.get(format)
+    return counter_class() if counter_class is not None else None
 
 
 class Counted:
-    """Audio that passes, and is counted."""
+    """Passes audio on and counts it."""
 
     __slots__ = ("_chunks", "_counter")
 

@@ -1,11 +1,11 @@
-"""Audio formats by name, content type and magic bytes. Pure and cheap: `sniff` runs on every answer's first chunk."""
+"""Audio formats: names, content types and magic bytes. `sniff` runs on the first chunk of every answer."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 from typing import Final
 
-#: OpenAI's six speech formats and the content types its API answers with.
+#: OpenAI's six speech formats and their content types in its API.
 SPEECH_FORMATS: Final = MappingProxyType(
     {
         "mp3": "audio/mpeg",
@@ -17,7 +17,7 @@ SPEECH_FORMATS: Final = MappingProxyType(
     }
 )
 
-#: Bytes that `sniff` wants to see; it does its best with fewer.
+#: How many bytes `sniff` looks at. Fewer often suffice.
 SNIFF_BYTES: Final = 64
 
 _PREFIXES: Final = (
@@ -36,14 +36,14 @@ _CONTROL_BYTES: Final = bytes(byte for byte in range(32) if byte not in b"\t\n\r
 
 
 def content_type(format: str) -> str:
-    """The content type of one of the six speech formats; any other name is a KeyError."""
+    """The content type of one of the six speech formats. Raises KeyError for any other name."""
     return SPEECH_FORMATS[format]
 
 
 def sniff(first_bytes: bytes) -> str | None:
-    """What the bytes begin, or None (headerless PCM, or anything unknown).
+    """The format of what begins with these bytes; None for headerless PCM and anything unknown.
 
-    Two bytes are all that tells aac and mp3 without a tag, and loud PCM can begin with them.
+    aac, and mp3 without a tag, are recognized by two bytes only, and loud PCM can begin with the same two.
 
     Audio: mp3 (also layer II), aac (ADTS), opus, ogg (any other Ogg), flac, wav, mp4, webm (any Matroska), aiff, caf,
     amr, mpeg (program stream). Not audio: json, html (any document that begins with ``<``).
@@ -63,7 +63,7 @@ def sniff(first_bytes: bytes) -> str | None:
 
 
 def _mpeg_audio(head: bytes) -> str | None:
-    """ADTS and MPEG audio share their sync word; the two layer bits are 00 in ADTS only."""
+    """ADTS and MPEG audio have the same sync word; the two layer bits are 00 only in ADTS."""
     if len(head) < 2 or head[0] != 0xFF:
         return None
     if head[1] & 0xF6 == 0xF0:
@@ -79,7 +79,7 @@ def _mpeg_audio(head: bytes) -> str | None:
 
 
 def _document(head: bytes) -> str | None:
-    """Text only: PCM may begin with the same byte, but hardly goes on without control bytes."""
+    """Only if there are no control bytes: PCM may begin with the same byte, but nearly always has some soon."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     if not text or len(text.translate(None, _CONTROL_BYTES)) < len(text):
         return None

@@ -24,7 +24,7 @@ _ALIASES: Final = """
 my burmese, ca valencian, nl flemish, ht haitian, lb letzeburgesch, ps pushto, pa panjabi, ro moldavian, ro moldovan,
 si sinhalese, es castilian, zh mandarin
 """
-#: Codes of ISO 639 that whisper spells in another way.
+#: ISO 639 codes for which whisper uses a different code.
 _CODE_ALIASES: Final = {"jv": "jw", "nb": "no", "fil": "tl", "iw": "he", "in": "id", "cmn": "zh"}
 
 
@@ -37,19 +37,19 @@ _CODES: Final = {name: code for code, name in _pairs(_TABLE) + _pairs(_ALIASES)}
 
 
 def language_name(language: str) -> str:
-    """``en``, ``en-US`` and ``English`` → ``english``; what whisper does not know comes back in lower case."""
-    known = language.strip().lower()
-    return _NAMES.get(_code_of(known), known)
+    """``en``, ``en-US`` and ``English`` → ``english``; an unknown language is only converted to lower case."""
+    lower = language.strip().lower()
+    return _NAMES.get(_code_of(lower), lower)
 
 
 def language_code(language: str) -> str:
-    """``English``, ``en-US`` and ``en`` → ``en``; what whisper does not know comes back in lower case."""
+    """``English``, ``en-US`` and ``en`` → ``en``; an unknown language is only converted to lower case."""
     return _code_of(language.strip().lower())
 
 
-def _code_of(known: str) -> str:
-    if known in _CODES:
-        return _CODES[known]
-    primary = known.replace("_", "-").partition("-")[0]
+def _code_of(language: str) -> str:
+    if language in _CODES:
+        return _CODES[language]
+    primary = language.replace("_", "-").partition("-")[0]
     primary = _CODE_ALIASES.get(primary, primary)
-    return primary if primary in _NAMES else known
+    return primary if primary in _NAMES else language

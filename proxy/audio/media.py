@@ -1,4 +1,4 @@
-"""FFmpeg, by PyAV: the only module that imports it, and only worker processes import this module."""
+"""FFmpeg, through PyAV. Only this module imports PyAV, and only worker processes import this module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from av.filter import Graph
 from proxy.audio.channel import JobRefused
 from proxy.audio.limits import Limits
 
-#: FFmpeg's demuxer for each container that `formats.sniff` tells. Nothing else is opened: no playlists, no probing.
+#: FFmpeg's demuxer for each container that `formats.sniff` recognizes. No other is used: no playlists, no probing.
 DEMUXERS: Final = {
     "wav": "wav",
     "mp3": "mp3",
@@ -39,14 +39,14 @@ _CODECS: Final = (
     "opus,vorbis,libvorbis,gsm,gsm_ms,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,pcm_alaw,pcm_mulaw,pcm_f32be,pcm_f32le,pcm_f64be,"
     "pcm_f64le,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,pcm_s32le,pcm_s8,pcm_u8"
 )
-#: target → (muxer, its options, encoder, its options, bits a second or None)
+#: target → (muxer, its options, encoder, its options, bits per second or None)
 _ENCODERS: Final[dict[str, tuple[str, dict[str, str], str, dict[str, str], int | None]]] = {
     "mp3": ("mp3", {"write_xing": "0", "id3v2_version": "0"}, "libmp3lame", {}, 96_000),
     "opus": ("ogg", {"page_duration": "60000"}, "libopus", {}, 48_000),
     "aac": ("adts", {}, "aac", {}, 96_000),
     "flac": ("flac", {}, "flac", {"frame_size": "1152"}, None),
 }
-#: Before version 19, PyAV refuses files whose tags are not UTF-8 unless told so here; since then it reads them always.
+#: Accepts files whose tags are not UTF-8. From version 19, PyAV always does, and no longer has the option.
 _ANY_TAGS: Final[dict[str, Any]] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 _OPUS_RATE: Final = 48_000
 _MAX_PACKET_SECONDS: Final = 30
@@ -54,19 +54,19 @@ _WARM_UP_RATE: Final = 24_000
 
 
 class Readable(Protocol):
-    """What PyAV needs of a source; one that also has `seek` and `tell` is random access."""
+    """What PyAV needs. A source that also has `seek` and `tell` is random access."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise JobRefused("The file refers to other files, which are not read.")
+    raise JobRefused("The file refers to other files, which is not supported.")
 
 
 def open_input(
     source: Readable, container: str, limits: Limits, *, live: bool = False
 ) -> tuple[InputContainer, AudioStream]:
-    """The demuxer and its first audio stream, within the limits. ``live`` reads as little ahead as it can."""
+    """The demuxer and its first audio stream, within the limits. ``live``: read ahead as little as possible."""
     options = {
         "protocol_whitelist": "none",
         "format_whitelist": DEMUXERS[container],
@@ -95,7 +95,7 @@ def open_input(
 
 def _audio_stream(container: InputContainer, limits: Limits) -> AudioStream:
     if not container.streams.audio:
-        raise JobRefused("The file holds no audio.")
+        raise JobRefused("The file contains no audio.")
     stream = container.streams.audio[0]
     context = stream.codec_context
     if context is None or context.name not in _CODECS.split(","):
@@ -107,13 +107,13 @@ def _audio_stream(container: InputContainer, limits: Limits) -> AudioStream:
 
 def _check_shape(channels: int, rate: int, limits: Limits) -> None:
     if not 1 <= channels <= limits.channels:
-        raise JobRefused(f"The audio has {channels} channels; up to {limits.channels} are read.")
+        raise JobRefused(f"The audio has {channels} channels; at most {limits.channels} are supported.")
     if not 1 <= rate <= limits.rate:
-        raise JobRefused(f"The audio has a sample rate of {rate} Hz; up to {limits.rate} are read.")
+        raise JobRefused(f"The audio has a sample rate of {rate} Hz; at most {limits.rate} Hz are supported.")
 
 
 def measure(source: Readable, container: str, limits: Limits) -> dict[str, Any]:
-    """The fields of `probe.AudioInfo`. The duration is that of the packets, whatever the headers promise."""
+    """The fields of `probe.AudioInfo`. The duration is measured from the packets: headers are not trusted."""
     opened, stream = open_input(source, container, limits)
     with opened:
         context = stream.codec_context
@@ -125,20 +125,20 @@ def measure(source: Readable, container: str, limits: Limits) -> dict[str, Any]:
             "container": "ogg" if container == "opus" else container,
         }
     if info["duration"] == 0:
-        raise JobRefused("The file holds no audio.")
+        raise JobRefused("The file contains no audio.")
     return info
 
 
 def _packets_duration(container: InputContainer, stream: AudioStream) -> float | None:
-    """Seconds: the sum of the packets where they know their durations (no bit rate is trusted), else their span."""
+    """Seconds: the sum of the packets' durations if they have them (bit rates are not trusted), else their span."""
     if stream.time_base is None:
         return None
     longest = _MAX_PACKET_SECONDS / stream.time_base
     total = unknown = 0
-    times: list[int] = []  # of the first packet and behind the last one
+    times: list[int] = []  # the start of the first packet and the end of the last one
     for packet in _packets(container, stream):
         duration = packet.duration or 0
-        if not 0 < duration <= longest:  # a lie, or FFmpeg's arithmetic at the end of an Ogg stream
+        if not 0 < duration <= longest:  # wrong, or miscalculated by FFmpeg at the end of an Ogg stream
             duration = 0
             unknown += 1
         total += duration
@@ -151,7 +151,7 @@ def _packets_duration(container: InputContainer, stream: AudioStream) -> float |
 
 
 def _packets(container: InputContainer, stream: AudioStream) -> Iterator[Any]:
-    """Packets up to the end, or to where the file breaks off."""
+    """Packets up to the end, or up to where the file breaks off."""
     try:
         for packet in container.demux(stream):
             if packet.size:
@@ -161,7 +161,7 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[Any]:
 
 
 def decode(source: Readable, container: str, limits: Limits, *, live: bool = False) -> Iterator[AudioFrame]:
-    """Decoded frames of the first audio stream. Damaged packets are left out; nothing but damage is refused."""
+    """Decoded frames of the first audio stream. Damaged packets are skipped; a file without good ones is refused."""
     opened, stream = open_input(source, container, limits, live=live)
     seconds = 0.0
     with opened:
@@ -173,7 +173,7 @@ def decode(source: Readable, container: str, limits: Limits, *, live: bool = Fal
                     raise JobRefused(f"The audio is longer than {limits.decoded_seconds:g} seconds.")
                 yield frame
     if not seconds:
-        raise JobRefused("The file holds no audio that can be decoded.")
+        raise JobRefused("The file contains no audio that can be decoded.")
 
 
 def _packets_and_flush(container: InputContainer, stream: AudioStream) -> Iterator[Any]:
@@ -189,7 +189,7 @@ def _decode_packet(stream: AudioStream, packet: Any) -> list[AudioFrame]:
 
 
 class Resampler:
-    """Any frames → s16 mono frames at one rate, also when the input changes its shape on the way."""
+    """Any frames → s16 mono frames at one rate, even if the format of the input changes midway."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -197,7 +197,7 @@ class Resampler:
         self._resampler = AudioResampler(format="s16", layout="mono", rate=rate)
 
     def feed(self, frame: AudioFrame) -> list[AudioFrame]:
-        """What is ready after this frame."""
+        """The output that is ready after this frame."""
         ready: list[AudioFrame] = []
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
@@ -208,17 +208,17 @@ class Resampler:
         return ready + self._resampler.resample(frame)
 
     def finish(self) -> list[AudioFrame]:
-        """What is left."""
+        """The remaining output."""
         return [frame for frame in self._resampler.resample(None) if frame is not None]
 
 
 def frame_bytes(frame: AudioFrame) -> bytes:
-    """The samples of an s16 mono frame, s16le (FFmpeg pads its planes)."""
+    """The samples of an s16 mono frame as s16le, without FFmpeg's padding."""
     return bytes(memoryview(frame.planes[0])[: frame.samples * 2])
 
 
 class PcmReader:
-    """s16le bytes, cut anywhere → frames."""
+    """s16le bytes in chunks of any size → frames."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self._rate = rate
@@ -227,7 +227,7 @@ class PcmReader:
         self._rest = b""
 
     def feed(self, data: bytes) -> AudioFrame | None:
-        """A frame of all whole samples so far; an incomplete sample waits for its rest."""
+        """A frame with all complete samples so far; an incomplete one is kept for the next call."""
         data = self._rest + data
         samples = len(data) // self._sample_bytes
         self._rest = data[samples * self._sample_bytes :]
@@ -241,7 +241,7 @@ class PcmReader:
 
 
 class _Sink:
-    """A write-only file for FFmpeg: nothing can be sought, so no header is ever patched."""
+    """A write-only file for FFmpeg. It cannot seek, so FFmpeg never rewrites a header."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -253,7 +253,7 @@ class _Sink:
 
 
 class Encoder:
-    """Frames in, the bytes of one of the six speech formats out, as soon as the codec has them."""
+    """Encodes frames in one of the six speech formats, and writes the bytes as soon as the codec returns them."""
 
     def __init__(self, target: str, rate: int, write: Callable[[bytes], None]) -> None:
         muxer, muxer_options, encoder, encoder_options, bit_rate = _ENCODERS[target]
@@ -270,11 +270,11 @@ class Encoder:
             self._stream.codec_context.bit_rate = bit_rate
 
     def feed(self, frame: AudioFrame) -> None:
-        """Encode one frame of any shape."""
+        """Encode one frame of any format."""
         self._encode(self._resampler.feed(frame))
 
     def finish(self) -> None:
-        """Encode what is left and end the stream."""
+        """Encode the rest and end the stream."""
         self._encode(self._resampler.finish())
         self._container.mux(self._stream.encode(None))
         self._container.close()
@@ -288,25 +288,25 @@ class Encoder:
 
 
 class PcmEncoder:
-    """As `Encoder`, for headerless s16le."""
+    """Like `Encoder`, for headerless s16le."""
 
     def __init__(self, rate: int, write: Callable[[bytes], None]) -> None:
         self._resampler = Resampler(rate)
         self._write = write
 
     def feed(self, frame: AudioFrame) -> None:
-        """Resample one frame of any shape."""
+        """Resample one frame of any format."""
         for ready in self._resampler.feed(frame):
             self._write(frame_bytes(ready))
 
     def finish(self) -> None:
-        """Write what is left."""
+        """Write the rest."""
         for ready in self._resampler.finish():
             self._write(frame_bytes(ready))
 
 
 class FrameSink(Protocol):
-    """Whatever takes frames up to an end."""
+    """Receives frames, then `finish`."""
 
     def feed(self, frame: AudioFrame) -> None: ...
 
@@ -314,9 +314,9 @@ class FrameSink(Protocol):
 
 
 class Stretcher:
-    """Frames of any shape, on their way to `sink`, made `tempo` times as fast at the same pitch.
+    """Passes frames on to `sink`, `tempo` times as fast at the same pitch.
 
-    FFmpeg's atempo sounds best from half to twice the speed, so that what is beyond goes through several of them.
+    FFmpeg's atempo sounds best between half and twice the speed, so several of them are chained for other speeds.
     """
 
     def __init__(self, tempo: float, rate: int, sink: FrameSink) -> None:
@@ -334,11 +334,11 @@ class Stretcher:
         self._graph.link_nodes(source, *chain, self._graph.add("abuffersink")).configure()
 
     def feed(self, frame: AudioFrame) -> None:
-        """Stretch one frame."""
+        """Stretch one frame of any format."""
         self._push(self._resampler.feed(frame))
 
     def finish(self) -> None:
-        """Stretch what is left and end the sink."""
+        """Stretch the rest and finish the sink."""
         self._push(self._resampler.finish())
         self._graph.push(None)
         self._pull()
@@ -362,12 +362,12 @@ class Stretcher:
 
 
 def encoder(target: str, rate: int, write: Callable[[bytes], None]) -> Encoder | PcmEncoder:
-    """The encoder of a target: pcm, or a key of the table above."""
+    """The encoder of a target: pcm, or a key of `_ENCODERS`."""
     return PcmEncoder(rate, write) if target == "pcm" else Encoder(target, rate, write)
 
 
 def warm_up() -> None:
-    """Stretch, write and read a tenth of a second: a confined process could not import what PyAV imports late."""
+    """Stretch, encode and decode 0.1 s, so that PyAV imports everything while the process may still open files."""
     written = bytearray()
     silence = PcmReader(_WARM_UP_RATE, 1).feed(bytes(_WARM_UP_RATE // 5))
     first = Stretcher(1.5, _WARM_UP_RATE, Encoder("mp3", _WARM_UP_RATE, written.extend))

@@ -1,6 +1,6 @@
-"""Confined child processes, seen from the proxy: started when needed, kept while healthy, killed when in doubt.
+"""Pools of sandboxed worker processes: started when needed, reused while healthy, killed when in doubt.
 
-Each runs one program, a module that calls `channel.serve`: FFmpeg's here (`worker`), or an engine's.
+The workers of a pool run one program, a module that calls `channel.serve`: `worker`, which uses FFmpeg, or an engine.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from proxy.errors import Overloaded, ProxyError
 
 T = TypeVar("T")
 
-#: The program that reads and writes audio.
+#: The program that decodes and encodes audio.
 AUDIO: Final = "proxy.audio.worker"
 
-#: All that a worker inherits. Keys live in the environment, so it gets no other variable.
+#: The only variables that a worker inherits: others may hold keys.
 _ENVIRONMENT: Final = ("PATH", "LANG", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_COMPLAINT_BYTES: Final = 4096
+_STDERR_BYTES: Final = 4096
 _BEYOND_LIMITS: Final = "The audio could not be processed within the server's limits."
 
 
 class JobFailed(Exception):
-    """The worker refused the job, with the text of its `channel.JobRefused`. The worker is well."""
+    """The worker raised `channel.JobRefused`, whose text this has. The worker can do further jobs."""
 
 
 class WorkerBroken(Exception):
-    """The worker died, hung or talked nonsense; the text is for the log."""
+    """The worker died, hung or violated the protocol. The text is for the log."""
 
 
 class Chunks:
-    """An asynchronous iterator of bytes, of any size, in pieces that fit a frame."""
+    """Cuts the chunks of an asynchronous iterator into pieces that fit a frame."""
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
         self._rest = memoryview(b"")
 
     async def next(self) -> memoryview:
-        """The next piece; an empty one at the end."""
+        """The next piece; empty at the end."""
         while not self._rest:
             try:
                 self._rest = memoryview(await anext(self._chunks))
@@ -64,72 +64,73 @@ async def _content(source: Source | None) -> AsyncIterator[bytes]:
         yield bytes(source)
 
 
-class Worker:
-    """One process and the proxy's end of its socket. Whoever leaves a job before its end must `close` it."""
+class PoolWorker:
+    """One process and the proxy's end of its socket. `close` it if a job is abandoned."""
 
-    def __init__(self, process: Process, sock: socket.socket, complaints: int, stall_seconds: float) -> None:
+    def __init__(self, process: Process, sock: socket.socket, stderr: int, stall_seconds: float) -> None:
         self.process = process
-        #: Between jobs; False from the start of one until it has ended in order.
+        #: Between jobs: False from the start of a job until it has ended properly.
         self.idle = False
         self.expiry: asyncio.TimerHandle | None = None
         self._sock = sock
-        self._complaints = complaints
+        self._stderr = stderr
         self._stall_seconds = stall_seconds
         self._unpacker = wire.Unpacker()
 
     @classmethod
-    async def start(cls, module: str, limits: Limits) -> Worker:
-        """A process that runs `module`; it takes jobs when `ready` has returned."""
+    async def start(cls, module: str, limits: Limits) -> PoolWorker:
+        """Start a process that runs `module`. It accepts jobs once `ready` has returned."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        complaints, complain = os.pipe()
-        os.set_blocking(complaints, False)
-        with theirs, os.fdopen(complain, "wb"):
+        stderr, stderr_end = os.pipe()
+        os.set_blocking(stderr, False)
+        with theirs, os.fdopen(stderr_end, "wb"):
             try:
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-s", "-m", module, json.dumps(dataclasses.asdict(limits))),
                     stdin=theirs.fileno(),
                     stdout=DEVNULL,
-                    stderr=complain,
+                    stderr=stderr_end,
                     env=_environment(),
-                    start_new_session=True,  # an interrupt at the terminal is the proxy's business
+                    start_new_session=True,  # so that Ctrl-C reaches the proxy only
                 )
             except BaseException:
                 ours.close()
-                os.close(complaints)
+                os.close(stderr)
                 raise
-        return cls(process, ours, complaints, limits.stall_seconds)
+        return cls(process, ours, stderr, limits.stall_seconds)
 
     async def ready(self) -> None:
-        """Wait until the process takes jobs; Broken when it does not come up."""
+        """Wait until the process accepts jobs. Raises WorkerBroken if it fails to start."""
         kind, _ = await self._receive()
         if kind != wire.READY:
-            raise WorkerBroken(f"a worker began with {kind!r}")
+            raise WorkerBroken(f"a worker's first frame was of kind {kind!r}")
         self.idle = True
 
     def kill(self) -> None:
-        """End the process and its group at once; who waits for it learns it by the end of the socket."""
+        """Kill the process and its group. A job in progress sees the end of the socket."""
         if self.process.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: nothing but a zombie
-            os.killpg(self.process.pid, signal.SIGKILL)  # `process.kill` may reap it, and asyncio waits in vain
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS, if only a zombie is left
+            # Not `process.kill`, which may reap the process, so that asyncio never notices its end.
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """`kill`, and give back the descriptors: nobody may be waiting for the process."""
+        """Kill the process and close the descriptors. No job may be in progress."""
         self.kill()
         if self.expiry is not None:
             self.expiry.cancel()
         self._sock.close()
-        if self._complaints >= 0:
-            os.close(self._complaints)
-            self._complaints = -1
+        if self._stderr >= 0:
+            os.close(self._stderr)
+            self._stderr = -1
 
     async def ended(self) -> None:
-        """Wait until the process has been reaped."""
+        """Wait until the process has ended."""
         await self.process.wait()
 
     def alive(self) -> bool:
-        """Whether an idle worker still holds its end of the socket, and is silent."""
+        """Whether an idle worker still has its end of the socket open, and has sent nothing."""
         try:
             self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -139,7 +140,7 @@ class Worker:
         return False
 
     async def run(self, job: Mapping[str, Any], source: Source | None, chunks: Chunks) -> AsyncGenerator[bytes]:
-        """The job's output as it comes. Failed or Broken; and whatever `chunks` raises."""
+        """The job's output as it arrives. Raises JobFailed, WorkerBroken and the exceptions of `chunks`."""
         self.idle = False
         self._begin(job, source)
         while True:
@@ -158,55 +159,55 @@ class Worker:
                 raise WorkerBroken(f"a worker sent a frame of kind {kind!r}")
 
     def _begin(self, job: Mapping[str, Any], source: Source | None) -> None:
-        """The socket of an idle worker is empty, so that the small first frame always fits."""
+        """Send the job. The socket of an idle worker is empty, so this small frame always fits."""
         by_descriptor = isinstance(source, int)
         frame = wire.pack(wire.JOB, json.dumps({**job, "by_descriptor": by_descriptor}).encode())
         try:
             socket.send_fds(self._sock, [frame], [source] if isinstance(source, int) else [])
         except (BlockingIOError, BrokenPipeError, ConnectionResetError) as error:
-            raise WorkerBroken("a worker takes no job") from error
+            raise WorkerBroken("a worker accepts no job") from error
 
     async def _feed(self, piece: memoryview) -> None:
         frame = wire.pack(wire.INPUT, piece) if piece else wire.pack(wire.INPUT_END)
-        await self._in_time(asyncio.get_running_loop().sock_sendall(self._sock, frame))
+        await self._within_limit(asyncio.get_running_loop().sock_sendall(self._sock, frame))
 
     async def _receive(self) -> tuple[bytes, bytes]:
         loop = asyncio.get_running_loop()
         try:
             while (frame := self._unpacker.next()) is None:
-                data = await self._in_time(loop.sock_recv(self._sock, wire.MAX_PAYLOAD))
+                data = await self._within_limit(loop.sock_recv(self._sock, wire.MAX_PAYLOAD))
                 if not data:
-                    raise WorkerBroken(f"a worker died: {self._last_words()}")
+                    raise WorkerBroken(f"a worker died: {self._error_output()}")
                 self._unpacker.feed(data)
         except ValueError as error:
             raise WorkerBroken(f"a worker sent {error}") from error
         return frame
 
-    async def _in_time(self, step: Awaitable[T]) -> T:
+    async def _within_limit(self, step: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._stall_seconds):
                 return await step
         except TimeoutError as error:
             raise WorkerBroken("a worker hung") from error
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise WorkerBroken(f"a worker died: {self._last_words()}") from error
+            raise WorkerBroken(f"a worker died: {self._error_output()}") from error
 
-    def _last_words(self) -> str:
+    def _error_output(self) -> str:
         with contextlib.suppress(BlockingIOError):
-            return os.read(self._complaints, _COMPLAINT_BYTES).decode(errors="replace").strip()
+            return os.read(self._stderr, _STDERR_BYTES).decode(errors="replace").strip()
         return ""
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
+    inherited = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
 
 
 class WorkerPool:
-    """At most `size` workers, one job each, and at most `queue` callers who wait for one.
+    """At most `size` workers with one job each, and at most `queue` callers that wait for a worker.
 
-    A stream holds its worker from its first byte to its last, so a pool that transcodes live answers wants to be larger
-    than one that probes uploads. Belongs to one event loop. Costs nothing until the first job starts the first worker.
+    A stream occupies its worker from the first byte to the last, so a pool that transcodes live answers should be
+    larger than one that probes uploads. Use it from one event loop. The first job starts the first worker.
     """
 
     def __init__(
@@ -220,7 +221,7 @@ class WorkerPool:
         keep: int = 0,
         limits: Limits | None = None,
     ) -> None:
-        """`keep` idle workers outlive `idle_seconds`."""
+        """An idle worker ends after `idle_seconds`, except the last `keep` ones."""
         self.limits = limits or Limits()
         self._module = module
         self._size = size or max(2, os.cpu_count() or 1)
@@ -231,16 +232,16 @@ class WorkerPool:
         self._slots = asyncio.Semaphore(self._size)
         self._waiting = 0
         self._closed = False
-        #: Held while a process comes into being, so that `aclose` overlooks none.
+        #: Held while a process is started, so that `aclose` misses none.
         self._spawning = asyncio.Lock()
-        self._starting: set[Worker] = set()
-        self._idle: list[Worker] = []
-        self._busy: set[Worker] = set()
+        self._starting: set[PoolWorker] = set()
+        self._idle: list[PoolWorker] = []
+        self._busy: set[PoolWorker] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
     @property
     def workers(self) -> int:
-        """Processes that run now."""
+        """The number of running processes."""
         return len(self._starting) + len(self._idle) + len(self._busy)
 
     async def run(
@@ -254,9 +255,10 @@ class WorkerPool:
     ) -> AsyncGenerator[bytes]:
         """The output of one job.
 
-        Raises what `fault` makes of a refusal's text; what `broken` makes of the log's text about a worker that died or
-        hung, for which, too, `fault` blames the input when there is no `broken`; Overloaded when there is no worker.
-        Leaving early (cancellation, `aclose`) kills the worker. `chunks` stays the caller's to close.
+        `fault` returns the exception to raise if the worker refuses the job, from its message. `broken` does so if the
+        worker dies or hangs, from a text for the log; without `broken`, the input is blamed, with `fault`.
+        Raises Overloaded if no worker becomes free. Ending early (cancellation, `aclose`) kills the worker.
+        The caller closes `chunks`.
         """
         feed = Chunks(chunks if chunks is not None else _content(source))
         async with self._borrowed() as worker, contextlib.aclosing(worker.run(job, source, feed)) as output:
@@ -271,7 +273,7 @@ class WorkerPool:
                 raise (broken(detail) if broken else fault(_BEYOND_LIMITS, detail=detail)) from error
 
     async def aclose(self) -> None:
-        """End every worker, also the busy ones, and wait until they are gone. Their callers get Overloaded."""
+        """End all workers, also busy ones, and wait until they are gone. Their callers get Overloaded."""
         self._closed = True
         for _ in range(self._waiting):
             self._slots.release()
@@ -284,7 +286,7 @@ class WorkerPool:
         await asyncio.gather(*self._ending, *(worker.ended() for worker in borrowed))
 
     @contextlib.asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Worker]:
+    async def _borrowed(self) -> AsyncIterator[PoolWorker]:
         await self._take_slot()
         try:
             worker = self._idle_worker() or await self._start()
@@ -292,7 +294,7 @@ class WorkerPool:
             try:
                 yield worker
             finally:
-                self._give_back(worker)
+                self._return(worker)
         finally:
             self._slots.release()
 
@@ -309,7 +311,7 @@ class WorkerPool:
         finally:
             self._waiting -= 1
 
-    def _idle_worker(self) -> Worker | None:
+    def _idle_worker(self) -> PoolWorker | None:
         while self._idle:
             worker = self._idle.pop()
             if worker.expiry is not None:
@@ -319,11 +321,11 @@ class WorkerPool:
             self._end(worker)
         return None
 
-    async def _start(self) -> Worker:
+    async def _start(self) -> PoolWorker:
         try:
             async with self._spawning:
                 self._refuse_if_closed()
-                worker = await Worker.start(self._module, self.limits)
+                worker = await PoolWorker.start(self._module, self.limits)
                 self._starting.add(worker)
             try:
                 await worker.ready()
@@ -341,7 +343,7 @@ class WorkerPool:
         if self._closed:
             raise Overloaded("The server is shutting down.")
 
-    def _give_back(self, worker: Worker) -> None:
+    def _return(self, worker: PoolWorker) -> None:
         if self._closed or not worker.idle:
             self._end(worker)
             return
@@ -349,11 +351,11 @@ class WorkerPool:
         self._idle.append(worker)
         worker.expiry = asyncio.get_running_loop().call_later(self._idle_seconds, self._expire, worker)
 
-    def _expire(self, worker: Worker) -> None:
+    def _expire(self, worker: PoolWorker) -> None:
         if len(self._idle) > self._keep:
             self._end(worker)
 
-    def _end(self, worker: Worker) -> None:
+    def _end(self, worker: PoolWorker) -> None:
         self._busy.discard(worker)
         if worker in self._idle:
             self._idle.remove(worker)

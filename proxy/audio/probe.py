@@ -1,4 +1,4 @@
-"""What an upload holds, without reading it into memory and without decoding it."""
+"""Measures an upload without reading it into memory or decoding it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.errors import InvalidAudio
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """Of the first audio stream. ``duration`` in seconds, counted over the packets; None where they carry no times."""
+    """The first audio stream. ``duration``: seconds, from the packets; None if they have no timestamps."""
 
     duration: float | None
     channels: int
@@ -23,7 +23,7 @@ class AudioInfo:
 
 
 async def probe(pool: WorkerPool, file: Source) -> AudioInfo:
-    """InvalidAudio for what is not readable audio within the pool's limits, Overloaded when there is no worker."""
+    """Raises InvalidAudio if it is not readable audio within the pool's limits, Overloaded if no worker is free."""
     job = {"op": "probe", "container": container(file)}
     async with contextlib.aclosing(pool.run(job, fault=InvalidAudio, source=file)) as answer:
         document = b"".join([part async for part in answer])

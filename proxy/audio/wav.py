@@ -1,4 +1,4 @@
-"""RIFF/WAVE headers for streams, where no size is known and nothing can be patched later."""
+"""RIFF/WAVE headers of streams, whose size is unknown and cannot be filled in later."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _UNKNOWN_SIZE: Final = 0xFFFFFFFF
-#: Sizes from here on are placeholders of streaming writers, not lengths.
+#: Programs that stream write a size of this or more as a placeholder.
 _PLACEHOLDER: Final = 0x7FFFFF00
 _PCM: Final = 1
 _FORMAT_BYTES: Final = 16
@@ -15,7 +15,7 @@ _RATES: Final = range(4_000, 192_001)
 
 
 def header(rate: int) -> bytes:
-    """44 bytes for s16le mono of unknown length; both sizes are 0xFFFFFFFF, as OpenAI streams it."""
+    """44 bytes for s16le mono of unknown length. Both sizes are 0xFFFFFFFF, as in OpenAI's streams."""
     unknown = struct.pack("<I", _UNKNOWN_SIZE)
     form = struct.pack("<IHHIIHH", _FORMAT_BYTES, _PCM, 1, rate, rate * 2, 2, 16)
     return b"RIFF" + unknown + b"WAVEfmt " + form + b"data" + unknown
@@ -23,7 +23,7 @@ def header(rate: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class PcmHeader:
-    """What a header of s16le says. ``offset`` of the first sample; ``size`` in bytes, None when unknown."""
+    """A parsed header. ``offset`` is that of the first sample; ``size`` is in bytes, None if unknown."""
 
     rate: int
     channels: int
@@ -32,7 +32,7 @@ class PcmHeader:
 
 
 def parse(head: bytes) -> PcmHeader | None:
-    """The header of a file that begins with `head`; None while it is incomplete. ValueError unless it is s16le PCM."""
+    """The header of a file that begins with `head`; None while it is incomplete. ValueError if it is not s16le PCM."""
     position = 12
     form: tuple[int, int] | None = None
     while len(head) >= position + 8:

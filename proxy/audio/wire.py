@@ -1,10 +1,10 @@
-"""Frames between `pool` and `channel`: one byte of kind, four bytes of length (big endian), the payload.
+"""Frames between `pool` and `channel`: the kind (one byte), the length (four bytes, big endian) and the payload.
 
-The worker pulls: it says WANT when it can take more input, so that neither side buffers more than a frame, and
-whoever is silent while it is his turn has stalled.
+The worker pulls: it sends WANT when it can take more input. So neither side buffers more than one frame, and it is
+always clear whose turn it is: a side that sends nothing during its turn has stalled.
 
-proxy → worker: JOB (JSON, with the upload's descriptor beside it, if any), then for each WANT one INPUT or INPUT_END.
-worker → proxy: READY once; then for each job any number of DATA and WANT, and at last DONE or FAILED (text).
+proxy → worker: JOB (JSON, together with the upload's descriptor, if any), then one INPUT or INPUT_END for each WANT.
+worker → proxy: READY once; then, for each job, any number of DATA and WANT, and finally DONE or FAILED (text).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DATA: Final = b"D"
 DONE: Final = b"O"
 FAILED: Final = b"F"
 
-#: Longest payload of INPUT and DATA; the proxy takes a worker that sends more for broken.
+#: Longest payload of any frame. A worker that sends a longer one is broken.
 MAX_PAYLOAD: Final = 64 * 1024
 
 _HEADER: Final = struct.Struct("!cI")
@@ -34,17 +34,17 @@ def pack(kind: bytes, payload: bytes | memoryview = b"") -> bytes:
 
 
 class Unpacker:
-    """Bytes in as they come, whole frames out."""
+    """Turns bytes, as they arrive, into whole frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the socket."""
+        """Add bytes from the socket."""
         self._buffer += data
 
     def next(self) -> tuple[bytes, bytes] | None:
-        """The next (kind, payload), None while it is incomplete; ValueError when it is longer than any honest one."""
+        """The next (kind, payload), or None while it is incomplete. Raises ValueError if it is longer than allowed."""
         if len(self._buffer) < HEADER_BYTES:
             return None
         kind, length = _HEADER.unpack_from(self._buffer)

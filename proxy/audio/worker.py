@@ -1,6 +1,6 @@
-"""The worker process that reads and writes audio: FFmpeg, under the limits of `channel`, with no file but the upload.
+"""The program of the workers that decode and encode audio with FFmpeg. `pool` starts it; `channel` limits it.
 
-While a job runs, its table of descriptors is full, so it can open nothing. A program of its own, which `pool` runs.
+A worker has no open file except the upload. While a job runs, the descriptor limit is used up, so it can open nothing.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from proxy.audio import media
 from proxy.audio.channel import Channel, serve
 from proxy.audio.limits import Limits
 
-#: Socket, /dev/null, the pipe for a last traceback, and the upload.
+#: The socket, /dev/null, the pipe to which Python writes tracebacks, and the upload.
 _DESCRIPTORS: Final = 4
 
 
 class InputStream:
-    """The chunks that the proxy sends, as a file that cannot be sought."""
+    """The chunks that the proxy sends, as a file without random access."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._rest = b""
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes, as soon as there are any; nothing at the end."""
+        """At most `size` bytes, as soon as there are any; b"" at the end."""
         if not self._rest:
             self._rest = next(self._chunks, b"")
         data, self._rest = self._rest[:size], self._rest[size:]
@@ -36,7 +36,7 @@ class InputStream:
 
 
 class UploadFile:
-    """A file at a position of its own: the descriptor's offset is shared with the proxy, which may use it."""
+    """A file with its own position: the descriptor's offset is shared with the proxy, which may use it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -44,19 +44,19 @@ class UploadFile:
         self._position = 0
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes from the position on."""
+        """At most `size` bytes from the current position."""
         data = os.pread(self._descriptor, size, self._position)
         self._position += len(data)
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """The new position."""
+        """Returns the new position."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         self._position = max(0, start + offset)
         return self._position
 
     def tell(self) -> int:
-        """The position."""
+        """The current position."""
         return self._position
 
 
@@ -108,7 +108,7 @@ _JOBS: Final[dict[str, Callable[[dict[str, Any], Channel, int, Limits], None]]] 
 
 
 def _do(job: dict[str, Any], channel: Channel, limits: Limits) -> None:
-    """One job. Only the audio's faults are refused."""
+    """Do one job. Only invalid audio is refused; any other failure ends the process."""
     if "decoded_seconds" in job:
         limits = dataclasses.replace(limits, decoded_seconds=job["decoded_seconds"])
     descriptor = channel.descriptor()

@@ -1,4 +1,4 @@
-"""Engines on this machine, mounted at ``local://``: espeak-ng for speech, pocketsphinx for English transcription.
+"""Local engines, mounted at ``local://``: espeak-ng for speech, PocketSphinx for English transcription.
 
-For trying out and for tests. Each runs in processes of its own; nothing of them is loaded into the proxy.
+They are only for evaluation and tests. Each runs in its own processes; the proxy never loads their libraries.
 """

@@ -1,7 +1,7 @@
-"""The espeak-ng process: a program of its own, which loads the GPL library; the proxy never does.
+"""The program of the espeak-ng processes. Only it loads the library, which is under the GPL; the proxy never does.
 
-Jobs: ``voices`` writes one JSON document; ``speak`` reads UTF-8 text as its input, writes ``{"rate"}``, then s16le mono
-PCM as it is synthesised. The library and its data come from the package espeakng-loader, else from the system.
+Jobs: ``voices`` writes one JSON document. ``speak`` reads UTF-8 text as its input, writes ``{"rate"}``, then s16le mono
+PCM while it is synthesized. The library and its data come from the package espeakng-loader, else from the system.
 Source of the constants: espeak-ng's ``speak_lib.h``.
 """
 
@@ -21,30 +21,30 @@ from proxy.audio.limits import Limits
 from proxy.engines.refusal import Refusal
 from proxy.errors import BadRequest, NotInstalled, UnsupportedValue
 
-#: For the data of one voice at a time.
+#: Enough to open the data of one voice.
 _DESCRIPTORS: Final = 64
 
 _SYNCHRONOUS: Final = 2
 _DONT_EXIT: Final = 0x8000
 _BUFFER_MS: Final = 60
 _CHARACTERS: Final = 1
-_UTF8: Final = 1  # and neither SSML (0x10) nor phonemes in brackets (0x100)
+_UTF8: Final = 1  # without SSML (0x10) and phonemes in brackets (0x100)
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _GENDERS: Final = {1: "male", 2: "female"}
 
-_WORDS_A_MINUTE: Final = 175
+_WORDS_PER_MINUTE: Final = 175
 _SLOWEST, _FASTEST = 80, 900
 _PIECE_BYTES: Final = 16 * 1024
 
-#: Control characters: espeak-ng takes some for commands that would change later calls too.
-_BLANKED: Final = {code: " " for code in (*range(0x00, 0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)) if code != 0x85}
+#: Control characters: some are commands to espeak-ng that would also affect later calls.
+_CONTROLS: Final = {code: " " for code in (*range(0x00, 0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)) if code != 0x85}
 
-_Take = Callable[[bytes], None]
+_Write = Callable[[bytes], None]
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
 
 
 class _VoiceRecord(ctypes.Structure):
-    """``espeak_VOICE``. ``languages`` is a row of (priority byte, name, NUL), ended by a NUL."""
+    """``espeak_VOICE``. ``languages`` is a sequence of (priority byte, name, NUL), ended by a NUL."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -59,26 +59,26 @@ class _VoiceRecord(ctypes.Structure):
     )
 
     def tags(self) -> list[str]:
-        found, at = [], self.languages
+        tags, at = [], self.languages
         while at and ctypes.string_at(at, 1) != b"\0":
             tag = ctypes.string_at(at + 1)
-            found.append(tag.decode().lower())
+            tags.append(tag.decode().lower())
             at += len(tag) + 2
-        return found
+        return tags
 
 
 class Library:
-    """espeak-ng, initialised, with its lists of voices."""
+    """The initialized library and its lists of voices."""
 
     def __init__(self) -> None:
         self._library, data = _load()
         if data is not None:
-            # espeak-ng cuts paths at 160 characters, so it gets a short one wherever the package lies.
+            # espeak-ng cuts paths at 160 characters, so it gets a relative one.
             os.chdir(data)
         self._declare()
         self.rate: int = self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, b"." if data else None, _DONT_EXIT)
         if self.rate <= 0:
-            raise Refusal(NotInstalled, "The data of espeak-ng are missing: pip install 'audio-proxy[local]'.")
+            raise Refusal(NotInstalled, "espeak-ng's data is missing: pip install 'audio-proxy[local]'.")
         self.sonic = _Sonic.of(self._library, self.rate)
         self.voices = self._voices(None)
         self._identifiers = {tag: voice["identifier"] for voice in reversed(self.voices) for tag in voice["tags"]}
@@ -96,8 +96,8 @@ class Library:
         position = (ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint)
         library.espeak_Synth.argtypes = (ctypes.c_char_p, ctypes.c_size_t, *position, ctypes.c_void_p, ctypes.c_void_p)
 
-    def _voices(self, wanted: _VoiceRecord | None) -> list[dict[str, Any]]:
-        records = self._library.espeak_ListVoices(ctypes.byref(wanted) if wanted is not None else None)
+    def _voices(self, pattern: _VoiceRecord | None) -> list[dict[str, Any]]:
+        records = self._library.espeak_ListVoices(ctypes.byref(pattern) if pattern is not None else None)
         return [
             {
                 "tags": record.tags(),
@@ -109,7 +109,7 @@ class Library:
         ]
 
     def choose(self, language: str, variant: str, pitch: int, melody: int, speed: float) -> None:
-        """Take the voice by espeak-ng's own file names; what a client sent is only looked up."""
+        """Select the voice by espeak-ng's own file names: the client's text is only used to look them up."""
         if language not in self._identifiers:
             raise Refusal(UnsupportedValue, f"espeak-ng has no voice for the language '{language}'.", "voice")
         if variant and variant not in self.variants:
@@ -119,36 +119,36 @@ class Library:
             identifier += "+" + self.variants[variant].rpartition("/")[2]
         if self._library.espeak_SetVoiceByName(identifier.encode()) != 0:
             raise Refusal(UnsupportedValue, "espeak-ng cannot load this voice.", "voice")
-        pace = round(_WORDS_A_MINUTE * speed)
+        pace = round(_WORDS_PER_MINUTE * speed)
         if self.sonic is None and not _SLOWEST <= pace <= _FASTEST // 2:
-            raise Refusal(UnsupportedValue, "This espeak-ng speaks at speeds from 0.46 to 2.57 only.", "speed")
+            raise Refusal(UnsupportedValue, "This espeak-ng only supports speeds from 0.46 to 2.57.", "speed")
         for parameter, value in ((_RATE, max(pace, _SLOWEST)), (_PITCH, pitch), (_RANGE, melody)):
             self._library.espeak_SetParameter(parameter, value, 0)
 
-    def synthesise(self, text: str, take: _Take) -> None:
-        """Hand PCM to ``take`` as it comes. What ``take`` raises stops the synthesis and is raised again."""
+    def synthesize(self, text: str, write: _Write) -> None:
+        """Pass PCM to ``write`` as it is synthesized. If ``write`` raises, the synthesis stops, with that error."""
         failures: list[BaseException] = []
 
         def callback(samples: int | None, count: int, events: int) -> int:
             if not samples or not count:
                 return 0
             try:
-                take(ctypes.string_at(samples, count * 2))
-            except BaseException as error:  # nothing can be raised through C
+                write(ctypes.string_at(samples, count * 2))
+            except BaseException as error:  # exceptions cannot pass through C
                 failures.append(error)
                 return 1
             return 0
 
-        held = _Callback(callback)
-        self._library.espeak_SetSynthCallback(held)
-        plain = text.translate(_BLANKED).encode(errors="replace")
+        reference = _Callback(callback)  # must live as long as the library may call it
+        self._library.espeak_SetSynthCallback(reference)
+        plain = text.translate(_CONTROLS).encode(errors="replace")
         self._library.espeak_Synth(plain, len(plain) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
         if failures:
             raise failures[0]
 
 
 class _Sonic:
-    """libsonic inside espeak-ng. espeak-ng uses it above 450 words a minute; below 80 it does not, so we do."""
+    """libsonic inside espeak-ng. espeak-ng uses it above 450 words per minute, and we use it below 80."""
 
     def __init__(self, library: ctypes.CDLL, rate: int) -> None:
         self._library = library
@@ -157,30 +157,30 @@ class _Sonic:
         library.sonicDestroyStream.argtypes = (ctypes.c_void_p,)
         library.sonicSetSpeed.argtypes = (ctypes.c_void_p, ctypes.c_float)
         library.sonicFlushStream.argtypes = (ctypes.c_void_p,)
-        for move in (library.sonicWriteShortToStream, library.sonicReadShortFromStream):
-            move.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)
+        for function in (library.sonicWriteShortToStream, library.sonicReadShortFromStream):
+            function.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int)
 
     @classmethod
     def of(cls, library: ctypes.CDLL, rate: int) -> _Sonic | None:
-        """None where espeak-ng was built without it."""
+        """None if espeak-ng was built without it."""
         return cls(library, rate) if hasattr(library, "sonicCreateStream") else None
 
-    def stretch(self, speed: float, run: Callable[[_Take], None], take: _Take) -> None:
-        """Run a synthesis, and hand its PCM on, ``speed`` times as fast."""
+    def stretch(self, speed: float, run: Callable[[_Write], None], write: _Write) -> None:
+        """Run a synthesis, and pass its PCM on, ``speed`` times as fast."""
         stream = self._library.sonicCreateStream(self._rate, 1)
         self._library.sonicSetSpeed(stream, speed)
-        room = ctypes.create_string_buffer(_PIECE_BYTES)
+        buffer = ctypes.create_string_buffer(_PIECE_BYTES)
 
         def drain() -> None:
-            while count := self._library.sonicReadShortFromStream(stream, room, _PIECE_BYTES // 2):
-                take(room.raw[: count * 2])
+            while count := self._library.sonicReadShortFromStream(stream, buffer, _PIECE_BYTES // 2):
+                write(buffer.raw[: count * 2])
 
-        def write(data: bytes) -> None:
+        def feed(data: bytes) -> None:
             self._library.sonicWriteShortToStream(stream, data, len(data) // 2)
             drain()
 
         try:
-            run(write)
+            run(feed)
             self._library.sonicFlushStream(stream)
             drain()
         finally:
@@ -188,37 +188,37 @@ class _Sonic:
 
 
 class _Output:
-    """The first PCM that is not mere silence leaves at once, with the head before it; the rest in larger pieces."""
+    """Sends the rate and the first PCM that is not silent at once, and the rest in larger pieces."""
 
     def __init__(self, channel: Channel, rate: int) -> None:
         self._channel = channel
         self._rate = rate
-        self._held = bytearray()
+        self._buffer = bytearray()
         self.begun = False
 
-    def take(self, data: bytes) -> None:
-        self._held += data
+    def write(self, data: bytes) -> None:
+        self._buffer += data
         if not self.begun and any(data):
             self.begun = True
             self._channel.write_piece(json.dumps({"rate": self._rate}).encode())
             self.flush()
-        elif self.begun and len(self._held) >= _PIECE_BYTES:
+        elif self.begun and len(self._buffer) >= _PIECE_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        if self._held:
-            self._channel.write_piece(bytes(self._held))
-            self._held.clear()
+        if self._buffer:
+            self._channel.write_piece(bytes(self._buffer))
+            self._buffer.clear()
 
 
 class EspeakEngine:
-    """The jobs. The library is loaded by the first one, so that a missing package is a clear answer."""
+    """Does the jobs. The first one loads the library, so that a missing package is reported to the caller."""
 
     def __init__(self) -> None:
         self._library: Library | None = None
 
     def do(self, job: dict[str, Any], channel: Channel, limits: Limits) -> None:
-        """A job, by its ``op``."""
+        """Do the job that ``op`` names."""
         {"voices": self._voices, "speak": self._speak}[job["op"]](job, channel)
 
     def _voices(self, job: dict[str, Any], channel: Channel) -> None:
@@ -232,13 +232,13 @@ class EspeakEngine:
         library.choose(job["language"], job["variant"], job["pitch"], job["range"], job["speed"])
         text = b"".join(channel.input()).decode()
         output = _Output(channel, library.rate)
-        stretching = job["speed"] * _WORDS_A_MINUTE / _SLOWEST
+        stretching = job["speed"] * _WORDS_PER_MINUTE / _SLOWEST
         if stretching < 1 and library.sonic is not None:
-            library.sonic.stretch(stretching, lambda take: library.synthesise(text, take), output.take)
+            library.sonic.stretch(stretching, lambda write: library.synthesize(text, write), output.write)
         else:
-            library.synthesise(text, output.take)
+            library.synthesize(text, output.write)
         if not output.begun:
-            raise Refusal(BadRequest, "The input holds nothing that can be spoken.", "input")
+            raise Refusal(BadRequest, "The input contains nothing that can be spoken.", "input")
         output.flush()
 
     def _loaded(self) -> Library:
@@ -255,19 +255,19 @@ def _until_null(records: Any) -> Iterator[_VoiceRecord]:
 
 
 def _load() -> tuple[ctypes.CDLL, str | None]:
-    """The library and its data's directory, which is None where the library knows it."""
+    """The library, and the directory of its data; None if the library finds it itself."""
     with contextlib.suppress(ImportError, OSError, RuntimeError):
         loader = importlib.import_module("espeakng_loader")
         return ctypes.CDLL(loader.get_library_path()), os.path.dirname(loader.get_data_path())
     with contextlib.suppress(OSError):
         return ctypes.CDLL("libespeak-ng.so.1"), None
-    # Where there is a compiler, the search for it writes a file, which this process may not do: an OSError as well.
+    # If there is a compiler, this search uses it to write a file, which this process may not do: an OSError, too.
     with contextlib.suppress(OSError):
         if name := ctypes.util.find_library("espeak-ng"):
             return ctypes.CDLL(name), None
     raise Refusal(
         NotInstalled,
-        "espeak-ng is not installed on this server: pip install 'audio-proxy[local]', or the system's espeak-ng.",
+        "espeak-ng is not installed on this server: pip install 'audio-proxy[local]', or install the system's package.",
     )
 
 

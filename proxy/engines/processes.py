@@ -1,4 +1,4 @@
-"""A pool of engine processes: `proxy.audio.pool`, with errors that fit an engine."""
+"""Pools of engine processes: `proxy.audio.pool` with the errors of engines."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from proxy.errors import UpstreamError
 
 
 class EnginePool(WorkerPool):
-    """Processes that run an engine's program."""
+    """Processes that run an engine."""
 
-    def ask(self, job: Mapping[str, Any], chunks: AsyncIterator[bytes] | None = None) -> AsyncGenerator[bytes]:
-        """The pieces that the child writes, as it wrote them.
+    def submit(self, job: Mapping[str, Any], chunks: AsyncIterator[bytes] | None = None) -> AsyncGenerator[bytes]:
+        """The pieces that the process writes, uncut.
 
-        Raises what the child refuses with, Overloaded when all is busy, UpstreamError when the process died or hung,
-        and whatever `chunks` raises. Leaving early kills the process.
+        Raises the error with which the process refuses the job, Overloaded if all processes are busy, UpstreamError if
+        the process dies or hangs, and the exceptions of `chunks`. Ending early kills the process.
         """
         return self.run(job, fault=to_error, broken=_failed, chunks=chunks)
 

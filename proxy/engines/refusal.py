@@ -1,4 +1,4 @@
-"""An engine process says what is wrong with a job, and the proxy raises it."""
+"""Carries errors from an engine's process to the proxy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _ERRORS: Final[Mapping[str, type[ProxyError]]] = MappingProxyType(
 
 
 class Refusal(JobRefused):
-    """Raised in the process. ``error`` is BadRequest, UnsupportedValue or NotInstalled; the message is for a client."""
+    """Raised in the process. ``error``: BadRequest, UnsupportedValue or NotInstalled. Clients see the message."""
 
     def __init__(self, error: type[ProxyError], message: str, param: str | None = None) -> None:
         super().__init__(json.dumps({"error": error.__name__, "message": message, "param": param}))
 
 
 def to_error(text: str) -> ProxyError:
-    """The error that a `Refusal` of this text stands for."""
-    said = json.loads(text)
-    return _ERRORS[said["error"]](said["message"], param=said["param"])
+    """The error from the text of a `Refusal`."""
+    fields = json.loads(text)
+    return _ERRORS[fields["error"]](fields["message"], param=fields["param"])

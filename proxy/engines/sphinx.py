@@ -1,4 +1,4 @@
-"""pocketsphinx, seen from the proxy: an upload in, segments of English out as they are recognised."""
+"""Transcription with PocketSphinx: an upload in, segments of English text out as they are recognized."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIMITS: Final = Limits(cpu_seconds=2 * 3600, stall_seconds=120, memory_bytes=10
 
 
 class Sphinx:
-    """Transcription. A call holds one process here and one of the `audio` pool, whose owner keeps that pool larger.
+    """A pool of PocketSphinx processes. Each call also occupies a worker of the `audio` pool, which must be larger.
 
     A process takes about 120 MiB, from its first job until it has been idle for a minute.
     """
@@ -34,23 +34,23 @@ class Sphinx:
         self.pool = EnginePool("proxy.engines.sphinx_child", size=size, queue=queue, limits=limits)
 
     async def segments(self, file: Source) -> AsyncGenerator[dict[str, Any]]:
-        """Documents as `sphinx_child` describes them, the last of which has the type ``done``.
+        """The documents that `sphinx_child` describes; the last one has the type ``done``.
 
-        InvalidAudio for what cannot be read, and the errors of `EnginePool.ask`.
+        Raises InvalidAudio if the file cannot be read, and the errors of `EnginePool.submit`.
         """
         speech = _Decoded(codec.decode(self._audio, file, rate=_RATE))
-        async with contextlib.aclosing(speech.pcm), contextlib.aclosing(self.pool.ask(_JOB, speech)) as pieces:
+        async with contextlib.aclosing(speech.pcm), contextlib.aclosing(self.pool.submit(_JOB, speech)) as pieces:
             async for piece in pieces:
                 if speech.failure is None:
                     document = json.loads(piece)
                     if document["type"] == "done" and not document["duration"]:
-                        raise InvalidAudio("The file holds no audio.")
+                        raise InvalidAudio("The file contains no audio.")
                     yield document
             if speech.failure is not None:
                 raise speech.failure
 
     async def aclose(self) -> None:
-        """End every process."""
+        """End all processes."""
         await self.pool.aclose()
 
 
@@ -58,7 +58,7 @@ _JOB: Final = {"op": "transcribe"}
 
 
 class _Decoded:
-    """PCM that ends where decoding fails, so that a bad upload costs no recogniser its model; the failure is kept."""
+    """PCM that ends if decoding fails, and stores the error. Raising it would kill the recognizer's process."""
 
     def __init__(self, pcm: AsyncGenerator[bytes]) -> None:
         self.pcm = pcm
@@ -76,9 +76,9 @@ class _Decoded:
 
 
 def check_language(language: str) -> None:
-    """UnsupportedValue for anything but English; nothing means English."""
+    """Raises UnsupportedValue for any language but English. An empty string means English."""
     tag = language.strip().lower().replace("_", "-")
     if tag not in ("", "en", "english") and not tag.startswith("en-"):
         raise UnsupportedValue(
-            "pocketsphinx transcribes English only: leave 'language' out or send 'en'.", param="language"
+            "PocketSphinx transcribes English only: leave 'language' out or send 'en'.", param="language"
         )

@@ -1,7 +1,8 @@
-"""The pocketsphinx process. Job ``transcribe``: s16le mono at 16 kHz in, JSON documents out, one a piece.
+"""The program of the PocketSphinx processes.
 
-``{"type": "segment", "id", "start", "end", "text", "words": [{"word", "start", "end"}]}`` as soon as an utterance is
-over, at last ``{"type": "done", "duration"}``. Times are seconds.
+Job ``transcribe``: s16le mono at 16 kHz in, JSON documents out, one per piece of output:
+``{"type": "segment", "id", "start", "end", "text", "words": [{"word", "start", "end"}]}`` after each utterance, finally
+``{"type": "done", "duration"}``. Times are in seconds.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from proxy.engines.refusal import Refusal
 from proxy.errors import NotInstalled
 
 RATE: Final = 16_000
-#: For the files of the model.
+#: Enough to open the files of the model.
 _DESCRIPTORS: Final = 64
-_FRAMES_A_SECOND: Final = 100
-#: An utterance is cut here when nobody pauses, so that memory and waiting stay bounded.
+_FRAMES_PER_SECOND: Final = 100
+#: An utterance without a pause is cut after so many seconds, to bound memory and delay.
 _MAX_SECONDS: Final = 20.0
 _ALTERNATIVE: Final = re.compile(r"\(\d+\)$")
 
 
-class Recogniser:
-    """A decoder with the model for American English, which comes with the package."""
+class Recognizer:
+    """A decoder with the model for American English that the package contains."""
 
     def __init__(self) -> None:
         try:
@@ -35,13 +36,13 @@ class Recogniser:
         except ImportError as error:
             raise Refusal(
                 NotInstalled,
-                "pocketsphinx is not installed on this server: pip install 'audio-proxy[local]'. Where that leaves it "
-                "out, there is no wheel for this Python and machine: pip install pocketsphinx, with a C compiler.",
+                "PocketSphinx is not installed on this server: pip install 'audio-proxy[local]'. If that skips it, "
+                "there is no wheel for this Python and platform: pip install pocketsphinx, which needs a C compiler.",
             ) from error
-        self._decoder = self._sphinx.Decoder(samprate=RATE, frate=_FRAMES_A_SECOND, loglevel="FATAL")
+        self._decoder = self._sphinx.Decoder(samprate=RATE, frate=_FRAMES_PER_SECOND, loglevel="FATAL")
 
     def segments(self, pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-        """The documents."""
+        """The documents of one recording."""
         count = 0
         recording = _Recording(self._sphinx.Endpointer(sample_rate=RATE))
         for utterance in recording.utterances(pieces):
@@ -52,7 +53,7 @@ class Recogniser:
 
 
 class _Recording:
-    """PCM, cut into utterances where nobody speaks."""
+    """Cuts PCM into utterances at pauses."""
 
     def __init__(self, endpointer: Any) -> None:
         self._endpointer = endpointer
@@ -78,7 +79,7 @@ class _Recording:
 
 
 class _Utterance:
-    """One stretch of speech, from ``start`` seconds into the recording."""
+    """Speech without a pause. ``start``: its seconds into the recording."""
 
     def __init__(self, start: float) -> None:
         self.start = start
@@ -92,22 +93,22 @@ class _Utterance:
         self._speech += speech
 
     def words(self, decoder: Any) -> list[dict[str, Any]]:
-        """The words; silences and noises are left out.
+        """The words, without silences and noises.
 
-        Decoded as a whole: so the loudness of the utterance itself is the measure, which recognises far more than going
-        by the loudness of what came before.
+        The utterance is decoded as a whole: then PocketSphinx normalizes it by its own loudness rather than by that of
+        earlier audio, and recognizes far more.
         """
         decoder.start_utt()
         decoder.process_raw(bytes(self._speech), full_utt=True)
         decoder.end_utt()
         return [
             {
-                "word": _ALTERNATIVE.sub("", found.word),
-                "start": round(self.start + found.start_frame / _FRAMES_A_SECOND, 2),
-                "end": round(self.start + (found.end_frame + 1) / _FRAMES_A_SECOND, 2),
+                "word": _ALTERNATIVE.sub("", segment.word),
+                "start": round(self.start + segment.start_frame / _FRAMES_PER_SECOND, 2),
+                "end": round(self.start + (segment.end_frame + 1) / _FRAMES_PER_SECOND, 2),
             }
-            for found in (decoder.seg() or ())
-            if not found.word.startswith(("<", "[", "+"))
+            for segment in (decoder.seg() or ())
+            if not segment.word.startswith(("<", "[", "+"))
         ]
 
 
@@ -118,27 +119,27 @@ def _segment(number: int, words: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _frames(pieces: Iterator[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
-    """Frames of ``size`` bytes, the last of which may be shorter, and whether it is the last."""
-    held = bytearray()
+    """Frames of ``size`` bytes, and whether each is the last one, which may be shorter."""
+    buffer = bytearray()
     for piece in pieces:
-        held += piece
-        whole = (len(held) - 1) // size * size if held else 0
+        buffer += piece
+        whole = (len(buffer) - 1) // size * size if buffer else 0
         for start in range(0, whole, size):
-            yield bytes(held[start : start + size]), False
-        del held[:whole]
-    if len(held) > 1:
-        yield bytes(held[: len(held) // 2 * 2]), True
+            yield bytes(buffer[start : start + size]), False
+        del buffer[:whole]
+    if len(buffer) > 1:
+        yield bytes(buffer[: len(buffer) // 2 * 2]), True
 
 
 class SphinxEngine:
-    """The job. The model is loaded by the first one."""
+    """Does the jobs. The first one loads the model."""
 
     def __init__(self) -> None:
-        self._recogniser: Recogniser | None = None
+        self._recognizer: Recognizer | None = None
 
     def transcribe(self, job: dict[str, Any], channel: Channel, limits: Limits) -> None:
-        self._recogniser = self._recogniser or Recogniser()
-        for document in self._recogniser.segments(channel.input()):
+        self._recognizer = self._recognizer or Recognizer()
+        for document in self._recognizer.segments(channel.input()):
             channel.write_piece(json.dumps(document).encode())
 
 

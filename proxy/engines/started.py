@@ -1,4 +1,4 @@
-"""A stream that has begun: whatever can go wrong before its first item has not."""
+"""Streams whose first item has arrived, so that errors before it are known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class StartedStream(Generic[T]):
-    """A stream whose first item is at hand. Close it on every path, read or not."""
+    """A stream whose first item has arrived. Close it on every path, even unread."""
 
     def __init__(self, first: T, rest: AsyncGenerator[T]) -> None:
         self._first = [first]
@@ -17,7 +17,7 @@ class StartedStream(Generic[T]):
 
     @classmethod
     async def of(cls, stream: AsyncGenerator[T]) -> StartedStream[T]:
-        """Wait for the first item; whatever is raised instead has closed the stream."""
+        """Wait for the first item. If an exception is raised instead, the stream is closed."""
         try:
             return cls(await anext(stream), stream)
         except BaseException:

@@ -1,13 +1,13 @@
-"""The local engines as a transport, mounted at ``local://``: an HTTP server without a network.
+"""The transport of the local engines, mounted at ``local://``: like an HTTP server, but without a network.
 
-``POST local://espeak-ng/speech``: JSON ``input``, ``voice``, ``speed`` → ``audio/pcm;rate=22050;channels=1``, s16le, as
-it is made.
+``POST local://espeak-ng/speech``: JSON ``input``, ``voice``, ``speed`` → ``audio/pcm;rate=22050;channels=1``, s16le,
+streamed while it is synthesized.
 ``GET local://espeak-ng/voices`` → ``{"voices": [{"id", "name", "language", "gender"}]}``.
 ``POST local://pocketsphinx/transcription?language=en&stream=true``: the bytes of an audio file → JSON ``text``,
-``duration``, ``language``, ``words``, ``segments``; with ``stream`` one JSON document a line, ``segment`` … ``done``.
-``prompt`` has no effect. An `Upload` under ``upload`` in the request's extensions takes precedence over the body.
-Errors are OpenAI's documents, and the ProxyError itself is the ``error`` in the response's extensions. After the first
-byte a failure is a `RemoteProtocolError`.
+``duration``, ``language``, ``words``, ``segments``; with ``stream`` one JSON document per line, ``segment`` … ``done``.
+``prompt`` has no effect. An `EngineUpload` under ``upload`` in the request's extensions takes precedence over the body.
+Errors have OpenAI's format; the response's extensions also hold the ProxyError itself, as ``error``. A failure after
+the first byte is a `RemoteProtocolError`.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ T = TypeVar("T")
 _IN_MEMORY: Final = 1 << 20
 
 
-class Upload(Protocol):
-    """A complete upload. It belongs to the caller and does not change until the response has been closed."""
+class EngineUpload(Protocol):
+    """A complete upload. It belongs to the caller and must not change until the response is closed."""
 
     def fileno(self) -> int | None:
-        """The descriptor of a file that holds all of it; None if it is in memory."""
+        """The descriptor of a file with the whole upload; None if it is in memory."""
         ...
 
     def getbuffer(self) -> bytes | bytearray | memoryview:
-        """All of it, if `fileno` is None."""
+        """The whole upload, if `fileno` returns None."""
         ...
 
 
 class LocalTransport:
-    """Serves the engines. Their processes start on first use, and `aclose` ends them; it does not close ``audio``.
+    """Serves the engines. Their processes start on first use and end with `aclose`, which does not close ``audio``.
 
     The ``read`` timeout of a request applies to the first byte and to each later chunk.
     """
@@ -62,14 +62,14 @@ class LocalTransport:
         }
 
     async def send(self, request: Request) -> Response:
-        """The response, when its first byte is available. Raises ReadTimeout if that takes too long."""
+        """The response, once its first byte is available. Raises ReadTimeout if that takes too long."""
         try:
             route = self._routes.get((request.method, request.url.host, request.url.path))
             if route is None:
                 raise NotFound(f"There is no local engine at {request.method} {request.url}.")
             return await _in_time(request, route(request))
         except ProxyError as error:
-            return _refusal(error)
+            return _error_response(error)
 
     async def aclose(self) -> None:
         await self.espeak.aclose()
@@ -108,7 +108,7 @@ class LocalTransport:
 
 
 class _Stream(ByteStream):
-    """The body of a response. Closing it, read or not, ends the work of the engine."""
+    """The body of a response. Closing it stops the engine."""
 
     def __init__(self, request: Request, chunks: StartedStream[bytes]) -> None:
         self._request = request
@@ -145,8 +145,8 @@ async def _lines(documents: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[by
 
 @contextlib.asynccontextmanager
 async def _upload(request: Request) -> AsyncIterator[Source]:
-    """The caller's own upload, or else the body of the request: in memory, or beyond a megabyte in an unlinked file."""
-    upload: Upload | None = request.extensions.get("upload")
+    """The caller's upload, else the request's body: in memory, or in an unlinked file if it exceeds a megabyte."""
+    upload: EngineUpload | None = request.extensions.get("upload")
     if upload is not None:
         descriptor = upload.fileno()
         yield upload.getbuffer() if descriptor is None else descriptor
@@ -197,7 +197,7 @@ def _object(body: bytes | ByteStream) -> dict[str, Any]:
     return document
 
 
-def _refusal(error: ProxyError) -> Response:
+def _error_response(error: ProxyError) -> Response:
     headers = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
     return _json(error.body(), status=error.status, headers=headers, extensions={"error": error})
 

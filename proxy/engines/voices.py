@@ -1,4 +1,4 @@
-"""Voice ids: OpenAI's names as settings of espeak-ng, and espeak-ng's own ids, such as ``de`` or ``en-gb+f2``."""
+"""Voice ids: OpenAI's names, mapped to settings of espeak-ng, and espeak-ng's own, such as ``de`` or ``en-gb+f2``."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Final
 
 from proxy.errors import UnsupportedValue
 
-#: A BCP 47 tag as espeak-ng lists them, then the name of a variant. Nothing that could name a path passes.
+#: A BCP 47 tag as espeak-ng lists them, then the name of a variant. It cannot match a path.
 _ID: Final = re.compile(r"([a-z]{2,3}(?:-[a-z0-9]{1,12}){0,4})(?:\+([a-z0-9]{1,16}))?", re.ASCII | re.IGNORECASE)
-_SHOWN: Final = 80
+_MAX_QUOTED: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
 class EspeakVoice:
-    """How espeak-ng is to speak. Whether the language and the variant exist, only espeak-ng knows."""
+    """Settings of espeak-ng. Only espeak-ng itself knows whether the language and the variant exist."""
 
     language: str
     variant: str = ""
     #: 0 to 100; 50 is the variant's own pitch.
     pitch: int = 50
-    #: 0 to 100: from a monotone to a lively melody.
+    #: 0 to 100: from monotonous to lively.
     range: int = 50
     gender: str = "male"
 
 
-#: alloy is the default, and so the voice that pocketsphinx understands best.
+#: alloy, the default, is the voice that PocketSphinx recognizes best.
 OPENAI: Final[Mapping[str, EspeakVoice]] = MappingProxyType(
     {
         "alloy": EspeakVoice("en-us", "f5", gender="female"),
@@ -49,13 +49,13 @@ OPENAI: Final[Mapping[str, EspeakVoice]] = MappingProxyType(
 
 
 def parse(voice: str) -> EspeakVoice:
-    """The voice of an id; UnsupportedValue for what cannot be one."""
+    """The settings of a voice. Raises UnsupportedValue if the id is malformed."""
     if voice.lower() in OPENAI:
         return OPENAI[voice.lower()]
-    if (found := _ID.fullmatch(voice)) is None:
+    if (match := _ID.fullmatch(voice)) is None:
         raise UnsupportedValue(
-            f"'{voice[:_SHOWN]}' is no voice of espeak-ng. Use one of {', '.join(OPENAI)}, "
+            f"'{voice[:_MAX_QUOTED]}' is not a voice of espeak-ng. Use one of {', '.join(OPENAI)}, "
             "or a language with or without a variant, such as 'de' or 'en-gb+f2'.",
             param="voice",
         )
-    return EspeakVoice(found[1].lower(), (found[2] or "").lower())
+    return EspeakVoice(match[1].lower(), (match[2] or "").lower())

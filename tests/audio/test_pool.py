@@ -15,7 +15,7 @@ import pytest
 from proxy.audio import codec
 from proxy.audio.codec import PcmFormat
 from proxy.audio.limits import Limits
-from proxy.audio.pool import AUDIO, Worker, WorkerPool
+from proxy.audio.pool import AUDIO, PoolWorker, WorkerPool
 from proxy.audio.probe import probe
 from proxy.errors import InvalidAudio, Overloaded
 from tests.audio import sounds
@@ -353,7 +353,7 @@ def test_a_worker_that_cannot_start_says_why_in_the_log(with_pool: WithPool, mon
 
 def test_a_worker_outlives_its_parent_not_for_long(with_pool: WithPool) -> None:
     async def test(pool: WorkerPool) -> None:
-        worker = await Worker.start(AUDIO, Limits())
+        worker = await PoolWorker.start(AUDIO, Limits())
         await worker.ready()
         worker._sock.close()
         assert await asyncio.wait_for(worker.process.wait(), 20) == 0

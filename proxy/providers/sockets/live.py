@@ -200,7 +200,7 @@ class Dictation:
     def _end_of_audio(self) -> Turn:
         self._audio_ended = True
         if not self._bytes:
-            raise InvalidAudio("The file holds no audio.")
+            raise InvalidAudio("The file contains no audio.")
         if not self._turn_bytes:
             return self._output()
         missing = MIN_TURN - self._turn_bytes
