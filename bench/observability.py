@@ -24,13 +24,13 @@ from proxy.domain.usage import Usage
 from proxy.http.transport import HTTPTransport
 from proxy.metrics import exposition
 from proxy.sinks.base import Record
-from proxy.sinks.custom import CustomSettings
+from proxy.sinks.custom import CustomSinkSettings
 from proxy.sinks.langfuse import LangfuseSettings
 from proxy.sinks.otel import Otel, OtelSettings
 from proxy.sinks.rows import as_json
 from proxy.sinks.s3 import S3Settings
 from proxy.sinks.sinks import Sinks
-from proxy.sinks.webhook import WebhookSettings
+from proxy.sinks.webhook import WebhookSinkSettings
 from proxy.telemetry import Telemetry, WorkerSlot, configure_logging
 
 CALLS, ROUNDS = 20_000, 5
@@ -93,11 +93,11 @@ def sinks(folder: Path) -> Sinks:
     (folder / "own_sink.py").write_text("class Own:\n    async def send(self, records): pass\n")
     common = {"flush_interval": 3600, "queue_size": 1_000_000, "batch_size": 10_000}
     chosen = (
-        WebhookSettings(name="webhook", **common),
+        WebhookSinkSettings(name="webhook", **common),
         OtelSettings(name="otel", **common),
         LangfuseSettings(name="langfuse", **common),
         S3Settings(name="s3", bucket="calls", **common),
-        CustomSettings(name="own_sink.Own", **common),
+        CustomSinkSettings(name="own_sink.Own", **common),
     )
     deployment = Deployment(id="tts-openai", group="tts", vendor="openai", model="gpt-4o-mini-tts", mode=Mode.SPEECH)
     made = Sinks()

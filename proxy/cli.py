@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line; without a command it is ``serve``. Raises SystemExit where it has mistakes."""
+    """The parsed command line. The default command is ``serve``. Raises SystemExit if it is invalid."""
     words = list(arguments)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "serve")
@@ -78,24 +78,24 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=partial(_serve, serve.error))
 
     demo = commands.add_parser("demo", help="speak and transcribe a sentence with the local engines; needs no key")
-    demo.add_argument("--once", action="store_true", help="stop after the sentence instead of serving on")
+    demo.add_argument("--once", action="store_true", help="stop after the sentence instead of continuing to serve")
     demo.set_defaults(command=_demo)
 
     init = commands.add_parser("init", help="write a configuration for the vendors whose keys are in the environment")
     init.add_argument("--config", default=DEFAULT_CONFIG, help="file to write (default: %(default)s)")
-    init.add_argument("--force", action="store_true", help="overwrite it")
+    init.add_argument("--force", action="store_true", help="overwrite an existing file")
     init.set_defaults(command=_init)
 
     prices = commands.add_parser("prices", help="print the price table that bills are based on")
     prices.add_argument(
-        "model", nargs="?", metavar="MODEL", help="only this one, with its source: such as openai/tts-1"
+        "model", nargs="?", metavar="MODEL", help="only this model, such as openai/tts-1, with the source of its prices"
     )
     prices.set_defaults(command=_prices)
 
     _add_keys(commands.add_parser("keys", help="create, list, revoke or import virtual keys in the database"))
     _add_usage(commands.add_parser("usage", help="print who used what and what it cost"))
 
-    check = commands.add_parser("check", help="say what is wrong with a configuration, or what it serves")
+    check = commands.add_parser("check", help="check a configuration, and list its mistakes or what it serves")
     _add_config(check)
     check.set_defaults(command=_check)
     return parser
@@ -105,14 +105,14 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="ACTION")
 
     create = actions.add_parser("create", help="create a key and print it; it is not shown again")
-    create.add_argument("--alias", help="a name for it")
-    create.add_argument("--models", type=_list, help="models it may use, such as tts,whisper (default: all)")
-    create.add_argument("--duration", help="how long it is valid, such as 30m, 24h or 30d (default: for ever)")
-    create.add_argument("--user", help="ID of the user it belongs to")
-    create.add_argument("--team", help="ID of the team")
+    create.add_argument("--alias", help="a name for the key")
+    create.add_argument("--models", type=_list, help="models that it may use, such as tts,whisper (default: all)")
+    create.add_argument("--duration", help="how long it is valid, such as 30m, 24h or 30d (default: forever)")
+    create.add_argument("--user", help="ID of the user to whom it belongs")
+    create.add_argument("--team", help="ID of the team to which it belongs")
     create.add_argument("--tags", type=_list, help="tags of all its calls, such as batch,eu")
     create.add_argument("--guardrails", type=_list, help="guardrails that check all its calls, such as no-cards")
-    create.add_argument("--metadata", help="a JSON object to store with it")
+    create.add_argument("--metadata", help="a JSON object to store with the key")
     create.set_defaults(command=_keys_create)
 
     show = actions.add_parser("list", help="list all keys")
@@ -168,7 +168,7 @@ def _positive(text: str) -> int:
 
 
 def _root_path(text: str) -> str:
-    """Without a trailing slash: the paths of requests begin with one."""
+    """Removes a trailing slash: the paths of requests begin with one."""
     path = text.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
         raise argparse.ArgumentTypeError("must be a path that begins with /, such as /audio")
@@ -182,10 +182,10 @@ def _version() -> str:
 
 
 def _load(options: argparse.Namespace) -> Config:
-    """The configuration; raises ConfigError with everything known that is wrong with it."""
+    """The configuration. Raises ConfigError with all its problems."""
     path = options.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
     if not Path(path).exists():
-        hint = "" if options.config else f" Name one with --config, or in ${CONFIG_VARIABLE}."
+        hint = "" if options.config else f" Set --config or ${CONFIG_VARIABLE}."
         raise ConfigError([f"{path}: no such file.{hint}"])
     config = configuration.load(path, os.environ)
     configuration.check(config)
@@ -193,7 +193,7 @@ def _load(options: argparse.Namespace) -> Config:
 
 
 def _warn(*warnings: str) -> None:
-    """What cannot be written, for the disk of the log is full, stops nothing."""
+    """Never fails: a full disk must not stop the server."""
     with contextlib.suppress(OSError):
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)

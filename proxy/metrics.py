@@ -1,6 +1,6 @@
-"""Counters and histograms as plain dicts: counting is cheap, and Prometheus's objects are created for each scrape.
+"""Counters and histograms as plain dicts. Counting is cheap; Prometheus's objects are created at each scrape.
 
-Only the event loop's thread counts, so nothing needs a lock.
+Only the event loop's thread counts, so no locks are needed.
 """
 
 from __future__ import annotations
@@ -123,9 +123,9 @@ class Histogram(defaultdict[Labels, Observations]):
 
 
 class Gauge:
-    """A level that is read at each scrape: one number, or one for each value of the labels.
+    """A level that is read at each scrape: one number, or one for each combination of labels.
 
-    ``kind``: the level of several processes is the sum of theirs, or the highest.
+    ``kind``: whether the level of several processes is the sum of theirs, or the highest.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 def decode(text: bytes) -> Snapshot:
-    """Raises ValueError for what `encode` of this version of the program cannot have written."""
+    """Raises ValueError for anything that this version of `encode` cannot have written."""
     document: dict[str, Any] = from_json(text)
     try:
         return {

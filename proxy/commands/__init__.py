@@ -1,1 +1,1 @@
-"""The commands that are more than a line: each has a ``run``."""
+"""The commands of the command line."""

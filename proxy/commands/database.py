@@ -1,4 +1,4 @@
-"""Commands that work on the database, without a server."""
+"""Runs commands that use the database directly, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``audio-proxy demo``: the local engines served on loopback, one sentence there and back, and the curl lines."""
+"""``audio-proxy demo``: serves the local engines on loopback, and speaks and transcribes a sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRANSCRIPTION = Deployment(
 
 
 def run(*, once: bool) -> int:
-    """Serve until interrupted, or with ``once`` until the sentence is back; 1 where it did not come back."""
+    """Serve until interrupted, or with ``once`` until the sentence is transcribed. Returns 1 if that fails."""
     key = f"sk-{secrets.token_hex(16)}"
     folder = Path(tempfile.mkdtemp(prefix="audio-proxy-demo-"))
     config = Config(
@@ -54,7 +54,7 @@ def run(*, once: bool) -> int:
 
 
 def _free_port() -> int:
-    """The usual port, or any other where that is taken."""
+    """The default port, or 0 for any other if it is taken."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", PORT))
@@ -67,16 +67,16 @@ def _show(url: str, key: str, folder: Path) -> int:
     speech_file = folder / "speech.mp3"
     print(f"Serving the local engines on {url}\n\nSpeaking: {SENTENCE}", flush=True)
     with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=120) as client:
-        spoken = client.post(f"{url}/audio/speech", json={"model": "tts", "voice": "alloy", "input": SENTENCE})
-        if spoken.is_error:
-            return _failed(spoken)
-        speech_file.write_bytes(spoken.content)
-        print(f"  {len(spoken.content)} bytes of {spoken.headers['content-type']} in {speech_file}", flush=True)
+        speech = client.post(f"{url}/audio/speech", json={"model": "tts", "voice": "alloy", "input": SENTENCE})
+        if speech.is_error:
+            return _failed(speech)
+        speech_file.write_bytes(speech.content)
+        print(f"  {len(speech.content)} bytes of {speech.headers['content-type']} in {speech_file}", flush=True)
         with speech_file.open("rb") as file:
-            heard = client.post(f"{url}/audio/transcriptions", data={"model": "whisper"}, files={"file": file})
-        if heard.is_error:
-            return _failed(heard)
-        print(f"Transcribed: {heard.json()['text']}\n", flush=True)
+            transcript = client.post(f"{url}/audio/transcriptions", data={"model": "whisper"}, files={"file": file})
+        if transcript.is_error:
+            return _failed(transcript)
+        print(f"Transcribed: {transcript.json()['text']}\n", flush=True)
     print(_curl(url, key, speech_file), flush=True)
     return 0
 
@@ -87,7 +87,7 @@ def _failed(response: httpx.Response) -> int:
 
 
 def _curl(url: str, key: str, file: Path) -> str:
-    return f"""The same by hand:
+    return f"""Try it yourself:
 
 curl {url}/audio/speech -H "Authorization: Bearer {key}" \\
   -H "Content-Type: application/json" \\
@@ -96,4 +96,4 @@ curl {url}/audio/speech -H "Authorization: Bearer {key}" \\
 curl {url}/audio/transcriptions -H "Authorization: Bearer {key}" \\
   -F file=@{file} -F model=whisper
 
-These voices and ears are for trying out. "audio-proxy init" writes a configuration for real vendors."""
+These engines are only for evaluation. "audio-proxy init" writes a configuration for real vendors."""

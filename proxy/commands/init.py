@@ -10,8 +10,8 @@ from pathlib import Path
 
 from proxy.providers.registry import VENDORS
 
-#: What a vendor serves in a starter file: ``model_name`` → ``model``. The first vendor found gets the bare names; those
-#: of every further one end in its name. Nothing stands here that its vendor ends soon.
+#: Each vendor's models in a new configuration: ``model_name`` → ``model``. The names of the first vendor are used as
+#: they are; the name of each further vendor is appended to its own. No model is about to be retired.
 STARTERS: Mapping[str, Mapping[str, str]] = {
     "openai": {"tts": "openai/gpt-realtime-2.1-mini", "whisper": "openai/gpt-transcribe"},
     "elevenlabs": {"tts": "elevenlabs/eleven_flash_v2_5", "whisper": "elevenlabs/scribe_v2"},
@@ -27,19 +27,19 @@ LOCAL: Mapping[str, str] = {"tts": "local/espeak-ng", "whisper": "local/pocketsp
 
 HEAD = """\
 # Written by "audio-proxy init". Start it with: audio-proxy --config {path}
-# Every key is explained in config.example.yaml; "audio-proxy check" says what is wrong with this file.
+# All settings are explained in config.example.yaml. "audio-proxy check" finds mistakes in this file.
 
 model_list:
 """
 TAIL = """
 general_settings:
-  # The key of your callers: Authorization: Bearer {key}
+  # Clients send this key: Authorization: Bearer {key}
   master_key: {key}
 """
 
 
 def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> int:
-    """2 where the file exists already and ``force`` is not given."""
+    """Returns 2 if the file exists, unless ``force`` is set; 1 if it cannot be written."""
     target = Path(path)
     found = [vendor for vendor in STARTERS if environ.get(_variable(vendor))]
     text = document(found, path=path, key=f"sk-{secrets.token_urlsafe(32)}")
@@ -48,19 +48,19 @@ def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> i
         with os.fdopen(os.open(target, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        print(f"{path} exists already; --force overwrites it", file=sys.stderr)
+        print(f"{path} already exists; use --force to overwrite it", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
         return 1
     names = ", ".join(f"{vendor} (${_variable(vendor)})" for vendor in found)
-    print(f"Found keys of: {names}" if found else "Found no vendor's key in the environment; local engines only.")
+    print(f"Found keys of: {names}" if found else "Found no vendor's key in the environment: using local engines only.")
     print(f"Wrote {path}, readable by you only. Next: audio-proxy --config {path}")
     return 0
 
 
 def document(vendors: list[str], *, path: str, key: str) -> str:
-    """The YAML: each vendor's models, and behind them the next vendor's, with the local engines as the last resort."""
+    """The YAML text. Each vendor's models fall back to those of the next vendor, and finally to the local engines."""
     served: dict[str, list[str]] = {name: [] for name in LOCAL}
     entries = []
     for vendor in vendors:
@@ -90,4 +90,6 @@ def _fallbacks(chains: Iterable[list[str]]) -> str:
     rows = "".join(f"    - {first}: [{', '.join(rest)}]\n" for first, *rest in chains if rest)
     if not rows:
         return ""
-    return f"\nrouter_settings:\n  # Who answers when a vendor fails; the local voices are rough.\n  fallbacks:\n{rows}"
+    return (
+        f"\nrouter_settings:\n  # Used if a vendor fails. Local engines are only for evaluation.\n  fallbacks:\n{rows}"
+    )

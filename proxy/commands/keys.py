@@ -23,13 +23,13 @@ _COLUMNS = ("key", "alias", "user", "team", "models", "tags", "created", "expire
 
 
 def create(config: Config, fields: dict[str, Any], metadata: str | None) -> int:
-    """Prints the key, and nothing else, to standard output."""
+    """Only the key goes to standard output."""
 
     async def run(records: Database) -> int:
         settings = key_settings.read({**fields, "metadata": _object(metadata)})
         secret, key = await KeyStore(records).generate(settings.columns(), COMMAND_LINE)
         print(secret)
-        print(f"Store the key now; it is not shown again. Its id: {key.id}", file=sys.stderr)
+        print(f"Store the key now; it is not shown again. ID: {key.id}", file=sys.stderr)
         return 0
 
     return database.run(config, run)
@@ -55,7 +55,7 @@ async def _all_keys(store: KeyStore) -> list[VirtualKey]:
 
 
 def revoke(config: Config, references: Sequence[str]) -> int:
-    """By alias, by id or by the key itself; all of them or none."""
+    """``references``: aliases, ids or keys. Revokes all of them or none."""
 
     async def run(records: Database) -> int:
         for key_id in await KeyStore(records).delete(references, COMMAND_LINE):
@@ -66,7 +66,7 @@ def revoke(config: Config, references: Sequence[str]) -> int:
 
 
 def import_keys(config: Config, path: str, *, without_limits: bool, dry_run: bool) -> int:
-    """1 if a row was left out."""
+    """Returns 1 if a row was skipped."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -80,21 +80,21 @@ def import_keys(config: Config, path: str, *, without_limits: bool, dry_run: boo
             if outcome == "alias taken":
                 rejected.append(litellm_export.RejectedRow(str(key.key_alias), "another key has this alias"))
         for row in rejected:
-            print(f"left out: {row.name}: {row.reason}", file=sys.stderr)
+            print(f"skipped: {row.name}: {row.reason}", file=sys.stderr)
         if any(key.team_id for key in keys):
             print(
                 "note: the limits and models of LiteLLM's teams, users and organizations are not imported",
                 file=sys.stderr,
             )
         done = f"would import {len(keys)}" if dry_run else f"imported {outcomes.count('added')}"
-        print(f"{done}, already present {outcomes.count('present')}, left out {len(rejected)}")
+        print(f"{done}, already present {outcomes.count('present')}, skipped {len(rejected)}")
         return 1 if rejected else 0
 
     return database.run(config, run)
 
 
 def _configured_ids(config: Config) -> set[str]:
-    """Of the configuration's keys, which are not virtual keys; LiteLLM's table also has the hash of its master key."""
+    """The ids of the configuration's own keys. LiteLLM's table may contain its master key, too."""
     configured = (config.general.master_key, config.general.metrics_token)
     return {hash_of(key.get_secret_value()) for key in configured if key is not None}
 

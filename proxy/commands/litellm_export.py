@@ -1,4 +1,4 @@
-"""Virtual keys from an export of LiteLLM's table ``LiteLLM_VerificationToken``: CSV, JSON, or JSON lines.
+"""Reads virtual keys from an export of LiteLLM's table ``LiteLLM_VerificationToken``: CSV, JSON or JSON lines.
 
 LiteLLM stores the SHA-256 of a key in hexadecimal, as this proxy does, so clients keep their keys. Source: LiteLLM's
 ``schema.prisma`` and its ``hash_token``.
@@ -20,10 +20,10 @@ from proxy.accounting.key_secrets import is_reference, key_id_of
 from proxy.errors import BadRequest
 from proxy.storage.keys import VirtualKey
 
-#: How CSV represents missing and empty values.
+#: How CSV exports write missing and empty values.
 _EMPTY = ("", "{}", "[]", "null", "NULL", "\\N", "f", "false", "False")
 _TRUE = (True, "t", "true", "True", "1", 1)
-#: The team of the keys that LiteLLM's web pages create for their own sessions.
+#: The team of the keys that LiteLLM's dashboard creates for its sessions.
 _DASHBOARD = "litellm-dashboard"
 _NAMES = ("key_alias", "user_id", "team_id")
 
@@ -37,9 +37,9 @@ class RejectedRow:
 
 
 def read(text: str, *, own: Collection[str], without_limits: bool) -> tuple[list[VirtualKey], list[RejectedRow]]:
-    """``own``: ids of keys that are not imported. ``without_limits``: import keys without limits not supported here.
+    """``own``: ids of keys to reject. ``without_limits``: drop limits that are not supported here.
 
-    Raises BadRequest if the text is no such export.
+    Raises BadRequest if the text is not such an export.
     """
     keys: list[VirtualKey] = []
     rejected: list[RejectedRow] = []
@@ -85,11 +85,11 @@ def _value(value: Any) -> Any:
 def _key(row: Mapping[str, Any], *, own: Collection[str], without_limits: bool) -> VirtualKey:
     token = row["token"]
     if not isinstance(token, str) or not is_reference(token):
-        raise BadRequest("its token is neither a SHA-256 nor a key")
+        raise BadRequest("its token is neither a key nor a SHA-256")
     if key_id_of(token) in own:
-        raise BadRequest("it is a key of this configuration")
+        raise BadRequest("it is a key in this configuration")
     if row.get("team_id") == _DASHBOARD:
-        raise BadRequest("a session of LiteLLM's web pages, which is not needed here")
+        raise BadRequest("a session of LiteLLM's dashboard, which is not needed here")
     metadata = dict(_json(row.get("metadata")) or {})
     limits = [*key_settings.unsupported_limits(row), *key_settings.unsupported_limits(metadata)]
     if limits and not without_limits:
@@ -117,7 +117,7 @@ def _json(value: Any) -> Any:
 
 
 def _list(value: Any) -> Sequence[Any]:
-    """A JSON list, or an array as PostgreSQL writes it: ``{tts,"a b"}``."""
+    """From a JSON list, or from an array in PostgreSQL's notation: ``{tts,"a b"}``."""
     if not isinstance(value, str):
         return value or []
     if value.startswith("["):

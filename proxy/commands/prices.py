@@ -35,14 +35,14 @@ def run(model: str | None, prices: Prices | None = None) -> int:
         return 0
     rows = _matching(prices, model)
     if not rows:
-        print(f"no price of '{model}' is known; set input_cost_per_… in its entry", file=sys.stderr)
+        print(f"'{model}' has no known price; set input_cost_per_… in its entry", file=sys.stderr)
         return 1
     print("\n\n".join(_details(model, row) for row in rows))
     return 0
 
 
 def _matching(prices: Prices, model: str) -> list[PriceRow]:
-    """The row of ``vendor/model``, or all rows of a model that is named without its vendor."""
+    """The row of ``vendor/model``; without a vendor, the rows of all models with this name."""
     exact = prices.find(model)
     if exact is not None:
         return [exact]
@@ -51,7 +51,7 @@ def _matching(prices: Prices, model: str) -> list[PriceRow]:
 
 def _print_table(rows: Iterable[PriceRow]) -> None:
     print_table([("model", "1,000 characters", "hour of audio", "1,000,000 tokens", "as of"), *map(_cells, rows)])
-    print("\nUSD. ~ marks estimates, for answers without a count of tokens. Sources: run `audio-proxy prices MODEL`.")
+    print("\nUSD. ~ marks estimates, for answers that report no tokens. For sources, run `audio-proxy prices MODEL`.")
 
 
 def _cells(row: PriceRow) -> tuple[str, str, str, str, str]:
@@ -99,7 +99,7 @@ def _per_unit(name: str, price: Price) -> str:
 def _rules(price: Price) -> Iterable[str]:
     counting = price.counting
     if price.estimated_second is not None:
-        yield f"without a count of tokens: about {_usd(price.estimated_second * 3600)} per hour of audio"
+        yield f"if no tokens are reported: about {_usd(price.estimated_second * 3600)} per hour of audio"
     if counting.minimum_seconds:
         yield f"at least {_usd(counting.minimum_seconds)} seconds per request"
     if counting.whole_seconds:

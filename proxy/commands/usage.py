@@ -44,7 +44,7 @@ def _print(report: Report, group_by: tuple[str, ...], format: str) -> None:
             total[0] = "total"
         print_table([columns, *rows, total])
         if report.truncated:
-            print("There are more groups than are listed; the total includes them all.")
+            print("Not all groups are listed; the total includes them all.")
         if report.total["unpriced"]:
             print("unpriced: calls with no known price (run `audio-proxy prices`)")
 

@@ -12,7 +12,7 @@ from proxy.config.environment import Environment
 from proxy.config.files import read_config
 from proxy.config.guardrails import GuardrailEntries
 from proxy.config.kinds import Kinds
-from proxy.config.model_list import ModelList, Skipped
+from proxy.config.model_list import ModelListReader, Skipped
 from proxy.config.models import Config, Deployment, GeneralSettings, RouterSettings
 from proxy.config.problems import Problems, SourceLocation, quote, suggestion
 from proxy.config.setting import Setting, settings_of
@@ -97,7 +97,9 @@ class _Loader:
         self._validator = validator = Validator(variables, problems)
         self._guardrails = GuardrailEntries(guardrails, validator, problems, unsupported)
         self._callbacks = Callbacks(sinks, variables, validator, problems, unsupported)
-        self._model_list = ModelList(variables, validator, problems, unsupported, self._warnings, vendors, infer_mode)
+        self._model_list = ModelListReader(
+            variables, validator, problems, unsupported, self._warnings, vendors, infer_mode
+        )
 
     def config(self) -> Config | None:
         general, router = self._general(), self._router()

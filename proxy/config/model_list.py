@@ -70,7 +70,7 @@ class _Parts(NamedTuple):
     info: Mapping[str, Setting]
 
 
-class ModelList:
+class ModelListReader:
     def __init__(
         self,
         variables: Variables,

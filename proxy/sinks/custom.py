@@ -22,7 +22,7 @@ from proxy.sinks.settings import SinkSettings
 SECONDS = 30.0
 
 
-class CustomSettings(SinkSettings):
+class CustomSinkSettings(SinkSettings):
     """The name is the path of the class: ``module.Class``."""
 
     kind: Literal["custom"] = "custom"

@@ -88,7 +88,7 @@ class Feed:
                 await self._deliver(batch)
 
     async def _batch_is_due(self) -> None:
-        """Wait until there is a full batch, or the first record has waited long enough."""
+        """Wait until there is a full batch, or until the first record has waited long enough."""
         if not self._queue:
             self._is_overflowing = False
             self._wake.clear()

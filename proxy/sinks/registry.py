@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import cast
 
 from proxy.config import Config, Kinds
-from proxy.sinks.custom import CustomSettings
+from proxy.sinks.custom import CustomSinkSettings
 from proxy.sinks.langfuse import LangfuseSettings
 from proxy.sinks.otel import OtelSettings
 from proxy.sinks.s3 import S3Settings
 from proxy.sinks.settings import SinkSettings
-from proxy.sinks.webhook import WebhookSettings
+from proxy.sinks.webhook import WebhookSinkSettings
 
 KINDS: Kinds[SinkSettings] = Kinds(
     "kind",
-    WebhookSettings,
+    WebhookSinkSettings,
     OtelSettings,
     LangfuseSettings,
     S3Settings,
-    CustomSettings,
+    CustomSinkSettings,
 )
 
 

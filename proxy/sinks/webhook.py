@@ -27,7 +27,7 @@ ENDPOINT_VARIABLE, HEADERS_VARIABLE = "GENERIC_LOGGER_ENDPOINT", "GENERIC_LOGGER
 SECRET_PREFIX = "whsec_"  # noqa: S105
 
 
-class WebhookSettings(SinkSettings):
+class WebhookSinkSettings(SinkSettings):
     kind: Literal["webhook", "generic_api"] = "webhook"
     endpoint: Url | None = Field(default=None, description="URL of the webhook; $GENERIC_LOGGER_ENDPOINT if missing.")
     headers: Headers = Field(default_factory=empty_mapping, description="Sent with every batch.")
@@ -45,7 +45,7 @@ class WebhookSettings(SinkSettings):
 
 
 class WebhookSink(Sink):
-    def __init__(self, settings: WebhookSettings, environment: Environment, transport: Transport) -> None:
+    def __init__(self, settings: WebhookSinkSettings, environment: Environment, transport: Transport) -> None:
         self._url = settings.endpoint or environment[ENDPOINT_VARIABLE]
         self._headers = {
             **post.pairs(environment.get(HEADERS_VARIABLE, "")),

@@ -1,4 +1,4 @@
-"""What operators see of calls: a structured log line for each, and Prometheus metrics. Never content or keys."""
+"""Logs and metrics for operators: a structured line for each call, and Prometheus. Never content or keys."""
 
 from proxy.telemetry.log import configure_logging
 from proxy.telemetry.telemetry import Telemetry

@@ -1,4 +1,4 @@
-"""The log: one structured line for each call, and other events. Never content or keys."""
+"""The log: one structured line per call, and other events. Never content or keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from proxy.domain.guardrails import GuardrailResult
 
 #: Characters of a key's hash that identify it in the log.
 KEY_CHARACTERS = 8
-#: Fields of the ledger's rows that a call's line has, too.
+#: Fields of the ledger's rows that the line of a call also has.
 USAGE_FIELDS = (
     "audio_seconds_in",
     "audio_seconds_out",
@@ -61,7 +61,7 @@ def _json(event: Any, **_: Any) -> str:
 
 
 def _stamper() -> structlog.types.Processor:
-    """The time in ISO 8601, in UTC; everything but the fraction is rendered once a second."""
+    """Adds the time, in ISO 8601 and UTC. Everything but the fraction is formatted once per second."""
     second, text = -1, ""
 
     def stamp(_: Any, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
@@ -77,7 +77,7 @@ def _stamper() -> structlog.types.Processor:
 
 
 class LineWriter:
-    """Writes structlog's lines: those of one iteration of the event loop with one write."""
+    """Writes structlog's lines. All lines of one iteration of the event loop are one write."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -120,7 +120,7 @@ class CallLog:
         level = "info" if call.status < 500 else "warning"
         if level == "info" and self._quiet:
             return
-        # What structlog's loggers do, without their contexts, which cost more than the rest of the line.
+        # As structlog's loggers do it, but without contexts, which cost more than the rest of the line.
         event = event_of(call, ended)
         event["level"] = level
         self._stamp(self._logger, level, event)

@@ -31,9 +31,9 @@ TOKENS: Mapping[str, str] = {
 
 
 class Telemetry:
-    """All that operators see of calls. ``slot``: this worker's place among those that merge their metrics.
+    """Logs and metrics of calls. ``slot``: this worker's place among the workers that merge their metrics.
 
-    Labels are names of the configuration or of a fixed set. A value from a request never becomes a label.
+    Labels are names from the configuration or from a fixed set. A value from a request never becomes a label.
     """
 
     def __init__(self, slot: WorkerSlot | None = None) -> None:
@@ -83,7 +83,7 @@ class Telemetry:
         self._metrics.register(*families)
 
     def subscribe(self, listener: Callable[[Call, float], None]) -> None:
-        """``listener`` is called with each call that has ended, and when it ended, on the call's clock."""
+        """``listener`` gets each call that has ended, and when it ended, on the clock of `Call`."""
         self._listeners.append(listener)
 
     def cooldown(self, deployment: str, reason: str, seconds: float) -> None:
@@ -157,7 +157,7 @@ class Telemetry:
         """Prometheus's text format, version 0.0.4, for this process or for all workers."""
         live = self._metrics.read()
         total = live if self._workers is None else self._workers.total(live)
-        # It takes some 10 ms, for which audio would have to wait.
+        # It takes about 10 ms, during which no audio would be sent.
         return await asyncio.to_thread(exposition, total)
 
     async def run(self) -> None:

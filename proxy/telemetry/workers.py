@@ -1,7 +1,7 @@
-"""The metrics of the workers that share a port, in a common folder: whichever is scraped answers for all.
+"""Merges the metrics of workers that share a port: whichever worker is scraped reports the metrics of all.
 
-Each worker has a number and a file with that name, which it rewrites regularly and before each scrape. A worker that
-replaces a dead one has the same number and continues the counts in its file, so that a count never decreases.
+Each worker has a number, and a file of that name in a common folder, which it rewrites regularly and before each
+scrape. A worker that replaces a dead one has its number and continues the counts in its file, so no count decreases.
 """
 
 from __future__ import annotations

@@ -119,12 +119,12 @@ def test_a_client_of_litellm_keeps_its_key(
     (tmp_path / "export.csv").write_text(as_csv(ROW))
     imported = keys("import", str(tmp_path / "export.csv"))
     assert imported.returncode == 0, imported.stderr
-    assert imported.stdout.strip() == "imported 1, already present 0, left out 0"
+    assert imported.stdout.strip() == "imported 1, already present 0, skipped 0"
     assert httpx.post(server.url + "/v1/audio/speech", json=hello, headers=asks).status_code == 200
     refused = httpx.post(server.url + "/v1/audio/speech", json=hello | {"model": "gpt-tts"}, headers=asks)
     assert refused.status_code == 404
     again = keys("import", str(tmp_path / "export.csv"))
-    assert again.stdout.strip() == "imported 0, already present 1, left out 0"
+    assert again.stdout.strip() == "imported 0, already present 1, skipped 0"
 
 
 def test_what_a_row_says(keys: Authenticator, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_rows_that_are_left_out(change: dict[str, str], why: str, without_limits
 def test_the_configurations_own_keys_are_no_virtual_keys(keys: Authenticator, tmp_path: Path) -> None:
     master = ROW | {"token": hashlib.sha256(MASTER_KEY.encode()).hexdigest()}
     (tmp_path / "export.csv").write_text(as_csv(master))
-    assert keys("import", str(tmp_path / "export.csv")).stdout.strip() == "imported 0, already present 0, left out 1"
+    assert keys("import", str(tmp_path / "export.csv")).stdout.strip() == "imported 0, already present 0, skipped 1"
     assert listed(keys) == []
 
 

@@ -624,4 +624,4 @@ def test_the_command_finds_a_model_without_its_vendor(tmp_path: Path) -> None:
 def test_the_command_says_that_a_model_has_no_price(tmp_path: Path) -> None:
     done = command("prices", "nobody/nothing", folder=tmp_path)
     assert done.returncode == 1
-    assert "no price of 'nobody/nothing' is known" in done.stderr
+    assert "'nobody/nothing' has no known price" in done.stderr

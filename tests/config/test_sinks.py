@@ -6,7 +6,7 @@ import pytest
 
 from proxy.sinks.otel import OtelSettings
 from proxy.sinks.s3 import S3Settings
-from proxy.sinks.webhook import WebhookSettings
+from proxy.sinks.webhook import WebhookSinkSettings
 from tests.config.conftest import KEY, Load, Problems
 
 ENTRY = "model_list: [{model_name: tts, litellm_params: {model: tts-1}}]\n"
@@ -25,7 +25,7 @@ callback_settings:
 """
     config = load_text(ENTRY + text, {"HOOK": "canary", "PROXY_MASTER_KEY": KEY})
     hook, s3, otel = config.sinks
-    assert isinstance(hook, WebhookSettings)
+    assert isinstance(hook, WebhookSinkSettings)
     assert isinstance(s3, S3Settings)
     assert isinstance(otel, OtelSettings)
     assert [(sink.kind, sink.successes, sink.failures) for sink in (hook, s3, otel)] == [

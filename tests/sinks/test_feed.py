@@ -13,7 +13,7 @@ from proxy.domain.call import Call
 from proxy.sinks import feed as feeds
 from proxy.sinks.base import Record, Undelivered
 from proxy.sinks.feed import ATTEMPTS, Counters, Feed
-from proxy.sinks.webhook import WebhookSettings
+from proxy.sinks.webhook import WebhookSinkSettings
 
 
 class Scripted:
@@ -48,7 +48,7 @@ def run(
 ) -> tuple[Counters, Feed]:
     """Feed so many records, wait until the queue is empty (or for ``then``), and close."""
     counters = Counters()
-    chosen = WebhookSettings(name="x", **{"flush_interval": 0.01, **settings})
+    chosen = WebhookSinkSettings(name="x", **{"flush_interval": 0.01, **settings})
 
     async def main() -> Feed:
         feed = Feed(chosen, sink, counters, first_pause=0.001)
