@@ -15,7 +15,7 @@ def load_class(path: str, folder: Path, method: str) -> type[Any]:
     """The class ``module.Class`` of a module in the folder, or of an installed module.
 
     It must have the coroutine ``method``, which is written with its parameters: ``send(self, records)``.
-    Raises ValueError, ImportError, or whatever the module raises when it is imported.
+    Raises ValueError, ImportError, or what the module raises when it is imported.
     """
     module_name, _, name = path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in path.split(".")):

@@ -1,4 +1,4 @@
-"""The way of one call, readable from top to bottom. What each step means is defined in the layers below."""
+"""The steps of one call, from top to bottom. The layers below define what each step means."""
 
 from __future__ import annotations
 

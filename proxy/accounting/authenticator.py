@@ -14,7 +14,7 @@ from proxy.errors import Forbidden, Unauthorized
 
 
 class Authenticator:
-    """The keys that are accepted. Without a master key (``allow_unauthenticated``) everybody may call."""
+    """The keys that are accepted. Without a master key (``allow_unauthenticated``) anyone may call."""
 
     def __init__(self, *, master: str | None, metrics: str | None = None, key_cache: KeyCache | None = None) -> None:
         self._master = master.encode() if master is not None else None

@@ -39,7 +39,7 @@ UNITS: Mapping[str, Unit] = {
     "output_cost_per_second": "seconds",
     "input_cost_per_request": "request",
 }
-#: The price of a kind of token that has no price of its own.
+#: The price of a kind of token without its own price.
 _FALLBACKS: Mapping[str, str] = {
     "cache_read_input_audio_token_cost": "input_cost_per_audio_token",
     "cache_read_input_token_cost": "input_cost_per_token",
@@ -86,7 +86,7 @@ class Counting:
     whole_seconds: bool = False
     #: Chinese characters (including kanji and hanja) count twice.
     chinese_twice: bool = False
-    #: The estimated tokens of a minute of audio, by field of ``Usage``, for answers without a count of tokens.
+    #: The estimated tokens of a minute of audio, by field of ``Usage``, for answers that report no tokens.
     tokens_per_minute: Mapping[str, Decimal] = field(default_factory=dict)
 
     def seconds(self, exact: float) -> Decimal:
@@ -334,7 +334,7 @@ def _price(text: str) -> Decimal:
 
 
 def _names(deployment: Deployment) -> Iterator[str]:
-    """Names to look up, the best first. On Azure and elsewhere, operators give OpenAI's models names of their own."""
+    """Names to look up, the best first. On Azure and elsewhere, operators give OpenAI's models their own names."""
     if deployment.base_model is not None:
         yield f"{deployment.vendor}/{deployment.base_model}"
         yield deployment.base_model

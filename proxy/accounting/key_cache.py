@@ -31,7 +31,7 @@ MAX_WAIT = 5.0
 
 
 class KeyCache:
-    """Has no keys, only their SHA-256 and what calls need to know of them."""
+    """Contains no keys, only their SHA-256 and what calls need to know about them."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -136,7 +136,7 @@ class KeyCache:
 
 
 def _retrieve_exception(check: asyncio.Task[None]) -> None:
-    """Nobody may be waiting any more; asyncio would log an exception that nobody retrieved."""
+    """Retrieve the exception even if no one waits for it any more: asyncio would log it otherwise."""
     if not check.cancelled():
         check.exception()
 

@@ -1,4 +1,4 @@
-"""Virtual keys as texts: how they are made, hashed, displayed and referred to."""
+"""Virtual keys as text: how they are generated, hashed, displayed and referenced."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _plausible_bits(text: str) -> float:
 
 
 def hash_of(secret: str) -> str:
-    """The key's id, and all that is stored of it: its SHA-256 in hexadecimal, as in LiteLLM."""
+    """The key's id: its SHA-256 in hexadecimal, as in LiteLLM. The key itself is not stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -43,7 +43,7 @@ LIMITS = frozenset({
     "temp_budget_expiry", "temp_budget_increase", "throttle_on_budget_exceeded", "tpd_limit", "tpm_limit",
     "tpm_limit_type",
 })  # fmt: skip
-#: They have no effect here, and nobody relies on their effect.
+#: They have no effect here, and their effect is not essential.
 IGNORED = frozenset({
     "agent_id", "created_at", "created_by", "default_estimated_output_tokens",
     "default_estimated_output_tokens_per_model", "disable_global_guardrails", "enable_prompt_caching", "grace_period",
@@ -143,7 +143,7 @@ class KeySettings(BaseModel):
     blocked: bool | None = Field(default=None, description="Whether calls with the key are refused.")
     duration: Annotated[str, AfterValidator(_duration)] | None = Field(
         default=None,
-        description="How long the key is valid from now on: a number with s, m, h, d, w or mo. -1: for ever.",
+        description="How long the key is valid from now on: a number with s, m, h, d, w or mo. -1: forever.",
         examples=["30d"],
     )
 

@@ -30,7 +30,7 @@ class KeyStore:
     async def generate(
         self, columns: Mapping[str, Any], actor: str, secret: str | None = None
     ) -> tuple[str, VirtualKey]:
-        """A new key, which nobody can read later, and its row. ``secret`` is a checked key that the caller chose."""
+        """A new key, which cannot be read later, and its row. ``secret``: a checked key that the caller chose."""
         secret = secret or new_secret()
         async with self._change(actor) as change:
             key = VirtualKey(hash_of(secret), display_name(secret), change.time, **columns)

@@ -48,7 +48,7 @@ class LedgerFull(Overloaded):
 
 @dataclass(frozen=True, slots=True)
 class LedgerLimits:
-    """``spool`` in bytes; ``retention`` in days, None to store rows for ever."""
+    """``spool`` in bytes; ``retention`` in days, None to store rows forever."""
 
     spool: int
     deny_when_full: bool = True
@@ -79,7 +79,7 @@ class Ledger:
         self._buffer: deque[bytes] = deque()
         #: Rows that could not be stored anywhere.
         self.lost = 0
-        #: Rows that are not in the database yet, and since when the oldest of them has waited.
+        #: Rows that are not in the database yet, and since when the oldest one has waited.
         self.waiting = 0
         self._oldest: float | None = None
         self._stopping = asyncio.Event()
@@ -170,7 +170,7 @@ class Ledger:
                 self._log.exception("ledger rows not moved, will be tried again")
 
     async def move(self) -> None:
-        """Move what has come to the database. While it does not answer, rows stay in the journal."""
+        """Move new rows to the database. While it does not answer, they stay in the journal."""
         try:
             await self._move_own()
             now = self._clock()
@@ -190,7 +190,7 @@ class Ledger:
             self._is_waiting = False
 
     async def _move_own(self) -> None:
-        """Segments that an earlier move left come first, so that there are never many of them."""
+        """Segments left by an earlier move come first, so that they do not pile up."""
         await self._move_buffer()
         for segment in self._journal.closed():
             await self._move_segment(segment)
@@ -243,7 +243,7 @@ class Ledger:
         return rows
 
     async def _insert(self, records: Sequence[bytes]) -> None:
-        """All at once, or one by one if the database rejects one of them; that one is set aside."""
+        """All at once, or one by one if the database rejects a row, which is then set aside."""
         try:
             await self._writer.insert(records)
         except RowRejected as error:

@@ -21,7 +21,7 @@ async def caller(request: Request) -> Caller:
 
 
 async def visitor(request: Request) -> Caller:
-    """Anybody; a valid key identifies the caller."""
+    """Anyone; a valid key identifies the caller."""
     try:
         return await caller(request)
     except (Unauthorized, Forbidden, Overloaded):
@@ -40,7 +40,7 @@ async def operator(request: Request) -> None:
 
 
 async def administrator(request: Request) -> Caller:
-    """The master key. While it can be guessed, only from this machine."""
+    """The master key. If it can be guessed, only from this machine."""
     found = await caller(request)
     if authenticator(request).allows_everybody:
         raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy keys'.")
@@ -48,7 +48,7 @@ async def administrator(request: Request) -> Caller:
         raise Forbidden("Only the master key may do this.")
     if request.app.state.master_key_weak and not _is_local(request):
         raise Forbidden(
-            "The master key can be guessed: until it is replaced, this may only be done from the server's own machine.",
+            "The master key can be guessed: until it is replaced, this is only allowed from the server's own machine.",
             code="weak_master_key",
         )
     return found

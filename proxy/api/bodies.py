@@ -1,7 +1,7 @@
 """JSON bodies of the admin routes, as pydantic models.
 
 FastAPI reads the bodies that it knows of before any dependency runs, and without a limit. These are read by a
-dependency, after the key was checked and up to a limit, whatever their content type.
+dependency, after the key was checked, up to a limit and regardless of their content type.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _bad_request(error: ValidationError) -> BadRequest:
 
 
 # -- types of fields ---------------------------------------------------------------------------------------------------
-# Their validators raise BadRequest, which pydantic lets pass, where the code differs from that of other fields.
+# Their validators raise BadRequest, which pydantic passes on, if the code differs from that of other fields.
 
 
 def _is_text(value: Any) -> bool:

@@ -106,7 +106,7 @@ def _characters(capabilities: Capabilities) -> int | None:
 
 
 def _union(lists: Iterable[Sequence[str] | None]) -> list[str] | None:
-    """Each name once, in the order of the deployments; None if one of them declares nothing."""
+    """Each name once, in the order of the deployments; None if any of them declares nothing."""
     names: dict[str, None] = {}
     for one in lists:
         if one is None:
@@ -121,7 +121,7 @@ def _names(sets: Iterable[frozenset[str] | None]) -> list[str] | None:
 
 
 def _max(limits: Iterable[N | None]) -> N | None:
-    """None if one of them is None, which is no limit."""
+    """None, which means no limit, if any of them is None."""
     known: list[N] = []
     for limit in limits:
         if limit is None:

@@ -1,4 +1,4 @@
-"""The end users whom the callers serve: what they used, and who is blocked. For the master key."""
+"""The end users: what they used, and which are blocked. For the master key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The error document that every route answers, in OpenAI's shape."""
+"""The error document of all routes, in OpenAI's shape."""
 
 from __future__ import annotations
 

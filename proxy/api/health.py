@@ -1,4 +1,4 @@
-"""Whether the server is alive, whether it accepts new calls, and how its deployments are."""
+"""Whether the server is alive and accepts new calls, and the state of its deployments."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def router(
 
     @routes.get("/health/readiness", responses={503: {"model": Readiness}})
     async def readiness(response: Response) -> Readiness:
-        """Whether new calls are accepted. 503 from the moment that the server shuts down, for load balancers."""
+        """Whether new calls are accepted: 503 as soon as the server begins to shut down, for load balancers."""
         if draining():
             response.status_code = 503
             return Readiness(status="draining")

@@ -95,7 +95,7 @@ class _Id(BaseModel):
 
 
 class _NewKey(BaseModel):
-    key: str = Field(description="The key itself, which no other answer shows.", examples=["sk-…"])
+    key: str = Field(description="The key itself, which is not shown again.", examples=["sk-…"])
     token: str = Field(description="The key's SHA-256.", examples=[_ID])
     token_id: str = Field(description="As ``token``.", examples=[_ID])
 
@@ -130,7 +130,7 @@ class DeletedKeys(BaseModel):
 
 
 class KeyList(BaseModel):
-    keys: list[str] | list[ListedKey] = Field(description="SHA-256 of the keys, or all that is known of them.")
+    keys: list[str] | list[ListedKey] = Field(description="SHA-256 of the keys, or their full records.")
     total_count: int
     current_page: int
     total_pages: int

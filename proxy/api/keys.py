@@ -35,7 +35,7 @@ from proxy.storage.keys import VirtualKey
 
 
 async def uncached(response: Response) -> None:
-    """No cache on the way may store an answer that may contain a key."""
+    """Keep answers that may contain keys out of caches."""
     response.headers["cache-control"] = "no-store"
 
 
@@ -46,7 +46,7 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
     async def generate_key(
         request: Request, admin: Admin, body: Annotated[GenerateKey, reads(GenerateKey)]
     ) -> GeneratedKey:
-        """Create a key. Only this answer shows it."""
+        """Create a key. It is not shown again."""
         _check_configured(request, body.key, "key")
         secret, key = await store.generate(body.columns(), _actor(admin), body.key)
         return _generated(secret, key, body)
@@ -111,13 +111,13 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         caller: Reader,
         key: Annotated[str | None, Query(description="The key, or its SHA-256. By default, the caller's key.")] = None,
     ) -> FoundKey:
-        """All that is known of a key. A virtual key may only ask for its own."""
-        wanted = caller.key_id if key is None else key_id(key)
-        if wanted != caller.key_id or caller.is_master:
+        """The record of a key. A virtual key may only read its own."""
+        reference = caller.key_id if key is None else key_id(key)
+        if reference != caller.key_id or caller.is_master:
             await administrator(request)
-        if wanted is None or wanted == MASTER_KEY_ID:
+        if reference is None or reference == MASTER_KEY_ID:
             raise BadRequest("'key' must name a virtual key; the master key is not one.", param="key")
-        found = await store.find(wanted)
+        found = await store.find(reference)
         return FoundKey.model_validate({"key": found.id, "info": info_of(found)})
 
     @routes.get("/key/list", dependencies=[Depends(administrator)])
@@ -127,9 +127,7 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         user_id: str | None = None,
         team_id: str | None = None,
         key_alias: str | None = None,
-        return_full_object: Annotated[
-            bool, Query(description="All that is known of each key, not only its id.")
-        ] = False,
+        return_full_object: Annotated[bool, Query(description="Full records, not only ids.")] = False,
     ) -> KeyList:
         """The keys, the newest first."""
         chosen = {"user_id": user_id, "team_id": team_id, "key_alias": key_alias}

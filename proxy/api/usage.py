@@ -17,7 +17,7 @@ from proxy.api.usage_models import CallPage, CallsQuery, Sums, SumsQuery
 from proxy.domain.caller import Caller
 from proxy.errors import Forbidden
 
-#: Spreadsheets take a text that begins with one of these for a formula.
+#: Spreadsheets interpret a text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
@@ -78,7 +78,7 @@ def _csv(text: str) -> Response:
 
 
 def _cell(value: Any) -> Any:
-    """Texts come from clients; none may become a formula."""
+    """Texts come from clients and must not become formulas."""
     if isinstance(value, list):
         value = ", ".join(map(str, value))
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,4 +1,4 @@
-"""What the usage routes take and answer."""
+"""The queries and answers of the usage routes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.errors import BadRequest
 
 
 class _Query(BaseModel):
-    """Unknown parameters are refused: a misspelt filter would answer for everything."""
+    """Unknown parameters are refused: a misspelt filter would match everything."""
 
     model_config = ConfigDict(extra="forbid")
 

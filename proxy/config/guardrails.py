@@ -72,7 +72,7 @@ class GuardrailEntries:
         return settings | {key: entry[key] for key in ("guardrail_name", "default_on") if key in entry}
 
     def _is_class(self, setting: Setting | None) -> bool:
-        """Report LiteLLM's way to name a custom class."""
+        """Report LiteLLM's notation for a custom class."""
         text = setting.value.content if setting is not None else None
         if setting is None or not isinstance(text, str) or "." not in text or text.startswith(REFERENCE):
             return False

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: sends a request, parses the response as it arrives, and times both.
 
 This is our own code rather than a library because every byte of audio passes through it: no task, lock or timer is
-created per chunk, bytes are handed over as they arrive, and the socket is not read while nobody reads the body.
+created per chunk, bytes are passed on as they arrive, and the socket is not read while the body is not read.
 """
 
 from __future__ import annotations
@@ -272,9 +272,9 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         self._start_timer(min(deadline, now + TICK))
 
-    def _start_timer(self, due: float) -> None:
-        self._timer_due = due
-        self._timer = self._loop.call_at(due, self._on_timer)
+    def _start_timer(self, deadline: float) -> None:
+        self._timer_due = deadline
+        self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -364,7 +364,7 @@ class Connection(asyncio.Protocol):
         return ReadError("the server closed the connection without a response")
 
     def _ends_with_connection(self) -> bool:
-        """Whether nothing in the head says where the body ends."""
+        """Whether the head does not define where the body ends."""
         return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
 
     # -- callbacks of the parser ---------------------------------------------------------------------------------------

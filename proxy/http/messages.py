@@ -1,4 +1,4 @@
-"""Requests and responses. They are made for every call, so nothing is parsed, encoded or copied before it is needed."""
+"""Requests and responses. Every call creates them, so nothing is parsed, encoded or copied before it is needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_TIMEOUTS: Final[Timeouts] = MappingProxyType({})
 NO_EXTENSIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 #: Headers that describe a body, and so belong to one request only.
 BODY_HEADERS: Final = frozenset({b"content-type", b"content-length"})
-#: Different paths whose encoded heads are kept; some APIs put ids or queries into the path.
+#: How many paths have their encoded heads cached; some APIs put ids or queries into the path.
 MAX_PREPARED_PATHS: Final = 64
 
 
@@ -111,7 +111,7 @@ class Headers(Mapping[str, str]):
 
 
 class ByteStream(ABC):
-    """A body that is read piece by piece. Whoever has it closes it."""
+    """A body that is read piece by piece. Its owner closes it."""
 
     __slots__ = ()
 
@@ -216,7 +216,7 @@ class PreparedPost(Request):
 
     @property
     def headers(self) -> Headers:
-        """For whoever reads them: `head` is what is sent."""
+        """For inspection only: `head` is what is sent."""
         if self._headers is None:
             own = [(b"content-type", self._content_type), (b"content-length", b"%d" % self.length)]
             self._headers = Headers([*self._prepared.raw, *own])
@@ -224,7 +224,7 @@ class PreparedPost(Request):
 
 
 class Response:
-    """A response. Its body is bytes, or a stream that is still arriving; whoever gets it closes it.
+    """A response. Its body is bytes, or a stream that is still arriving. The receiver closes it.
 
     ``extensions`` are what a special transport tells the sender; HTTP itself knows none.
     """

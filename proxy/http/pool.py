@@ -15,7 +15,7 @@ from proxy.http.route import Route
 
 
 class ConnectionPool:
-    """Hands out connections. Whoever takes one returns it with `release`, or aborts it."""
+    """Lends connections. The borrower returns each with `release`, or aborts it."""
 
     def __init__(self, tls: Callable[[], ssl.SSLContext], *, limit: int, idle_seconds: float) -> None:
         self._tls = tls
@@ -35,12 +35,12 @@ class ConnectionPool:
         return len(self._live) + self._opening
 
     def take_idle(self, route: Route) -> Connection | None:
-        """An open connection that nobody uses or waits for, if there is one."""
+        """An idle connection, if there is one and no one is waiting for it."""
         self._check_open()
         return None if self._waiters else self._pop_idle(route)
 
     async def take(self, route: Route, timeouts: Timeouts, *, fresh: bool = False) -> Connection:
-        """A connection that nobody else uses; a new one if ``fresh``.
+        """An unused connection; a new one if ``fresh``.
 
         Raises what `dial` raises, and PoolTimeout if the limit allows none within ``timeouts["pool"]``.
         """

@@ -16,7 +16,7 @@ from proxy.http.tls import TLS
 
 
 class Transport(Protocol):
-    """Whatever sends a request and gets its response: a network, an engine in this process, a client of the caller."""
+    """Sends a request and returns its response: over a network, through a local engine, or with the caller's client."""
 
     async def send(self, request: Request) -> Response:
         """The response, whose body may still be arriving. Raises TransportError."""

@@ -116,7 +116,7 @@ class Capabilities:
     #: A longer input may be spoken in pieces, one request after another.
     splits: bool = False
     max_instructions: int | None = None
-    #: The speeds that the vendor supports; (1, 1) if it supports none. Other speeds are made by time-stretching.
+    #: The speeds that the vendor supports; (1, 1) if it supports none. Other speeds are emulated by time-stretching.
     speed: tuple[float, float] | None = None
     #: Audio formats that the vendor produces; the others of OpenAI's six are converted from these.
     formats: tuple[str, ...] | None = None

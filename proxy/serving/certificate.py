@@ -20,7 +20,9 @@ def tls_context(options: ServerOptions) -> ssl.SSLContext | None:
             raise ConfigError([f"{path}: {error.strerror}"]) from None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(certificate, key, password="")  # an encrypted key is an error: nobody types a password
+        context.load_cert_chain(
+            certificate, key, password=""
+        )  # an encrypted key is an error: there is no one to type a password
     except (ssl.SSLError, ValueError) as error:
         key_file = certificate if key is None else key
         problem = f"{certificate}: not a PEM certificate, or its unencrypted private key is not in {key_file}"

@@ -15,7 +15,7 @@ CHECK_INTERVAL = 1.0
 
 
 class ConfigFile:
-    """The configuration in force, and the file it came from. ``load`` raises ConfigError for a file with mistakes."""
+    """The current configuration and its file. ``load`` raises ConfigError if the file is invalid."""
 
     def __init__(self, load: Callable[[], Config]) -> None:
         self._load = load
@@ -28,7 +28,7 @@ class ConfigFile:
         return stamp is not None and stamp != self._stamp
 
     def reload(self) -> bool:
-        """Load the file; whether it replaced ``config``. Mistakes go to the log, and the old configuration stays."""
+        """Load the file. Returns whether it replaced ``config``; if it is invalid, the problems are logged."""
         log = structlog.get_logger()
         self._stamp = self._current_stamp()
         try:

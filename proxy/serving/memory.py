@@ -18,7 +18,7 @@ def tune_memory() -> None:
     """Configure garbage collection and malloc; call it once everything that lives as long as the process exists.
 
     Calls leave few reference cycles behind, so garbage collections can be rarer. By default glibc gives each thread an
-    arena of its own, which keeps the memory that uploads have freed; a single one is smaller and faster. It also maps
+    own arena, which keeps the memory that uploads have freed; a single one is smaller and faster. It also maps
     each large piece separately, and the system has to zero its pages each time: a third of the cost of an upload.
     """
     with contextlib.suppress(OSError, AttributeError):

@@ -14,9 +14,9 @@ from proxy.serving.protocol import HttpProtocol, ServerState, date_header
 from proxy.serving.sockets import BACKLOG
 
 DATE_SECONDS = 1.0
-#: Between two looks at the connections that are still open during a stop.
+#: Seconds between two checks of the connections that are still open during a stop.
 DRAIN_SECONDS = 0.1
-#: Likewise, for connections that only wait until the client confirms the end of TLS.
+#: The same, for connections that only wait until the client confirms the end of TLS.
 LINGER_SECONDS = 2.0
 
 

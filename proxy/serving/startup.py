@@ -42,7 +42,7 @@ def serve(file: ConfigFile, options: ServerOptions) -> int:
     def announce() -> None:
         try:
             print(f"RUNNING on {address}", flush=True)
-        except OSError:  # nobody reads it; serve anyway, and do not fail at exit when Python flushes again
+        except OSError:  # the reader is gone; serve anyway, and do not fail at exit when Python flushes again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     if options.workers > 1:
@@ -52,7 +52,7 @@ def serve(file: ConfigFile, options: ServerOptions) -> int:
 
 
 def _prepare_database(config: Config) -> None:
-    """A database that is unreachable now may come back; one that can never be used is an error of the configuration."""
+    """An unreachable database may come back; one that can never be used is an error in the configuration."""
     try:
         asyncio.run(preparation.prepare_records(config))
     except Unavailable as error:

@@ -44,12 +44,12 @@ class Supervisor:
         self._folder = Path(tempfile.mkdtemp(prefix="audio-proxy-metrics-"))
         self._stopping = False
         self._reload_requested = False
-        #: Nobody writes to this pipe. Only the supervisor holds the writing end, so the workers can read end-of-file
+        #: This pipe is never written to. Only the supervisor holds the writing end, so the workers can read end-of-file
         #: when it is gone, however it ended.
         self._lifeline, self._lifeline_writer = os.pipe()
 
     def run(self) -> int:
-        """Serve until a signal stops it; 1 if a worker did not start, or did not stop in good order."""
+        """Serve until a signal stops it. Returns 1 if a worker did not start, or did not shut down cleanly."""
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         signal.signal(signal.SIGINT, lambda *_: self._stop())
         signal.signal(signal.SIGHUP, lambda *_: self._request_reload())
@@ -114,7 +114,7 @@ class Supervisor:
         self._reload_requested = True
 
     def _reload(self) -> None:
-        """Check a changed file once, here. Workers only hear of a good one, and each loads it by itself."""
+        """Check a changed file once, here. Workers only reload a valid file, each by itself."""
         if self._stopping or not (self._reload_requested or self._file.changed()):
             return
         self._reload_requested = False
@@ -128,7 +128,7 @@ class Supervisor:
         for worker in self._workers:
             worker.terminate()
         for listener in self._sockets:
-            # As long as any process has them open, the system accepts connections that nobody will answer.
+            # As long as any process has them open, the system accepts connections that will never be answered.
             listener.close()
 
 

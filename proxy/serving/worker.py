@@ -64,7 +64,7 @@ def trust_reverse_proxies(app: ASGIApp, addresses: str | None) -> ASGIApp:
 
 
 class Worker:
-    """Opens the site, serves it, reloads its configuration, and stops in good order, with exit status 0."""
+    """Opens the site, serves it, reloads its configuration, and shuts down cleanly, with exit status 0."""
 
     def __init__(self, site: Site, server: Server, file: ConfigFile, *, watch: bool) -> None:
         self._site = site
@@ -130,7 +130,7 @@ class Worker:
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:
-    """The server has stopped in good order; a late signal must not change its exit status."""
+    """The server has shut down cleanly; a late signal must not change its exit status."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     for number in numbers:

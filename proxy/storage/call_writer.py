@@ -31,7 +31,7 @@ _Statement = tuple[str, Any]
 
 
 class RowRejected(Exception):
-    """A row of the batch is such that the database will never accept it."""
+    """The database will never accept one of the rows of the batch."""
 
 
 class CallWriter:
@@ -79,7 +79,7 @@ def _sqlite(records: Sequence[bytes]) -> list[_Statement]:
 
 
 def _postgresql(records: Sequence[bytes]) -> list[_Statement]:
-    """All rows as one parameter, which the server takes apart."""
+    """All rows as one parameter, which the server splits."""
     try:
         rows = (b"[" + b",".join(records) + b"]").decode()
     except UnicodeDecodeError as error:

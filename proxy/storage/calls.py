@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from proxy.storage.database import by_code_point
 from proxy.storage.tables import CALL_TAGS, CALLS
 
-#: Groups that are no columns: the day in UTC, as days since 1970, and the tags of a call.
+#: Groups that are not columns: the day in UTC, as days since 1970, and the tags of a call.
 DAY, TAG = "day", "tag"
 _DAY_MS = 86_400_000
 
@@ -106,7 +106,7 @@ def _conditions(chosen: CallFilter) -> list[ColumnElement[bool]]:
 
 def _group(name: str) -> ColumnElement[Any]:
     if name == DAY:
-        # A literal: PostgreSQL takes two parameters with the same value for two expressions.
+        # A literal: to PostgreSQL, two parameters with the same value are two expressions.
         return CALLS.c.time // literal_column(str(_DAY_MS))
     return CALL_TAGS.c.tag if name == TAG else CALLS.c[name]
 

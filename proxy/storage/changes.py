@@ -1,7 +1,7 @@
 """Changes that administrators make. Each is one transaction, which increments the revision and writes audit rows.
 
 The revision is incremented first. The lock on its row puts changes into one order, which is the order in which workers
-see them, and whatever a change has read stays true until its end.
+see them, and what a change has read stays true until its end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Records on the local disk, on their way to a database. An appended record survives the death of the process.
 
-Each process appends to segments of its own in a shared folder, and holds a lock while it lives. A segment is closed,
+Each process appends to its own segments in a shared folder, and holds a lock while it lives. A segment is closed,
 read, and deleted once its records are stored elsewhere; a process that finds the segments of a dead one (whose lock is
 free) does so in its place. A record may thus be read twice, but is always read: its reader recognises it by its id.
 """

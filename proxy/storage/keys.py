@@ -64,7 +64,7 @@ class KeyRepository:
         return await self._first(KEYS.c.key_alias == alias)
 
     async def exists(self, key_id: str) -> bool:
-        """Whether there is, or ever was, such a key."""
+        """Whether the key exists or ever existed."""
         return (await self._connection.execute(select(KEYS.c.id).where(KEYS.c.id == key_id))).first() is not None
 
     async def page(self, filters: Mapping[str, str], *, limit: int, offset: int) -> tuple[list[VirtualKey], int]:

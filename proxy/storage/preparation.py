@@ -27,7 +27,7 @@ async def prepare_records(config: Config) -> None:
     except ProxyError:
         raise
     except Exception as error:
-        # An option that the driver does not know, or a file that is no database. The message never repeats the URL,
+        # An option that the driver does not know, or a file that is not a database. The message never repeats the URL,
         # which may contain a password.
         raise ConfigError([f"general_settings.database_url cannot be used ({type(error).__name__})"]) from None
     finally:

@@ -96,7 +96,7 @@ class Spool:
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._file is None:
             for piece in self._pieces:
-                # A buffer that nobody modifies any more serves as bytes; a copy would cost memory traffic.
+                # The buffer is no longer modified, so it can serve as bytes; a copy would cost memory bandwidth.
                 yield cast(bytes, piece)
             return
         descriptor, offset = self._file.fileno(), 0

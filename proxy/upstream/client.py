@@ -1,4 +1,4 @@
-"""Runs a vendor's flow over a transport, within time limits, and maps the errors of transports to ours."""
+"""Runs a vendor's flow over a transport, within time limits, and maps the transport's errors to ours."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ERRORS: Mapping[type[TransportError], tuple[type[ProxyError], str]] = {
 
 
 def mapped_error(error: TransportError | OSError) -> ProxyError:
-    """Our error for one of a transport; the transport's own text is only for the log."""
+    """Our error for a transport's error, whose text is only for the log."""
     if _is_out_of_files(error):
         return Saturated("The server has too many connections open. Please try again.", detail=str(error))
     kind, message = _UNREACHABLE if isinstance(error, OSError) else ERRORS[type(error)]
@@ -80,7 +80,7 @@ def mapped_error(error: TransportError | OSError) -> ProxyError:
 
 
 def _is_out_of_files(error: BaseException | None) -> bool:
-    """Whether there was no connection because of this process, not because of the vendor."""
+    """Whether the connection failed because of this process, not because of the vendor."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return True
@@ -104,7 +104,7 @@ class Deadlines(Mapping[str, float | None]):
 
     @property
     def left(self) -> float:
-        """Seconds that are left of ``total``."""
+        """Seconds until ``total`` is used up."""
         return self._deadline - perf_counter()
 
     def answering(self) -> None:
@@ -232,7 +232,7 @@ class Upstream:
         task.add_done_callback(self._cleanups.discard)
 
     async def _delete(self, adapter: Adapter, request: Request) -> None:
-        """A failed deletion is no failure of the call, which is over; the vendor drops the upload after a while."""
+        """The call is over, so a failed deletion does not fail it; the vendor drops the upload eventually."""
         deadlines = Deadlines(total=CLEANUP_SECONDS, first_byte=None, stall=None)
         with contextlib.suppress(ProxyError):
             await self._send(adapter, BufferedRequest(request), deadlines)
@@ -245,7 +245,7 @@ class Upstream:
 
 
 def _check_uncompressed(response: Response) -> None:
-    """Raises UpstreamInvalid for a compressed body: nobody asked for one, and a small one may unpack to any size."""
+    """Raises UpstreamInvalid for a compressed body, which was not requested and may expand to any size."""
     coding = header(response, b"content-encoding").strip().lower()
     if coding not in ("", "identity"):
         raise UpstreamInvalid("The upstream vendor compressed its answer without being asked to.", detail=coding[:60])
@@ -304,7 +304,7 @@ async def read_whole(response: Response, limit: int = WHOLE_BYTES) -> bytes:
 
 
 async def _start_of_body(response: Response, limit: int) -> bytes:
-    """At most ``limit`` bytes of an error document; of one that breaks off, what has arrived."""
+    """At most ``limit`` bytes of an error document, or what has arrived if it breaks off."""
     body = bytearray()
     try:
         async for chunk in stream(response):

@@ -47,7 +47,7 @@ READ_HIGH = 8 * 1024 * 1024
 MESSAGE_OVERHEAD = 128
 #: Unsent bytes at which `write_paused` is set.
 WRITE_HIGH = 256 * 1024
-#: Seconds that unsent messages have to leave after `close`.
+#: Seconds within which unsent messages must be sent after `close`.
 CLOSE_SECONDS = 5.0
 #: Headers that the handshake sets itself.
 _HANDSHAKE_HEADERS = frozenset({b"host", b"content-length", b"connection", b"upgrade"})
@@ -82,7 +82,7 @@ class Duplex(asyncio.Protocol):
         self.unread = 0
         #: TCP is closed: nothing more can be sent or will arrive.
         self.lost = False
-        #: The server takes what is sent too slowly; `wait` returns when it has caught up.
+        #: The server reads too slowly; `wait` returns when it has caught up.
         self.write_paused = False
         self.opened_at = self._loop.time()
 

@@ -1,4 +1,4 @@
-"""The sockets that are open but carry no conversation."""
+"""The open sockets that carry no conversation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class IdleSockets:
             self._idle.pop(socket)[2].cancel()
 
     def _find(self, endpoint: Endpoint, setting: str | None) -> Duplex | None:
-        """A used socket rather than an unused one. Closes those that are of no more use on the way."""
+        """Prefers a used socket to an unused one. Closes dead and expired sockets on the way."""
         unused = None
         for socket, (its_endpoint, its_setting, _) in reversed(list(self._idle.items())):
             if its_endpoint != endpoint or its_setting not in (None, setting):

@@ -50,7 +50,7 @@ _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 class WebSocketTransport:
-    """Runs each request's conversation on a socket of its own. Belongs to one event loop.
+    """Runs each request's conversation on its own socket. Use it from one event loop.
 
     Time limits have the names and meanings of `HTTPTransport`'s. ``read`` limits the wait for the handshake's response,
     then for the first output, counted from the last message sent, and after that for each message.
@@ -68,7 +68,7 @@ class WebSocketTransport:
         max_age: float = 1200.0,
         trust_env: bool = True,
     ) -> None:
-        """``max_age``: seconds after which a socket takes no further conversation; OpenAI ends a session at an hour.
+        """``max_age``: seconds after which a socket gets no further conversation; OpenAI ends a session at an hour.
 
         Without ``ssl_context``: certifi's roots, or those of SSL_CERT_FILE or SSL_CERT_DIR, loaded at first use.
         """
@@ -80,7 +80,7 @@ class WebSocketTransport:
         self._open: set[Duplex] = set()
         self._warming: dict[Endpoint, deque[asyncio.Task[Duplex]]] = {}
         self._closed = False
-        #: Conversations under way.
+        #: Running conversations.
         self.in_flight = 0
 
     @property
@@ -132,13 +132,13 @@ class WebSocketTransport:
     # -- for SessionStream ---------------------------------------------------------------------------------------------
 
     async def acquire_slot(self, timeouts: Timeouts) -> None:
-        """Wait until fewer than ``max_connections`` conversations are under way; PoolTimeout."""
+        """Wait until fewer than ``max_connections`` conversations are running. Raises PoolTimeout."""
         seconds = timeouts.get("pool")
         try:
             async with asyncio.timeout(timeouts.get("connect") if seconds is None else seconds):
                 await self._slots.acquire()
         except TimeoutError:
-            raise PoolTimeout("no socket came free in time") from None
+            raise PoolTimeout("no socket became free in time") from None
         self.in_flight += 1
 
     def release_slot(self) -> None:

@@ -166,7 +166,7 @@ def test_limits_are_not_dropped_in_silence(change: dict[str, str], why: str) -> 
         ({"token": "abc"}, "token"), ({"token": ""}, "token"), ({"models": "{openai/*}"}, "patterns"),
         ({"models": "{all-team-models}"}, "all-team-models"), ({"models": "{no-default-models}"}, "no-default-models"),
         ({"expires": "2020-01-01 00:00:00"}, "expired"), ({"expires": "soon"}, "cannot be read"),
-        ({"team_id": "litellm-dashboard"}, "web pages"), ({"metadata": "{"}, "cannot be read"),
+        ({"team_id": "litellm-dashboard"}, "dashboard"), ({"metadata": "{"}, "cannot be read"),
         ({"metadata": "[1]"}, "cannot be read"), ({"key_alias": "x" * 300}, "key_alias"),
     ],
 )  # fmt: skip

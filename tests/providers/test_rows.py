@@ -528,9 +528,9 @@ def test_what_a_transcript_used(document: Mapping[str, Any], due: Usage | None) 
 
 
 def test_usage_as_openai_writes_it() -> None:
-    assert usage.shown(Usage(seconds_in=2.1, cost=Decimal(1))) == {"type": "duration", "seconds": 3}
-    assert usage.shown(Usage(input_text_tokens=5, input_audio_tokens=20, output_text_tokens=12)) == DETAILS
-    assert usage.shown(Usage(cost=Decimal(1))) is usage.shown(None) is None
+    assert usage.as_openai(Usage(seconds_in=2.1, cost=Decimal(1))) == {"type": "duration", "seconds": 3}
+    assert usage.as_openai(Usage(input_text_tokens=5, input_audio_tokens=20, output_text_tokens=12)) == DETAILS
+    assert usage.as_openai(Usage(cost=Decimal(1))) is usage.as_openai(None) is None
 
 
 @pytest.mark.parametrize(

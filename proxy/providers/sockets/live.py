@@ -78,7 +78,7 @@ MODELS: Mapping[str, Capabilities] = {
 
 def declared_of(model: str) -> Capabilities | None:
     """The capabilities of the model that ``model`` is, or that a deployment's name contains."""
-    return next((found for name, found in MODELS.items() if name in model.lower()), None)
+    return next((declared for name, declared in MODELS.items() if name in model.lower()), None)
 
 
 class LiveAdapter(Adapter):

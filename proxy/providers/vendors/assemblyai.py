@@ -170,7 +170,7 @@ class AssemblyAIAdapter(Adapter):
         return WholeTranscript(transcript, StaticMetadata(used, [*warnings, *self._other_model(answer)]))
 
     def _is_over(self, answer: Mapping[str, Any], upload: str) -> bool:
-        """Whether the transcript is there. Raises the error that ended the job; it may repeat the URL of the audio."""
+        """Whether the transcript is complete. Raises the error that ended the job; it may quote the audio's URL."""
         status = answer.get("status")
         if status in ("queued", "processing"):
             return False
@@ -351,7 +351,7 @@ def _transcript(answer: Mapping[str, Any], request: TranscriptionRequest) -> Tra
         # One per turn of a speaker. A turn is too long for a subtitle, so subtitles are made from the words.
         segments=_turns(answer, speakers) if request.response_format == "diarized_json" else (),
         words=tuple(_word(row, speakers) for row in rows(answer, "words")),
-        usage=usage.shown(Usage(seconds_in=duration)) if duration is not None else None,
+        usage=usage.as_openai(Usage(seconds_in=duration)) if duration is not None else None,
     )
 
 

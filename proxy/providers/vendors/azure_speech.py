@@ -356,7 +356,7 @@ def _content(request: SpeechRequest, voice: str) -> tuple[str, tuple[str, ...]]:
     """The content of the voice element, and a warning for each thing that is left out."""
     spoken = ssml.text(request.input)
     if not spoken:
-        raise BadRequest("The input has no character that can be spoken.", param="input", code="invalid_value")
+        raise BadRequest("The input contains nothing that can be spoken.", param="input", code="invalid_value")
     delivery = {name: _checked(name, value) for name, value in request.extra.items() if value is not None}
     rate = None if request.speed in (None, 1) else f"{(request.speed - 1) * 100:+.4g}%"
     prosody = {"rate": rate, "pitch": delivery.get("pitch"), "volume": delivery.get("volume")}
@@ -476,7 +476,7 @@ def _transcript(content: bytes, request: TranscriptionRequest) -> Transcript:
     segments = tuple(_segment(number, row, speakers) for number, row in enumerate(phrases))
     combined = [_text(row) for row in rows(document, "combinedPhrases")]
     if "combinedPhrases" not in document and "phrases" not in document:
-        raise UpstreamInvalid("The upstream vendor's answer is no transcript.", detail=f"{len(content)} bytes")
+        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.", detail=f"{len(content)} bytes")
     duration = _milliseconds(document.get("durationMilliseconds"))
     locales = Counter(row["locale"] for row in phrases if isinstance(row.get("locale"), str) and row["locale"])
     language = language_code(locales.most_common(1)[0][0]) if locales else None
@@ -486,7 +486,7 @@ def _transcript(content: bytes, request: TranscriptionRequest) -> Transcript:
         duration=duration,
         segments=segments,
         words=tuple(word for segment in segments for word in segment.words),
-        usage=usage.shown(Usage(seconds_in=duration)),
+        usage=usage.as_openai(Usage(seconds_in=duration)),
         task=request.task,
     )
 

@@ -269,7 +269,7 @@ class DeepgramAdapter(Adapter):
             return [("language", _bcp_47(request.language))]
         if self.capabilities.languages is not None:
             return [("language", self.capabilities.languages[0])]
-        # Among these, or among all that Deepgram detects.
+        # One of these, or of all that Deepgram detects.
         return [("detect_language", _bcp_47(language)) for language in request.languages or ("true",)]
 
     def _terms(self, request: TranscriptionRequest, further: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -332,7 +332,7 @@ def _transcript(answer: Mapping[str, Any], request: TranscriptionRequest) -> Tra
         # One per turn of a speaker. A turn is too long for a subtitle, so subtitles are made from the words.
         segments=_turns(results, speakers) if request.response_format == "diarized_json" else (),
         words=tuple(_word(row, speakers) for row in rows(alternative, "words")),
-        usage=usage.shown(Usage(seconds_in=duration)) if duration is not None else None,
+        usage=usage.as_openai(Usage(seconds_in=duration)) if duration is not None else None,
     )
 
 

@@ -134,7 +134,7 @@ _JSON_TYPES: Mapping[str, type] = {
 }
 #: No number of ElevenLabs' fields comes near it.
 _LARGEST = 1 << 32
-#: Those of them that are sent in the query.
+#: The fields that are sent in the query.
 _QUERY = ("optimize_streaming_latency",)
 _TRANSCRIPTION_EXTRAS = frozenset(
     {"num_speakers", "diarization_threshold", "tag_audio_events", "no_verbatim", "numbers_format", "seed"}
@@ -305,7 +305,7 @@ def _transcript(content: bytes, *, diarized: bool) -> Transcript:
     document = document_of(content)
     text, language, length = (document.get(name) for name in ("text", "language_code", "audio_duration_secs"))
     if not isinstance(text, str):
-        raise UpstreamInvalid("The upstream vendor's answer is no transcript.", detail=f"{len(content)} bytes")
+        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.", detail=f"{len(content)} bytes")
     speakers = Speakers() if diarized else None
     words = tuple(_word(row, speakers) for row in rows(document, "words") if row.get("type") == "word")
     duration = time(length, "audio_duration_secs") if length is not None else None
@@ -316,7 +316,7 @@ def _transcript(content: bytes, *, diarized: bool) -> Transcript:
         language=_ISO_639_1.get(language, language) if isinstance(language, str) and language else None,
         duration=duration,
         words=words,
-        usage=usage.shown(Usage(seconds_in=duration)) if duration is not None else None,
+        usage=usage.as_openai(Usage(seconds_in=duration)) if duration is not None else None,
     )
 
 

@@ -5,7 +5,7 @@ Sources: google-genai 3.4.0 (2026-11) for requests, answers, reasons and the Fil
 thirty voices and their genders; google.rpc's ``ErrorInfo`` and ``RetryInfo`` for errors. Speech is requested as a
 stream of 24 kHz samples; the API's enumeration has compressed formats, but nothing shows that they work for speech.
 The limit of 20 MB per request is from Gemini's audio guide, that of 2 GB from its Files API. Google retired the 2.5 and
-3.1 speech models on 2026-11-17. The text is sent in a part of its own, so that it is not read as an instruction.
+3.1 speech models on 2026-11-17. The text is sent in its own part, so that it is not read as an instruction.
 
 Not tested against the real service.
 """
@@ -328,7 +328,7 @@ def _audio(candidate: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 def _samples(audio: bytes, kind: str) -> bytes:
-    """s16le at 24 kHz. If the vendor sends wav nevertheless, each part may be a file of its own."""
+    """s16le at 24 kHz. If the vendor sends wav nevertheless, each part may be a whole file."""
     rate = _RATE.search(kind)
     if audio.startswith(b"RIFF"):
         try:
@@ -395,7 +395,7 @@ def _transcript(document: Mapping[str, Any]) -> tuple[Transcript, Usage | None]:
         if block.get("type") == "text" and isinstance(block.get("text"), str)
     ]
     if not blocks:
-        raise UpstreamInvalid("The upstream vendor's answer is no transcript.")
+        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.")
     speakers = Speakers()
     infos = [row for block in blocks for row in rows(block, "annotations") if row.get("type") == "word_info"]
     words = [_word(row, speakers) for row in infos]
@@ -404,7 +404,7 @@ def _transcript(document: Mapping[str, Any]) -> tuple[Transcript, Usage | None]:
         text="".join(block["text"] for block in blocks).strip(),
         # Words are requested for their timestamps; without those they are left out.
         words=tuple(word for word in words if word is not None) if None not in words else (),
-        usage=usage.shown(used),
+        usage=usage.as_openai(used),
     ), used
 
 
@@ -457,7 +457,7 @@ class _Uploaded:
         file = _object(value)
         name, uri, state = file.get("name"), file.get("uri"), file.get("state", "ACTIVE")
         if not isinstance(name, str) or not isinstance(uri, str) or not isinstance(state, str):
-            raise UpstreamInvalid("The upstream vendor's answer describes no file.")
+            raise UpstreamInvalid("The upstream vendor's answer does not describe a file.")
         if not _FILE.fullmatch(name):
             raise UpstreamInvalid("The upstream vendor's file has an invalid name.")
         return cls(name, uri, state)

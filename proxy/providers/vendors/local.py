@@ -83,7 +83,7 @@ class LocalAdapter(Adapter):
     def error(self, response: Response, body: bytes) -> ProxyError:
         """The engine's own error, which travels with the response.
 
-        A full pool is not a failure of the engine, and a missing package is nobody's failure.
+        Neither a full pool nor a missing package is a failure of the engine.
         """
         error: ProxyError = response.extensions["error"]
         if error.status == 503:

@@ -1,1 +1,1 @@
-"""What vendors' modules are made of: requests, forms, events, errors, usage, transcripts."""
+"""The building blocks of vendors' modules: requests, forms, events, errors, usage, transcripts."""

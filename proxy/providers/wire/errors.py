@@ -1,4 +1,4 @@
-"""What a vendor says about a request that failed, and the error that it becomes here.
+"""What a vendor reports about a failed request, and the error that it becomes here.
 
 A vendor reads its own error documents into `ErrorDetails`; `of_response` reads OpenAI's shape and its relatives.
 `to_error` is the only place that maps them to the errors of this package.
@@ -35,7 +35,7 @@ _RATE_LIMIT = (402, 429)
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """What a vendor says about a failed request. It may hold keys and hosts, which `to_error` redacts."""
+    """What a vendor reports about a failed request. It may contain keys and hosts, which `to_error` redacts."""
 
     #: The HTTP status of the response.
     status: int
@@ -56,7 +56,7 @@ class ErrorDetails:
 
     @property
     def is_rejection(self) -> bool:
-        """The status says that the request itself is at fault."""
+        """The status means that the request itself is at fault."""
         return 400 <= self.status < 500 and self.status not in (*_CREDENTIALS, *_NOT_FOUND, _TIMEOUT, *_RATE_LIMIT)
 
 

@@ -33,13 +33,13 @@ class Reader:
                 yield found
 
     def end(self) -> None:
-        """Raises UpstreamInvalid where the stream broke off inside of an event."""
+        """Raises UpstreamInvalid if the stream broke off within an event."""
         if self._blocks.rest.strip():
             raise UpstreamInvalid("The upstream vendor's stream ended before it was complete.")
 
 
 class Relay:
-    """Passes events on as soon as each is complete, byte for byte, so that a cut stream never ends inside of one.
+    """Passes events on as soon as each is complete, byte for byte, so that a cut stream never ends within one.
 
     Events with empty data are left out: they crash OpenAI's SDKs. An error event is raised, as ``failure`` reads it.
     """

@@ -119,7 +119,7 @@ class MistralEvents(_Events):
     def end(self) -> Iterator[Mapping[str, Any]]:
         self._finish()
         done: dict[str, Any] = {"type": "transcript.text.done", "text": "".join(self._text)}
-        used = usage.shown(self.usage)
+        used = usage.as_openai(self.usage)
         yield done | {"usage": used} if used is not None else done
 
 

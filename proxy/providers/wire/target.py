@@ -1,4 +1,4 @@
-"""Where a deployment's requests go: URLs and headers are prepared once, and requests are made from them.
+"""The address of a deployment: URLs and headers are prepared once, and requests are built from them.
 
 A hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends may choose a URL: whatever goes
 into a path is encoded by `segment`.

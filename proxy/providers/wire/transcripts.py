@@ -40,9 +40,9 @@ class Speakers:
 def read(
     body: bytes, *, task: str | None = None, diarized: bool = False, is_openai: bool = False
 ) -> tuple[Transcript, Usage | None]:
-    """The transcript, and what the vendor says it used. Raises UpstreamInvalid if the body is not a transcript.
+    """The transcript, and the usage that the vendor reports. Raises UpstreamInvalid if the body is not a transcript.
 
-    ``task`` is the document's own if None. ``diarized``: the caller wants to know who speaks. ``is_openai``: the names
+    ``task`` is the document's own if None. ``diarized``: the caller requested speakers. ``is_openai``: the names
     of speakers and the usage stay as they are.
     """
     document = document_of(body)
@@ -59,7 +59,7 @@ def read(
         duration=usage.seconds_of(document.get("duration")) or (used.seconds_in if used is not None else None),
         segments=segments if diarized or is_openai else _without_speakers(segments),
         words=words,
-        usage=document.get("usage") if is_openai else usage.shown(used),
+        usage=document.get("usage") if is_openai else usage.as_openai(used),
         task=task or ("translate" if document.get("task") == "translate" else "transcribe"),
         logprobs=_objects(document.get("logprobs")),
         languages=_languages(document.get("languages")),
@@ -87,7 +87,7 @@ def document_of(body: bytes) -> dict[str, Any]:
 
 
 def rows(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """A list of objects; empty where it is missing. Raises UpstreamInvalid for anything else."""
+    """A list of objects; empty if it is missing. Raises UpstreamInvalid for anything else."""
     found = document.get(name)
     if found is None:
         return []
@@ -97,7 +97,7 @@ def rows(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def time(value: Any, name: str) -> float:
-    """Seconds from the start. Raises UpstreamInvalid for what is no such time."""
+    """Seconds from the start. Raises UpstreamInvalid for anything else."""
     seconds = usage.seconds_of(value)
     if seconds is None:
         raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=name)

@@ -52,7 +52,7 @@ def of_speech(document: Mapping[str, Any]) -> Usage | None:
     )
 
 
-def shown(usage: Usage | None) -> Mapping[str, Any] | None:
+def as_openai(usage: Usage | None) -> Mapping[str, Any] | None:
     """As OpenAI writes it in a transcript; None if neither seconds nor tokens are known."""
     if usage is None:
         return None
