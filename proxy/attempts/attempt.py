@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import AsyncExitStack
 from time import perf_counter
-from types import TracebackType
+from types import AsyncGeneratorType, TracebackType
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -78,8 +79,8 @@ class RunningAttempt(ABC, Generic[R_co]):
         self._closed = True
         self._note_usage()
         try:
-            for source in reversed(self._sources):
-                await source.aclose()
+            if self._sources:
+                await _close_all(self._sources)
         finally:
             try:
                 if self._response is not None:
@@ -139,6 +140,19 @@ class RunningAttempt(ABC, Generic[R_co]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose(error)
+
+
+async def _close_all(sources: Iterable[AsyncGenerator[Any]]) -> None:
+    """Close the last one first, and each of them even if closing another one fails."""
+    async with AsyncExitStack() as stack:
+        for source in sources:
+            stack.push_async_callback(_close, source)
+
+
+async def _close(source: AsyncGenerator[Any]) -> None:
+    """A generator that another task is reading cannot be closed; it ends when the response is closed."""
+    if not (isinstance(source, AsyncGeneratorType) and source.ag_running):
+        await source.aclose()
 
 
 def passed_headers(response: httpx.Response) -> Headers:

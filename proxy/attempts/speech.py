@@ -38,12 +38,12 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         if not opened.format and plan.tempo == 1.0:
             return await self._relay(opened)
         self._report(opened.metadata)
-        if not self.record.is_settled:
-            opened.chunks, opened.body = self._owned(self._noting_usage(opened.chunks)), None
         wanted, format = plan.response_format, opened.format
         is_other = (format, opened.rate) != (wanted, SPEECH_RATE)
         if plan.tempo != 1.0 or (is_other and wanted in SPEECH_FORMATS and format in SPEECH_FORMATS):
-            return await self._convert(opened)
+            await self._convert(opened)
+        if not self.record.is_settled:
+            opened.chunks, opened.body = self._owned(self._noting_usage(opened.chunks)), None
         return self._result(opened.first, opened.chunks, opened)
 
     def _result(self, first: bytes, rest: AsyncIterator[bytes], opened: OpenedStream) -> SpeechResult:
@@ -100,14 +100,17 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         self._note_usage()
 
     async def _noting_usage(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        """As they come; at their end the vendor has reported all that it has used."""
+        """The caller's last chunks: at their end the vendor has reported all that it used.
+
+        A converter may end before the vendor's audio does, so this is the last step.
+        """
         async for chunk in chunks:
             yield chunk
         self._note_usage()
 
     # -- the caller's format and speed ---------------------------------------------------------------------------------
 
-    async def _convert(self, opened: OpenedStream) -> SpeechResult:
+    async def _convert(self, opened: OpenedStream) -> None:
         if not opened.format:
             raise UpstreamInvalid("The upstream vendor sent events where audio was due.")
         wanted, tempo, encoders = self.plan.response_format, self.plan.tempo, self._services.encoders
@@ -117,8 +120,8 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
             encoded = codec.encode(encoders, chunks, source=source, target=wanted, tempo=tempo)
         else:
             encoded = codec.transcode(encoders, chunks, source_format=opened.format, target=wanted, tempo=tempo)
-        opened.format, opened.body = wanted, None
-        return self._result(await first_of(self._owned(encoded)), encoded, opened)
+        opened.format, opened.body, opened.chunks = wanted, None, self._owned(encoded)
+        opened.first = await first_of(encoded)
 
     async def _speak_in_pieces(self, deadlines: Deadlines, piece_characters: int) -> SpeechResult:
         """The same, if the input is too long for one request."""
@@ -133,10 +136,11 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         await chunked.start()
         self._report(chunked)
         source, wanted = codec.PcmFormat(chunked.rate), plan.response_format
-        spoken = self._owned(self._noting_usage(self._owned(chunked.samples())))
+        spoken = self._owned(chunked.samples())
         encoded = codec.encode(self._services.encoders, spoken, source=source, target=wanted, tempo=plan.tempo)
         first = await first_of(self._owned(encoded))
-        return SpeechResult(first, encoded, wanted, metadata=chunked, headers=self._headers())
+        rest = self._owned(self._noting_usage(encoded))
+        return SpeechResult(first, rest, wanted, metadata=chunked, headers=self._headers())
 
     def _samples(self, opened: OpenedStream, rate: int) -> AsyncGenerator[bytes]:
         """s16le mono; by the readers, since a call that holds an encoder must not wait for another."""

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -111,6 +112,30 @@ def test_a_cancelled_reader_ends_the_upstream_call(openai: Upstream) -> None:
             await task
 
     reading = asyncio.Event()
+    asyncio.run(main())
+    openai.last.wait_closed()
+
+
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+def test_another_task_may_close_what_is_being_read(openai: Upstream, stream_format: Literal["audio", "sse"]) -> None:
+    openai.behave("gpt-4o-mini-tts", gate=(gate := openai.gate()))
+    gate.release()
+
+    async def main() -> None:
+        answer = await aspeech("gpt-4o-mini-tts", "Hello", "alloy", stream=True, stream_format=stream_format)
+        reading = asyncio.Event()
+
+        async def read() -> None:
+            async for _ in answer.aiter_bytes():
+                reading.set()
+
+        task = asyncio.create_task(read())
+        await reading.wait()
+        await asyncio.sleep(0.01)
+        await answer.aclose()
+        with pytest.raises(ProxyError):
+            await task
+
     asyncio.run(main())
     openai.last.wait_closed()
 
