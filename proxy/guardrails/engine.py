@@ -137,9 +137,7 @@ class Guardrails:
                 )
 
     async def aclose(self) -> None:
-        for task in self._afterwards:
-            task.cancel()
-        await asyncio.gather(*self._afterwards, return_exceptions=True)
+        await cancel_all(self._afterwards)
         for rule in self._rules.values():
             await rule.guard.aclose()
 
@@ -215,8 +213,10 @@ class GuardrailRun:
         try:
             await _all_or_first_failure([opening, *checks])
         except BaseException:
-            await cancel_all([opening, *checks])
-            await call.aclose()
+            try:
+                await cancel_all([opening, *checks])
+            finally:
+                await call.aclose()
             raise
         try:
             yield opening.result()
