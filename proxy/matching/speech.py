@@ -50,8 +50,8 @@ def match_speech(request: SpeechRequest, bound: BoundDeployment) -> SpeechPlan |
     if request.instructions is not None and "instructions" in capabilities.ignores:
         changes["instructions"] = None
         warnings.append(no_effect("instructions", request.model))
-    if request.extra:
-        left_out = [name for name, value in request.extra.items() if not is_allowed(capabilities, name, value)]
+    left_out = [name for name, value in request.extra.items() if not is_allowed(capabilities, name, value)]
+    if left_out:
         changes["extra"] = {name: value for name, value in request.extra.items() if name not in left_out}
         warnings.extend(no_effect(name, request.model) for name in left_out[:MAX_WARNINGS])
     return SpeechPlan(
