@@ -1,4 +1,4 @@
-"""The way of one call, readable from top to bottom. What each step means is defined in the layers below."""
+"""The steps of one call, from top to bottom. Each step is defined in the layers below."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ class Gateway:
                 self._runner.warm(plan)
 
     async def voices(self, model: str | None, caller: Caller = EVERYBODY) -> list[ListedVoice]:
-        """What the caller may name as the voice of a model, or of any. Raises ModelNotFound."""
+        """The voices that the caller may name for a model, or for any model if it is None. Raises ModelNotFound."""
         groups = self.groups.one_or_all(model, caller)
         return await self._voices.of(bound for group in groups for bound in group if serves(bound, Mode.SPEECH))
 
 
 def _none(_: object) -> None:
-    """Nothing translates."""
+    """No chat model translates."""

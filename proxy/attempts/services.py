@@ -1,4 +1,4 @@
-"""What attempts share."""
+"""What attempts share: the HTTP client, workers, health."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Services:
     cooldown: float
 
     async def seconds_of(self, file: Upload) -> float | None:
-        """How long the audio is; None if it cannot be read, which is for the vendor to say."""
+        """How long the audio is; None if it cannot be read: the vendor will reject it."""
         descriptor = _copy(file.fileno())
         try:
             info = await probe(self.readers, file.getbuffer() if descriptor is None else descriptor)

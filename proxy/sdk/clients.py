@@ -1,7 +1,7 @@
 """The caller's own HTTP client as a transport: its proxies, certificates, connections, hooks and headers are used.
 
-The client is never closed here. Redirects are not followed, since keys would go along; time limits are those of the
-call. Of a client's `headers`, those are sent that the call does not set itself.
+The client is never closed here. Redirects are not followed, since they would carry keys to other hosts. Time limits
+are those of the call. A client's `headers` are sent unless the call sets them itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
@@ -42,10 +43,10 @@ class ThroughAsyncClient(httpx.AsyncBaseTransport):
 
 
 class ThroughClient(httpx.AsyncBaseTransport):
-    """Every step of the client is made in a thread of anyio's.
+    """Runs every step of the client in one of anyio's threads.
 
-    A body that comes asynchronously is pulled from the event loop block by block, never held as a whole. Its file is
-    read in other threads (asyncio's), for those of anyio may all be waiting for one.
+    An asynchronous body is pulled from the event loop block by block, never held as a whole. Its file is read in
+    asyncio's threads, since all of anyio's may be waiting for a body.
     """
 
     def __init__(self, client: httpx.Client) -> None:
@@ -63,7 +64,7 @@ class ThroughClient(httpx.AsyncBaseTransport):
 
 
 class _Sending:
-    """One request of a synchronous client, which the event loop may give up while a thread is still at it."""
+    """One request of a synchronous client. The event loop may abandon it while a thread still runs it."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -81,7 +82,7 @@ class _Sending:
         return response
 
     def abandon(self) -> None:
-        """Nothing more of the body is sent, and an answer is closed, also one that is still to come."""
+        """Send no more of the body, and close the answer, even if it has not arrived yet."""
         with self._lock:
             self._abandoned = True
         if self._response is not None:
@@ -101,8 +102,8 @@ class _Sending:
 
     async def next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         chunk = await anext(chunks, None)
-        if self._abandoned:  # the file may be closed by now, and its descriptor be that of another one
-            raise httpx.WriteError("the call was given up")
+        if self._abandoned:  # the file may be closed by now, and its descriptor belong to another one
+            raise httpx.WriteError("the call was abandoned")
         return chunk
 
 
@@ -118,8 +119,8 @@ class _Pulled(httpx.SyncByteStream):
             yield chunk
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of an answer. The time limit is looked up at each wait, which httpx does once."""
+class _Body(httpx.AsyncByteStream, ABC):
+    """The body of an answer. The time limit is looked up at each wait; httpx looks it up once."""
 
     def __init__(self, response: httpx.Response, request: httpx.Request) -> None:
         self._response = response
@@ -136,8 +137,9 @@ class _Body(httpx.AsyncByteStream):
                 return
             yield chunk
 
+    @abstractmethod
     async def _next(self) -> bytes | None:
-        raise NotImplementedError
+        """The next chunk; None at the end."""
 
 
 class _AsyncBody(_Body):
@@ -170,7 +172,7 @@ class _ThreadBody(_Body):
         await anyio.to_thread.run_sync(self._response.close)
 
     def _wake(self) -> None:
-        """A thread that was given up is still reading; closing a socket does not end that, shutting it down does."""
+        """An abandoned thread is still reading. Closing the socket does not end that, but shutting it down does."""
         stream = self._response.extensions.get("network_stream")
         if stream is not None and self._response.http_version == "HTTP/1.1":
             with suppress(OSError):
