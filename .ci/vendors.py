@@ -1,4 +1,4 @@
-"""Writes docs/vendors.md from the declarations of the vendors' modules. A test fails if the file is stale.
+"""Writes docs/vendors.md from the declarations in the vendors' modules. A test fails if the file is stale.
 
 Usage: python .ci/vendors.py
 """
@@ -17,7 +17,7 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voices
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "vendors.md"
-#: A model with at most as many voices gets them listed.
+#: A model's own voices are listed if there are at most this many.
 FEW_VOICES = 12
 HEAD = """\
 # Vendors
@@ -88,9 +88,9 @@ def _address(vendor: Vendor) -> str:
         where = (
             "Address: `api_base`."
             if vendor.adapter is not VENDORS["local"].adapter
-            else "Runs in the proxy's own process."
+            else "Runs on the proxy's machine, in worker processes."
         )
-    other = " Nothing is declared about servers at another `api_base`." if vendor.has_compatible_servers else ""
+    other = " The capabilities of servers at another `api_base` are unknown." if vendor.has_compatible_servers else ""
     return where + other
 
 
@@ -161,7 +161,7 @@ def _catalogue(names: str, voices: Voices) -> Iterator[str]:
 
 
 def _declarations(vendor: Vendor) -> dict[str, Capabilities]:
-    """By the model's name, and what is declared about any other model."""
+    """The capabilities by the model's name, and those of any other model."""
     others = {f"any other ({mode.removeprefix('audio_')})": can for mode, can in vendor.others.items()}
     return {**{_code(name): can for name, can in vendor.models.items()}, **others}
 
@@ -207,7 +207,7 @@ def _extras(can: Capabilities) -> str:
 
 
 def _lists_voices(vendor: Vendor) -> bool:
-    """Whether an adapter of any of its speech models does."""
+    """Whether an adapter of any of its speech models lists voices."""
     models = [name for name, can in vendor.models.items() if Mode.SPEECH in can.modes] or ["other"]
     base = None if vendor.base_url else "http://localhost"
     deployments = (

@@ -1,8 +1,8 @@
-"""100,000 calls over two workers: is every answer that came in the ledger once?
+"""Sends 100,000 calls to two workers, and checks that the ledger contains every completed one exactly once.
 
 python ledger.py [--calls 100000] [--workers 2] [--database-url postgresql://…]
 
-Needs what run_peers.py needs. Prints one line of JSON.
+Needs the same programs as run_peers.py. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONNECTIONS = 32
 
 
 async def client(names: count[int], calls: int, completed: list[str], failed: list[str]) -> None:
-    """One connection that is kept alive; an answer is complete with its last byte."""
+    """Sends calls over one keep-alive connection. An answer is complete when its last byte has arrived."""
     request = speech()
     reader, writer = await asyncio.open_connection(HOST, PORT)
     for number in names:

@@ -1,13 +1,13 @@
-"""Try real vendors, with the keys that are in the environment: a small contract, a table of times and costs.
+"""Tests real vendors, with the keys in the environment, and prints a table of results, times and costs.
 
     python bench/live_check.py elevenlabs/eleven_flash_v2_5 deepgram/nova-3
 
-It costs money, little as it is: nothing is asked of a model that is not named. A speech model speaks one sentence in
-two formats; a transcription model hears that sentence (or ``--audio FILE``) as json, verbose_json and srt, as far as it
-declares them; and each is asked for one thing that must fail. Status 1 if anything differs from what is expected; a
-model without a key is left out.
+This costs a little money. Only the models on the command line are called. A speech model speaks one sentence in two
+formats. A transcription model transcribes that sentence (or ``--audio FILE``) as json, verbose_json and srt, as far as
+it declares them. Each also gets one request that must fail. The exit status is 1 if any result is not as expected;
+models without a key are skipped.
 
-The same code is called as for the proxy's callers, without a server: adapter, upstream, transcoding, prices.
+It runs the same code as the proxy, without a server: adapter, upstream, conversion, prices.
 """
 
 from __future__ import annotations
@@ -51,16 +51,18 @@ from proxy.sdk.target import Settings
 
 P = TypeVar("P", SpeechPlan, TranscriptionPlan)
 Ask = Callable[[Call], Awaitable[bytes]]
+#: Returns the problem with an answer, or an empty string, and the details.
+Evaluate = Callable[[bytes], tuple[str, str]]
 
 SENTENCE = "The quick brown fox jumped over the lazy dogs."
 SPEECH_FORMATS = ("mp3", "wav")
 TRANSCRIPT_FORMATS = ("json", "verbose_json", "srt")
 NO_VOICE = "no-such-voice-0"
-#: Of the sentence, as letters; another spelling of a word is no failure.
-ENOUGH_ALIKE = 0.8
+#: Minimum similarity to the sentence, by letters; another spelling of a word is not a failure.
+MIN_SIMILARITY = 0.8
 MIN_LENGTH, MAX_LENGTH = 0.8, 15.0
 TIMEOUT = 120.0
-COLUMNS = ("model", "check", "result", "first ms", "all ms", "cost USD", "upstream id", "what it said")
+COLUMNS = ("model", "check", "result", "first ms", "all ms", "cost USD", "upstream id", "details")
 
 
 @dataclass
@@ -69,8 +71,8 @@ class Outcome:
 
     model: str
     check: str
-    wrong: str = ""
-    said: str = ""
+    problem: str = ""
+    details: str = ""
     skipped: bool = False
     call: Call | None = None
     seconds: float = 0.0
@@ -83,64 +85,63 @@ class Outcome:
         return (
             self.model,
             self.check,
-            "skipped" if self.skipped else f"DIFFERS: {self.wrong}" if self.wrong else "ok",
+            "skipped" if self.skipped else f"DIFFERS: {self.problem}" if self.problem else "ok",
             f"{first * 1000:.0f}" if first is not None else "",
             f"{self.seconds * 1000:.0f}",
             "" if self.cost is None else f"{self.cost:.6f}",
             attempt.upstream_id if attempt is not None else "",
-            self.said[:100],
+            self.details[:100],
         )
 
 
 @dataclass
 class Checks:
-    """All that is asked of one model."""
+    """All checks of one model."""
 
     model: str
     settings: Settings
     outcomes: list[Outcome] = field(default_factory=list)
 
     async def speak(self, voice: str) -> bytes | None:
-        """The wav, where it came."""
+        """Returns the speech as wav, or None if that check failed."""
         bound = target.bind(self.model, Mode.SPEECH, self.settings)
         spoken = None
         async with AsyncExitStack() as stack:
             runner = await open_runner(stack, bound, None)
-            for wanted in SPEECH_FORMATS:
-                request = SpeechRequest(self.model, SENTENCE, voice, response_format=wanted)
-                audio = await self._ask(f"speech {wanted}", bound, _speaking(runner, bound, request), _audio)
-                spoken = audio if wanted == "wav" else spoken
+            for response_format in SPEECH_FORMATS:
+                request = SpeechRequest(self.model, SENTENCE, voice, response_format=response_format)
+                audio = await self._ask(f"speech {response_format}", bound, _speaking(runner, bound, request), _audio)
+                spoken = audio if response_format == "wav" else spoken
             request = SpeechRequest(self.model, SENTENCE, NO_VOICE)
-            await self._refused("a voice that is none", bound, _speaking(runner, bound, request))
+            await self._refused("unknown voice", bound, _speaking(runner, bound, request))
         return spoken
 
-    async def hear(self, audio: bytes, *, is_sentence: bool) -> None:
+    async def transcribe(self, audio: bytes, *, is_sentence: bool) -> None:
         bound = target.bind(self.model, Mode.TRANSCRIPTION, self.settings)
-        able = bound.adapter.capabilities.response_formats
+        supported = bound.adapter.capabilities.response_formats
         async with AsyncExitStack() as stack:
             runner = await open_runner(stack, bound, None)
-            for wanted in [name for name in TRANSCRIPT_FORMATS if able is None or name in able]:
-                request = await _transcription(stack, self.model, audio, wanted)
-                judge = _transcript(wanted, is_sentence)
-                await self._ask(wanted, bound, _hearing(runner, bound, request), judge)
+            for name in [name for name in TRANSCRIPT_FORMATS if supported is None or name in supported]:
+                request = await _transcription(stack, self.model, audio, name)
+                await self._ask(name, bound, _transcribing(runner, bound, request), _transcript(name, is_sentence))
             noise = await _transcription(stack, self.model, b"This is no audio. " * 200, "json")
-            await self._refused("a file that is none", bound, _hearing(runner, bound, noise))
+            await self._refused("not an audio file", bound, _transcribing(runner, bound, noise))
 
     async def _ask(
         self,
         check: str,
         bound: BoundDeployment,
         ask: Ask,
-        judge: Callable[[bytes], tuple[str, str]],
+        evaluate: Evaluate,
     ) -> bytes | None:
-        """One call, read to its end; ``judge`` says what is wrong with it, and what it said."""
-        outcome = self._begun(check, bound)
+        """Makes one call, and evaluates its answer."""
+        outcome = self._new_outcome(check)
         began, body = perf_counter(), None
         try:
             body = await ask(_call(outcome))
-            outcome.wrong, outcome.said = judge(body)
+            outcome.problem, outcome.details = evaluate(body)
         except ProxyError as error:
-            outcome.wrong = f"{error.status} {error.kind}: {error.message} {error.detail}"
+            outcome.problem = f"{error.status} {error.kind}: {error.message} {error.detail}"
         outcome.seconds = perf_counter() - began
         mode = bound.deployment.mode
         if body is not None and mode is not None:
@@ -148,20 +149,20 @@ class Checks:
         return body
 
     async def _refused(self, check: str, bound: BoundDeployment, ask: Ask) -> None:
-        """The vendor's own refusal, read as such: neither an answer nor anything of the proxy's."""
-        outcome = self._begun(check, bound)
+        """Makes one call that must fail: with a 4xx of the vendor, or with a refusal of the proxy."""
+        outcome = self._new_outcome(check)
         began = perf_counter()
         try:
             await ask(_call(outcome))
-            outcome.wrong = "it was not refused"
+            outcome.problem = "it was not refused"
         except UpstreamError as error:
-            outcome.said = f"{error.status} {error.kind}: {error.message}"
-            outcome.wrong = "" if 400 <= error.status < 500 else f"refused as {error.status}"
+            outcome.details = f"{error.status} {error.kind}: {error.message}"
+            outcome.problem = "" if 400 <= error.status < 500 else f"refused as {error.status}"
         except ProxyError as error:
-            outcome.said = f"{error.status} {error.kind}: {error.message}"
+            outcome.details = f"{error.status} {error.kind}: {error.message}"
         outcome.seconds = perf_counter() - began
 
-    def _begun(self, check: str, bound: BoundDeployment) -> Outcome:
+    def _new_outcome(self, check: str) -> Outcome:
         self.outcomes.append(Outcome(self.model, check, call=Call("", check, perf_counter())))
         return self.outcomes[-1]
 
@@ -185,7 +186,7 @@ def _speaking(runner: AttemptRunner, bound: BoundDeployment, request: SpeechRequ
     return ask
 
 
-def _hearing(runner: AttemptRunner, bound: BoundDeployment, request: TranscriptionRequest) -> Ask:
+def _transcribing(runner: AttemptRunner, bound: BoundDeployment, request: TranscriptionRequest) -> Ask:
     async def ask(call: Call) -> bytes:
         async with runner.attempt(_accepted(match_transcription(request, bound)), call) as result:
             return render_transcription(result, request).first
@@ -193,12 +194,12 @@ def _hearing(runner: AttemptRunner, bound: BoundDeployment, request: Transcripti
     return ask
 
 
-async def _transcription(stack: AsyncExitStack, model: str, audio: bytes, wanted: str) -> TranscriptionRequest:
+async def _transcription(stack: AsyncExitStack, model: str, audio: bytes, response_format: str) -> TranscriptionRequest:
     file = await stack.enter_async_context(opened(("speech.wav", audio)))
-    return TranscriptionRequest(model, file, response_format=wanted)
+    return TranscriptionRequest(model, file, response_format=response_format)
 
 
-# -- what is right -----------------------------------------------------------------------------------------------------
+# -- expectations ------------------------------------------------------------------------------------------------------
 
 
 def _audio(body: bytes) -> tuple[str, str]:
@@ -206,27 +207,27 @@ def _audio(body: bytes) -> tuple[str, str]:
         with av.open(io.BytesIO(body)) as container:
             seconds = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
     except av.FFmpegError as error:
-        return f"no audio: {error}", repr(body[:40])
-    said = f"{seconds:.1f} s, {len(body)} bytes"
-    return ("" if MIN_LENGTH < seconds < MAX_LENGTH else "an odd length"), said
+        return f"not audio: {error}", repr(body[:40])
+    problem = "" if MIN_LENGTH < seconds < MAX_LENGTH else "unexpected duration"
+    return problem, f"{seconds:.1f} s, {len(body)} bytes"
 
 
-def _transcript(wanted: str, is_sentence: bool) -> Callable[[bytes], tuple[str, str]]:
-    def judge(body: bytes) -> tuple[str, str]:
+def _transcript(response_format: str, is_sentence: bool) -> Evaluate:
+    def evaluate(body: bytes) -> tuple[str, str]:
         text = body.decode()
-        if wanted != "srt":
+        if response_format != "srt":
             document = json.loads(text)
             text = document["text"]
-            if wanted == "verbose_json" and not document["segments"]:
+            if response_format == "verbose_json" and not document["segments"]:
                 return "no segments", text
         elif not re.match(r"1\n\d\d:\d\d:\d\d,\d{3} --> ", text):
             return "no subtitles", text
         else:
             text = " ".join(line for line in text.splitlines() if not re.match(r"\d+$|\d\d:\d\d", line))
-        alike = difflib.SequenceMatcher(None, _letters(text), _letters(SENTENCE)).ratio()
-        return ("other words" if is_sentence and alike < ENOUGH_ALIKE else ""), text
+        similarity = difflib.SequenceMatcher(None, _letters(text), _letters(SENTENCE)).ratio()
+        return ("other words" if is_sentence and similarity < MIN_SIMILARITY else ""), text
 
-    return judge
+    return evaluate
 
 
 def _letters(text: str) -> str:
@@ -237,18 +238,18 @@ def _letters(text: str) -> str:
 
 
 def mode_of(model: str) -> Mode:
-    """Raises ValueError where neither the vendor's table nor the name tells."""
+    """Raises ValueError if neither the vendor's table nor the name of the model shows it."""
     vendor = max((name for name in VENDORS if model.startswith(f"{name}/")), key=len, default="openai")
     mode = infer_mode(vendor, model.removeprefix(f"{vendor}/"))
     if mode is None:
-        raise ValueError(f"{model}: say what it does, with --speech or --transcription")
+        raise ValueError(f"{model}: the mode cannot be inferred; use --speech or --transcription")
     return mode
 
 
 async def check(
     models: list[str], modes: dict[str, Mode], voice: str, audio: bytes | None, base: str | None
 ) -> list[Outcome]:
-    """Speech first: what it says is what the others hear."""
+    """Speech models first: the transcription models transcribe what they say."""
     outcomes: list[Outcome] = []
     spoken = audio
     for model in sorted(models, key=lambda name: modes[name] != Mode.SPEECH):
@@ -257,11 +258,13 @@ async def check(
             if modes[model] == Mode.SPEECH:
                 spoken = await checks.speak(voice) or spoken
             elif spoken is None:
-                checks.outcomes.append(Outcome(model, "all", "nothing to hear: name a speech model first, or --audio"))
+                checks.outcomes.append(
+                    Outcome(model, "all", "nothing to transcribe: name a speech model, too, or use --audio")
+                )
             else:
-                await checks.hear(spoken, is_sentence=spoken is not audio)
+                await checks.transcribe(spoken, is_sentence=spoken is not audio)
         except Unauthorized as error:
-            checks.outcomes.append(Outcome(model, "all", said=error.message, skipped=True))
+            checks.outcomes.append(Outcome(model, "all", details=error.message, skipped=True))
         except ProxyError as error:
             checks.outcomes.append(Outcome(model, "all", f"{error.kind}: {error.message}"))
         outcomes += checks.outcomes
@@ -276,26 +279,26 @@ def table(rows: list[tuple[str, ...]]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="Try real vendors. It costs money, little as it is.")
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="vendor/model; there is no default")
-    parser.add_argument("--audio", type=Path, help="hear this file rather than what the first speech model said")
+    parser = argparse.ArgumentParser(description="Tests real vendors. This costs a little money.")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="vendor/model")
+    parser.add_argument("--audio", type=Path, help="file to transcribe, instead of the output of the last speech model")
     parser.add_argument("--voice", default="alloy")
-    parser.add_argument("--api-base", help="of all of the models")
+    parser.add_argument("--api-base", help="base URL for all models")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--speech", action="store_true", help="all of the models speak")
-    kind.add_argument("--transcription", action="store_true", help="all of the models transcribe")
-    given = parser.parse_args(arguments)
-    forced = Mode.SPEECH if given.speech else Mode.TRANSCRIPTION if given.transcription else None
+    kind.add_argument("--speech", action="store_true", help="all models are speech models")
+    kind.add_argument("--transcription", action="store_true", help="all models are transcription models")
+    options = parser.parse_args(arguments)
+    forced = Mode.SPEECH if options.speech else Mode.TRANSCRIPTION if options.transcription else None
     try:
-        modes = {model: forced or mode_of(model) for model in given.models}
+        modes = {model: forced or mode_of(model) for model in options.models}
     except (ValueError, ProxyError) as error:
         parser.error(str(error))
-    audio = given.audio.read_bytes() if given.audio is not None else None
-    outcomes = asyncio.run(check(given.models, modes, given.voice, audio, given.api_base))
+    audio = options.audio.read_bytes() if options.audio is not None else None
+    outcomes = asyncio.run(check(options.models, modes, options.voice, audio, options.api_base))
     print(table([COLUMNS, *(outcome.cells for outcome in outcomes)]))
     known = [outcome.cost for outcome in outcomes if outcome.cost is not None]
     print(f"\n{len(known)} calls with a known price: {sum(known, Decimal(0)):.6f} USD.")
-    return 1 if any(outcome.wrong for outcome in outcomes) else 0
+    return 1 if any(outcome.problem for outcome in outcomes) else 0
 
 
 if __name__ == "__main__":

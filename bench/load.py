@@ -1,4 +1,4 @@
-"""One request, and many at once: what is asked of each proxy, and how wrk asks it."""
+"""The requests that each proxy gets: one at a time, or many at once from wrk."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _SCRIPT = Path(__file__).with_name("post.lua")
 
 
 class Failed(Exception):
-    """The proxy gave no or a wrong answer, or wrk gave no figures."""
+    """The proxy sent a wrong answer or none, or wrk printed no figures."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A proxy that is up."""
+    """A proxy that is running."""
 
     port: int
-    #: root of its process tree; None: not started here, so not metered
+    #: Root of its process tree; None if it was not started here and is not metered.
     pid: int | None
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is posted."""
+    """A request to POST."""
 
     path: str
     content_type: str
@@ -45,19 +45,19 @@ class Request:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Those that every client sends."""
+        """The headers that every client sends."""
         return {"Content-Type": self.content_type, "Authorization": f"Bearer {KEY}"}
 
 
 def speech(marks: str = "") -> Request:
-    """`marks` tell the upstream what to answer; see mock_upstream.c."""
+    """`marks` control the answer of the upstream; see mock_upstream.c."""
     text = f"The quick brown fox jumps over the lazy dog. {marks}"
     body = {"model": "tts", "input": text, "voice": "alloy", "response_format": "mp3"}
     return Request("/v1/audio/speech", "application/json", json.dumps(body).encode())
 
 
 def _wav(size: int) -> bytes:
-    """A file of that many bytes, a multiple of four."""
+    """A WAV file of that many bytes, which must be a multiple of four."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)
@@ -82,7 +82,7 @@ def transcription(size: int) -> Request:
 def ask(port: int, request: Request, timeout: float = 120) -> tuple[int, bytes]:
     """Status and body of one answer, on a connection of its own."""
     with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=timeout)) as connection:
-        # A refusal may come before the whole upload has gone out; the answer can be read all the same.
+        # A proxy may refuse an upload before it is sent completely; its answer can still be read.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request("POST", request.path, request.body, request.headers | {"Connection": "close"})
         answer = connection.getresponse()
@@ -111,7 +111,7 @@ def _wrk(port: int, request: Request, concurrency: int, secs: int) -> dict[str, 
 
 
 def load(target: Target, request: Request, concurrency: int, secs: int) -> dict[str, Any]:
-    """As many requests as the proxy answers in `secs` seconds on `concurrency` connections that are kept alive."""
+    """Sends as many requests as the proxy answers in `secs` seconds on `concurrency` keep-alive connections."""
     with metered(target.pid) as usage:
         figures = _wrk(target.port, request, concurrency, secs)
     good, seconds = figures["requests"] - figures["bad_status"], figures["us"] / 1e6

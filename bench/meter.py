@@ -1,4 +1,4 @@
-"""CPU seconds and memory of a process and its descendants, from Linux's /proc. Without a process, figures are None."""
+"""CPU time and memory of a process and its descendants, from Linux's /proc. Without a process, figures are None."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_SETTLING = 25.0
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the name: state, parent, …; empty if there is no such process."""
+    """The fields of /proc/PID/stat after the name: state, parent, …; empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -25,7 +25,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
+    """Whether the process is running; a zombie is not."""
     return _stat(pid)[:1] not in ([], ["Z"])
 
 
@@ -59,7 +59,7 @@ def memory_mb(root: int | None, field: str = "VmRSS") -> float | None:
 
 
 def _settle(root: int) -> None:
-    """Wait until the proxy has worked off what the step before left behind: wrk drops requests at its end."""
+    """Wait until the proxy has finished the work of the previous step: wrk abandons requests when its time is up."""
     give_up = time.monotonic() + _MAX_SETTLING
     while time.monotonic() < give_up:
         before = _cpu_seconds(root)
@@ -76,7 +76,7 @@ def _reset_peaks(root: int) -> None:
 
 @dataclass
 class Usage:
-    """Of one step; filled in at its end."""
+    """The usage of one step; filled in at its end."""
 
     cpu_s: float | None = None
     cpu_share: float | None = None
@@ -85,7 +85,7 @@ class Usage:
 
 @contextlib.contextmanager
 def metered(root: int | None) -> Iterator[Usage]:
-    """What the proxy uses while the block runs, which begins when the proxy is idle."""
+    """Measures what the proxy uses while the block runs. The block begins when the proxy is idle."""
     usage = Usage()
     if root is None:
         yield usage

@@ -1,15 +1,15 @@
-/* A fast OpenAI-compatible audio server that makes its answers up: one thread, epoll, Linux.
+/* A fast OpenAI-compatible audio server with made-up answers: one thread, epoll, Linux.
  *
  *   cc -O2 -o mock_upstream mock_upstream.c && ./mock_upstream 9001
  *
- * POST .../audio/speech          chunked audio, shaped by marks in the input text, so that any proxy passes them on:
- *                                    @size=BYTES   of the whole answer           (8192)
- *                                    @chunks=N     HTTP chunks                   (1)
- *                                    @first=MS     before the head and chunk 1   (0)
- *                                    @gap=MS       before each further chunk     (0)
- *                                Each chunk begins with the time at which it was sent: CLOCK_MONOTONIC, nanoseconds,
- *                                8 bytes, little endian. A client on the same machine reads every chunk's age from it.
- * POST .../audio/transcriptions  reads the whole body and answers one sentence.
+ * POST .../audio/speech          chunked audio, controlled by marks in the input text, which any proxy passes on:
+ *                                    @size=BYTES   size of the whole answer      (8192)
+ *                                    @chunks=N     number of HTTP chunks         (1)
+ *                                    @first=MS     wait before head and chunk 1  (0)
+ *                                    @gap=MS       wait before each other chunk  (0)
+ *                                Each chunk begins with the time when it was sent: CLOCK_MONOTONIC, nanoseconds,
+ *                                8 bytes, little endian. A client on the same machine can compute the chunk's age.
+ * POST .../audio/transcriptions  reads the whole body and answers with one sentence.
  * anything else                  a list of models, for health checks.
  */
 #define _GNU_SOURCE
@@ -46,7 +46,7 @@ typedef struct {
     bool wants_close;
     char head[16384];
     int head_len;
-    char text[8193]; /* the beginning of the body, which holds the marks */
+    char text[8193]; /* the beginning of the body, which contains the marks */
     int text_len;
     char line[128]; /* of chunked framing */
     int line_len;
@@ -58,13 +58,13 @@ typedef struct {
     char *out;
     size_t out_len, out_sent, out_room;
     bool wants_writable;
-    int waiting_at; /* place in `waiting`, or -1 */
+    int waiting_at; /* index in `waiting`, or -1 */
 } Connection;
 
 static int epoll;
 static char read_buffer[READ_SIZE];
 static char audio[LARGEST_CHUNK];
-static Connection **waiting; /* for the time of their next chunk, in no order */
+static Connection **waiting; /* connections that wait for the time of their next chunk, unordered */
 static int waiting_count, waiting_room;
 
 static long long now_ns(void) {
@@ -174,7 +174,7 @@ static void prepare_chunk(Connection *c) {
     c->due_ns += c->gap_ns;
 }
 
-/* Send what is due and can be sent; behind the answer, wait for the next request. */
+/* Send what is due and can be sent. After the answer, wait for the next request. */
 static bool send_answer(Connection *c) {
     for (;;) {
         while (c->out_sent < c->out_len) {
@@ -217,7 +217,7 @@ static bool answer(Connection *c) {
 
 /* ---- the request. A `take` function returns how many bytes it used, or -1 once the connection is gone. ---- */
 
-/* The head without its last line end, as a string. */
+/* The head as a string, without its last line break. */
 static bool read_head(Connection *c, char *head) {
     bool chunked = false;
     char *rest = head, *line = strsep(&rest, "\n");
@@ -271,7 +271,7 @@ static int take_body(Connection *c, const char *data, int count) {
     return taken;
 }
 
-/* A byte of a chunk's size, of the line end behind a chunk, or of a trailer. */
+/* A byte of a chunk's size, of the line break after a chunk, or of a trailer. */
 static int take_framing(Connection *c, char byte) {
     if (byte != '\n') {
         if (byte != '\r' && c->line_len < (int)sizeof c->line - 1)
@@ -355,7 +355,7 @@ static void handle(Connection *c, uint32_t events) {
         send_answer(c);
 }
 
-/* Milliseconds until the next chunk is due, rounded up; -1: none is. */
+/* Milliseconds until the next chunk is due, rounded up; -1 if none is. */
 static int patience(void) {
     if (waiting_count == 0)
         return -1;
@@ -366,7 +366,7 @@ static int patience(void) {
     return next <= now ? 0 : (int)((next - now + 999999) / 1000000);
 }
 
-/* Backwards: whoever leaves, the last takes its place. */
+/* Backwards: when an entry leaves, the last one takes its place. */
 static void send_what_is_due(void) {
     long long now = waiting_count ? now_ns() : 0;
     for (int i = waiting_count - 1; i >= 0; i--) {

@@ -1,6 +1,6 @@
-"""What watching costs: microseconds of one core a call, on the way of calls and beside it.
+"""What observability costs per call, in microseconds of one core: during calls and in the background.
 
-Everything is switched on: metrics of several workers, the log in JSON, and all kinds of sinks. No network is used.
+Everything is on: metrics of several workers, the JSON log, and all kinds of sinks. Uses no network.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from decimal import Decimal
 from pathlib import Path
 from time import perf_counter
 
-import httpx
-
 from proxy.config import Config, Deployment, Environment
 from proxy.domain.call import Attempt, Call
 from proxy.domain.caller import Caller
 from proxy.domain.requests import Mode
 from proxy.domain.usage import Usage
+from proxy.http.transport import HTTPTransport
 from proxy.metrics import exposition
 from proxy.sinks.base import Record
 from proxy.sinks.custom import CustomSettings
@@ -46,7 +45,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def call() -> Call:
-    """A sentence spoken by the first deployment asked, as the endpoint leaves it."""
+    """A finished speech call: one sentence, spoken by the first deployment that was tried."""
     now = perf_counter()
     attempt = Attempt("tts-openai", "openai", now - 0.4, first_byte=now - 0.2, ended=now, upstream_id="req_" + "0" * 32)
     attempt.usage = Usage(characters=120, seconds_out=8.2, input_text_tokens=30, output_audio_tokens=164)
@@ -71,7 +70,7 @@ def call() -> Call:
 
 
 def best(work: Callable[[], object], count: int = CALLS) -> float:
-    """Microseconds a time, of the best round."""
+    """Microseconds per run, in the best round."""
     times = []
     for _ in range(ROUNDS):
         began = perf_counter()
@@ -86,8 +85,8 @@ def telemetry(level: str, folder: Path | None = None) -> Telemetry:
     return Telemetry(WorkerSlot(folder, 0) if folder is not None else None)
 
 
-def told(what: str, microseconds: float) -> None:
-    print(f"{what:<62} {microseconds:8.2f}", flush=True)
+def report(what: str, microseconds: float) -> None:
+    print(f"{what:<66} {microseconds:8.2f}", flush=True)
 
 
 def sinks(folder: Path) -> Sinks:
@@ -113,8 +112,8 @@ def sinks(folder: Path) -> Sinks:
     return made
 
 
-async def on_the_way(folder: Path) -> None:
-    """No task runs meanwhile: what the feeds do later is measured by itself."""
+async def during_calls(folder: Path) -> None:
+    """No other task runs meanwhile: what the feeds do later is measured separately."""
     one = call()
 
     def ended(watched: Telemetry) -> Callable[[], None]:
@@ -125,15 +124,15 @@ async def on_the_way(folder: Path) -> None:
         return work
 
     counted = best(ended(telemetry("error", folder)))
-    told("metrics, a call", counted)
+    report("metrics, per call", counted)
     logged = best(ended(telemetry("info", folder)))
-    told("and its line in the log", logged)
+    report("metrics and the log line", logged)
     everything = telemetry("info", folder)
     fed = sinks(folder)
     everything.subscribe(fed.put)
     whole = best(ended(everything), 5_000)
-    told("and five sinks: everything on", whole)
-    told("  of which sinks", whole - logged)
+    report("metrics, the log line and five sinks: everything on", whole)
+    report("  of this, the sinks", whole - logged)
     gaps, last = everything.gaps(one), perf_counter()
 
     def chunk() -> None:
@@ -142,40 +141,42 @@ async def on_the_way(folder: Path) -> None:
         gaps.observe(now - last)
         last = now
 
-    told("the gap before a chunk, a chunk", best(chunk, 200_000))
+    report("the gap before a chunk, per chunk", best(chunk, 200_000))
 
 
-async def beside(folder: Path) -> None:
+async def in_the_background(folder: Path) -> None:
     watched = telemetry("error", folder)
+    workers = watched._workers
+    assert workers is not None
     one = call()
     for number in range(200):
         one.group = f"model-{number % 40}"
         watched.begin()
         watched.end(one)
-    told(
-        "what a worker writes for the others, once a second (40 models)",
-        best(lambda: watched._tell(watched._board), 50),
+    report(
+        "publishing metrics to the other workers, once a second (40 models)",
+        best(lambda: watched._publish(workers), 50),
     )
-    told("an answer to a scrape (40 models; in a thread)", best(lambda: exposition(watched._metrics.read()), 20))
+    report("answering a scrape (40 models, in a thread)", best(lambda: exposition(watched._metrics.read()), 20))
     records = [Record(call(), call().row or {}, perf_counter(), time.time() - perf_counter()) for _ in range(200)]
-    otel = Otel(Environment({}), httpx.AsyncBaseTransport())
+    otel = Otel(Environment({}), HTTPTransport())
     began = perf_counter()
     for _ in range(ROUNDS):
         await otel._encoded(records)
-    told("a trace in protobuf, a call", (perf_counter() - began) / ROUNDS / len(records) * 1e6)
-    told("a row in JSON, a call", best(lambda: as_json(records[0].row)))
+    report("a trace in protobuf, per call", (perf_counter() - began) / ROUNDS / len(records) * 1e6)
+    report("a row as JSON, per call", best(lambda: as_json(records[0].row)))
     lines = b"".join(as_json(record.row) for record in records)
-    told("a row compressed (in a thread), a call", best(lambda: gzip.compress(lines), 20) / len(records))
+    report("compressing a row (in a thread), per call", best(lambda: gzip.compress(lines), 20) / len(records))
 
 
 def main() -> None:
-    # The lines go where lines go, and nobody waits for a disk.
+    # Log lines are written as usual, but nothing waits for a disk.
     sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
-    print(f"{'microseconds':>71}")
+    print(f"{'microseconds':>75}")
     with tempfile.TemporaryDirectory() as name:
-        asyncio.run(on_the_way(Path(name)))
+        asyncio.run(during_calls(Path(name)))
         print()
-        asyncio.run(beside(Path(name)))
+        asyncio.run(in_the_background(Path(name)))
 
 
 if __name__ == "__main__":

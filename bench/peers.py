@@ -17,7 +17,7 @@ from meter import alive, tree
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE / "work"
-#: Each proxy has this core to itself; the upstream and the load share LOAD_CORE.
+#: Each proxy has this core to itself. The upstream and the load share LOAD_CORE.
 PROXY_CORE = 0
 LOAD_CORE = 1
 UPSTREAM = HERE / "mock_upstream"
@@ -26,13 +26,13 @@ UPSTREAM_PORT = 9001
 
 @dataclass(frozen=True)
 class Peer:
-    """A proxy; without a command it is up already, and its CPU time and memory are not measured."""
+    """A proxy. Without a command, it is running already, and its CPU time and memory are not measured."""
 
     port: int
     command: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     start_timeout: float = 60.0
-    #: seconds of load a step, where the usual few would catch too few answers
+    #: Seconds of load per step, for proxies that answer too few requests in the usual time.
     secs: int | None = None
 
 
@@ -73,7 +73,7 @@ def _listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def upstream() -> Iterator[None]:
-    """The upstream runs; one that runs already is used and left."""
+    """Runs the upstream during the block. If one is running already, it is used and left running."""
     if _listens(UPSTREAM_PORT):
         yield
         return
@@ -89,7 +89,7 @@ def upstream() -> Iterator[None]:
 
 @contextlib.contextmanager
 def started(peer: Peer, log: Path) -> Iterator[subprocess.Popen[bytes] | None]:
-    """The peer's process on its core, ended with all its descendants behind the block."""
+    """Runs the peer's process on its core during the block, then ends it with all its descendants."""
     if not peer.command:
         yield None
         return

@@ -1,4 +1,4 @@
--- For wrk: POST the file that $BODY names; at the end, one line of JSON behind "JSON ". Times are microseconds.
+-- For wrk: POST the file $BODY; at the end, print one line of JSON after "JSON ". Times are in microseconds.
 local file = assert(io.open(os.getenv("BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")

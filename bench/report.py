@@ -1,4 +1,4 @@
-"""Medians over the rounds, as tables in Markdown: python report.py out/main.jsonl [more.jsonl ...]"""
+"""Prints medians over the rounds as Markdown tables: python report.py out/main.jsonl [more.jsonl ...]"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def step_of(row: Row, step: str) -> Row:
-    """The figures of one step; `speech@64` is the one with 64 connections, and no name stands for the row itself."""
+    """The figures of one step. `speech@64` is the step with 64 connections; an empty name means the row itself."""
     if not step:
         return row
     name, _, connections = step.partition("@")
@@ -25,7 +25,7 @@ def step_of(row: Row, step: str) -> Row:
 
 
 class Rows:
-    """The rows by proxy; those with an error apart."""
+    """The rows by proxy, and separately the rows with errors."""
 
     def __init__(self, files: list[Path]) -> None:
         rows: list[Row] = [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -36,7 +36,7 @@ class Rows:
                 self.by_name.setdefault(row["name"], []).append(row)
 
     def values(self, name: str, step: str, key: str) -> list[float]:
-        """One figure of one proxy in each round that has it."""
+        """One figure of one proxy, from each round that has it."""
         found = (step_of(row, step).get(key) for row in self.by_name.get(name, []))
         return [value for value in found if value is not None]
 
@@ -47,7 +47,7 @@ class Rows:
 
 
 def shown(value: float | None) -> str:
-    """Three digits or so."""
+    """With about three significant digits."""
     if value is None:
         return "-"
     return f"{value:.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3}f}"
@@ -74,7 +74,7 @@ def above_direct(rows: Rows, name: str, step: str, key: str) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A figure, and how it is shown."""
+    """A figure and its presentation."""
 
     heading: str
     key: str
@@ -139,7 +139,7 @@ TABLES = (
 
 
 def print_table(rows: Rows, title: str, step: str, columns: tuple[Column, ...]) -> None:
-    """Without the proxies that have none of its figures, and not at all if none has any."""
+    """Leaves out proxies without figures, and the whole table if no proxy has any."""
     names = [name for name in rows.by_name if any(rows.values(name, step, column.key) for column in columns)]
     if not names:
         return

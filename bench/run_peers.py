@@ -1,4 +1,4 @@
-"""Start each peer in turn, measure it, stop it; in rounds, every other one backwards. A line of JSON for each.
+"""Starts, measures and stops each peer in turn. Every other round runs backwards. Writes one line of JSON per result.
 
 python run_peers.py --peers direct,nginx,audio-proxy --rounds 3 --out out/main.jsonl
 """
@@ -22,7 +22,7 @@ from suites import SUITES, measure
 
 
 def spin() -> float:
-    """Milliseconds of a fixed piece of work on the proxies' core: tells whether the machine is slower than before."""
+    """Milliseconds for fixed work on the proxies' core, which show whether the machine has become slower."""
     os.sched_setaffinity(0, {PROXY_CORE})
     began = time.perf_counter()
     count = 0
@@ -34,11 +34,11 @@ def spin() -> float:
 
 
 def cold_start(peer: Peer, process: subprocess.Popen[bytes] | None, began: float) -> dict[str, float]:
-    """Seconds from `began` until it answers at all, and until its first good answer."""
+    """Seconds from `began` until the first answer of any kind, and until the first good one."""
     listening = None
     while time.monotonic() - began < peer.start_timeout:
         if process and process.poll() is not None:
-            raise Failed(f"ended with status {process.returncode}; see its log")
+            raise Failed(f"exited with status {process.returncode}; see its log")
         try:
             status, _ = ask(peer.port, speech(), timeout=30)
         except (OSError, http.client.HTTPException):
@@ -49,11 +49,11 @@ def cold_start(peer: Peer, process: subprocess.Popen[bytes] | None, began: float
         if status == 200 and listening is not None:
             return {"listen_s": round(listening, 3), "cold_start_s": round(now, 3)}
         time.sleep(0.02)
-    raise Failed("gave no good answer in time; see its log")
+    raise Failed("sent no good answer in time; see its log")
 
 
 def row(name: str, number: int, suites: list[str], secs: int, log: Path) -> dict[str, Any]:
-    """One peer in one round; with `error` if it failed."""
+    """The result of one peer in one round, with `error` if it failed."""
     peer = PEERS[name]
     figures: dict[str, Any] = {"name": name, "at": round(time.time(), 1), "round": number, "spin_ms": spin()}
     began = time.monotonic()
@@ -67,13 +67,15 @@ def row(name: str, number: int, suites: list[str], secs: int, log: Path) -> dict
 
 
 def arguments() -> argparse.Namespace:
-    """Of the command line, with every name known and every program there."""
+    """The arguments of the command line, after a check for unknown names and missing programs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", required=True, help=f"of {','.join(PEERS)}")
+    parser.add_argument("--peers", required=True, help=f"comma-separated list of {', '.join(PEERS)}")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, required=True, help="file to append to; the peers' logs lie beside it")
-    parser.add_argument("--suite", default=",".join(SUITES), help="of %(default)s")
-    parser.add_argument("--secs", type=int, default=3, help="of load a step (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file to append to; the peers' logs are written to the same folder"
+    )
+    parser.add_argument("--suite", default=",".join(SUITES), help="comma-separated list; default: %(default)s")
+    parser.add_argument("--secs", type=int, default=3, help="seconds of load per step; default: %(default)s")
     args = parser.parse_args()
     args.peers, args.suite = args.peers.split(","), args.suite.split(",")
     if unknown := (set(args.peers) - set(PEERS)) | (set(args.suite) - set(SUITES)):
@@ -93,7 +95,7 @@ def main() -> None:
     args = arguments()
     WORK.mkdir(exist_ok=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    os.sched_setaffinity(0, {LOAD_CORE})  # what is started from here stays there, but for the peers
+    os.sched_setaffinity(0, {LOAD_CORE})  # inherited by all child processes; the peers are moved
     with upstream(), args.out.open("a") as out:
         for number in range(args.rounds):
             for name in args.peers if number % 2 == 0 else args.peers[::-1]:

@@ -1,6 +1,7 @@
-"""Many slow speech streams at once, with the age of every chunk when it arrives.
+"""Many slow speech streams at once, and the age of every chunk when it arrives.
 
-The upstream writes the time into each chunk, and both ends share one clock, so an age is the way through the proxy.
+The upstream writes the time into each chunk, and both ends share one clock. So the age is the time that the chunk spent
+on its way through the proxy.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ _MAX_LENGTH = 30.0
 
 
 class _Stream(asyncio.Protocol):
-    """One request and its answer, which is good when it ends as HTTP says and has the right size."""
+    """One request and its answer. The answer is good if it is complete HTTP and has the right size."""
 
     def __init__(self, request: bytes, size: int, done: asyncio.Future[bool]) -> None:
         self.done = done
         self.status = 0
         self.body = bytearray()
-        self.first_ms = 0.0  # until the first bytes of the body
+        self.first_ms = 0.0  # time to the first bytes of the body
         self.whole_ms = 0.0
         self.ages_ms: list[float] = []
         self._request = request
@@ -70,7 +71,7 @@ class _Stream(asyncio.Protocol):
 
 
 async def _stream(port: int, request: bytes, size: int, delay: float) -> _Stream | None:
-    """The stream once it has ended well; None if it did not."""
+    """The stream after it has ended, or None if it failed."""
     await asyncio.sleep(delay)
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bool] = loop.create_future()
@@ -82,7 +83,7 @@ async def _stream(port: int, request: bytes, size: int, delay: float) -> _Stream
                 return stream if await done else None
             finally:
                 transport.abort()
-    except OSError:  # refused, or too late
+    except OSError:  # refused, or timed out
         return None
 
 
@@ -120,7 +121,7 @@ async def _run(port: int, count: int, chunks: int, gap_ms: int, stagger: float) 
 
 
 def hold(target: Target, count: int, *, chunks: int, gap_ms: int, stagger: float = 0.0) -> dict[str, Any]:
-    """`count` streams that begin within `stagger` seconds: 200 ms of silence, then 4 KiB every `gap_ms`."""
+    """`count` streams that start within `stagger` seconds: 200 ms of silence, then 4 KiB every `gap_ms`."""
     with metered(target.pid) as usage:
         figures = uvloop.run(_run(target.port, count, chunks, gap_ms, stagger))
     return figures | {"cpu_s": usage.cpu_s, "cpu_share": usage.cpu_share, "rss_peak_mb": usage.rss_peak_mb}

@@ -1,4 +1,4 @@
-"""What is measured of a proxy that is up."""
+"""The measurements of a running proxy."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SPOKEN = b"quick brown fox"
 def _check(target: Target) -> None:
     status, body = ask(target.port, speech())
     if status != 200 or len(body) != 8192:
-        raise Failed(f"speech answered {status} with {len(body)} bytes: {body[:200]!r}")
+        raise Failed(f"the speech answer has status {status} and {len(body)} bytes: {body[:200]!r}")
     status, body = ask(target.port, transcription(100_000))
     if status != 200 or _SPOKEN not in body:
-        raise Failed(f"transcription answered {status}: {body[:200]!r}")
+        raise Failed(f"the transcription answer has status {status}: {body[:200]!r}")
 
 
 def _huge(target: Target) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def _huge(target: Target) -> dict[str, Any]:
 
 
 def measure(target: Target, suites: list[str], secs: int) -> dict[str, Any]:
-    """The figures of these suites by step, with `secs` seconds of load a step. Raises Failed for a wrong answer."""
+    """The figures of these suites by step, with `secs` seconds of load per step. Raises Failed for a wrong answer."""
     _check(target)
     figures: dict[str, Any] = {"rss_idle_mb": memory_mb(target.pid)}
     if {"speech", "big"} & set(suites):

@@ -8,7 +8,10 @@ import re
 import sys
 from pathlib import Path
 
+import mermaidx
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -27,6 +30,7 @@ html_copy_source = False
 html_show_sphinx = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
+myst_fence_as_directive = ["mermaid"]
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -44,6 +48,7 @@ ELSEWHERE = {
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
     "bench/README.md": "project/benchmarks.md",
+    "bench/history.md": "project/benchmark-history.md",
 }
 _LINK = re.compile(r"\]\((?![a-z]+:|#)(?P<path>[^)#\s]+)")
 
@@ -57,6 +62,16 @@ def relinked(markdown: str, source: str, page: str) -> str:
         return "](" + os.path.relpath(target, (DOCS / page).parent)
 
     return _LINK.sub(link, markdown)
+
+
+class Mermaid(SphinxDirective):
+    """A diagram, drawn when the site is built: no page loads a script for it."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        drawing = mermaidx.render("\n".join(self.content)).svg()
+        return [nodes.raw("", f'<div style="background: white; padding: 1em">{drawing}</div>', format="html")]
 
 
 def write_pages(app: Sphinx) -> None:
@@ -85,6 +100,7 @@ def without_signature(app: Sphinx, what: str, name: str, *_: object) -> tuple[st
 
 
 def setup(app: Sphinx) -> None:
+    app.add_directive("mermaid", Mermaid)
     app.connect("builder-inited", write_pages)
     app.connect("source-read", relink)
     app.connect("autodoc-process-signature", without_signature)

@@ -25,9 +25,9 @@ USAGE_FILTERS = ("key", "user", "team", "end_user", "tag", "model", "vendor", "d
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 in good order, 1 where serving failed, 2 for a command line or a configuration with mistakes.
+    """Exit status: 0 on success, 1 if serving failed, 2 for errors on the command line or in the configuration.
 
-    130 where Ctrl-C came before the server heard of it.
+    130 if Ctrl-C arrived before the server handled signals.
     """
     options = parse(sys.argv[1:] if arguments is None else arguments)
     command: Callable[[argparse.Namespace], int] = options.command
@@ -56,24 +56,29 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="serve the API (the default command)")
     _add_config(serve)
-    serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s; :: for IPv6)")  # noqa: S104
-    serve.add_argument("--port", type=_port, default=4000, help="default: %(default)s; 0 takes a free one")
-    serve.add_argument("--workers", type=_positive, default=1, help="processes (default: %(default)s)")
-    serve.add_argument("--ssl-certfile", help="certificate (PEM); serves HTTPS")
-    serve.add_argument("--ssl-keyfile", help="its private key (PEM)")
+    serve.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s; use :: for IPv6)")  # noqa: S104
+    serve.add_argument(
+        "--port", type=_port, default=4000, help="port to listen on (default: %(default)s; 0 picks a free one)"
+    )
+    serve.add_argument("--workers", type=_positive, default=1, help="number of worker processes (default: %(default)s)")
+    serve.add_argument("--ssl-certfile", help="certificate file (PEM); enables HTTPS")
+    serve.add_argument(
+        "--ssl-keyfile", help="private key file (PEM); not needed if the certificate file contains the key"
+    )
     serve.add_argument(
         "--root-path",
         type=_root_path,
         default="",
-        help="path under which a reverse proxy serves this one, such as /audio",
+        help="path prefix under which a reverse proxy serves the API, such as /audio",
     )
     serve.add_argument(
-        "--forwarded-allow-ips", help="addresses of reverse proxies whose X-Forwarded-* headers are believed"
+        "--forwarded-allow-ips",
+        help="addresses of reverse proxies whose X-Forwarded-* headers are trusted, separated by commas",
     )
     serve.set_defaults(command=partial(_serve, serve.error))
 
     demo = commands.add_parser("demo", help="speak and transcribe a sentence with the local engines; needs no key")
-    demo.add_argument("--once", action="store_true", help="end after the sentence instead of serving on")
+    demo.add_argument("--once", action="store_true", help="stop after the sentence instead of serving on")
     demo.set_defaults(command=_demo)
 
     init = commands.add_parser("init", help="write a configuration for the vendors whose keys are in the environment")
@@ -163,7 +168,7 @@ def _positive(text: str) -> int:
 
 
 def _root_path(text: str) -> str:
-    """Without slashes at its end, which the paths of requests begin with."""
+    """Without a trailing slash: the paths of requests begin with one."""
     path = text.rstrip("/")
     if not _ROOT_PATH.fullmatch(path):
         raise argparse.ArgumentTypeError("must be a path that begins with /, such as /audio")

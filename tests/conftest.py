@@ -261,7 +261,7 @@ def sdk(proxy: Server) -> Iterator[openai.OpenAI]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if is_slow(item.nodeid):
+        if is_slow(item.nodeid, item.fixturenames if isinstance(item, pytest.Function) else ()):
             item.add_marker(pytest.mark.slow)
 
 

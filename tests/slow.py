@@ -6,73 +6,89 @@ another one like it stays: PostgreSQL beside SQLite, many vendors beside three.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 #: Vendors of three kinds, for which the contract suite stays: binary answers, another API, OpenAI's API.
 FAST_CASES = ("elevenlabs-eleven-v4", "elevenlabs-scribe", "deepgram-nova", "openai-compatible")
 #: The same tests on another database.
 SLOW_VARIANTS = ("[postgresql", "-postgresql")
-
+#: The fixture that starts a server of the test's own.
+SLOW_FIXTURE = "serve"
+#: These stay all the same, so that a broken area shows.
+FAST = (
+    "tests/front/test_access.py::test_allow_unauthenticated_opens_the_door",
+    "tests/front/test_metrics.py::test_retries_fallbacks_and_attempts",
+    "tests/front/test_reload.py::test_a_running_call_finishes_on_the_old_configuration",
+    "tests/front/test_sinks.py::test_a_webhook_gets_signed_rows",
+    "tests/front/test_traces.py::test_a_call_is_a_trace",
+    "tests/front/test_uploads.py::test_max_request_size_mb_bounds_every_body",
+    "tests/front/test_voices.py::test_of_every_model_that_speaks",
+)
 #: Whole files, and single tests with all of their parameters.
 SLOW = (
-    "tests/accounting/test_commands.py::test_a_client_of_litellm_keeps_its_key",
-    "tests/accounting/test_commands.py::test_a_taken_alias_leaves_the_key_out",
-    "tests/accounting/test_commands.py::test_create_list_and_revoke",
-    "tests/accounting/test_commands.py::test_what_a_row_says",
-    "tests/accounting/test_commands.py::test_what_cannot_be_created",
+    "tests/accounting/test_commands.py",
     "tests/accounting/test_cost.py::test_characters_add_up",
+    "tests/accounting/test_cost.py::test_the_command_finds_a_model_without_its_vendor",
+    "tests/accounting/test_cost.py::test_the_command_prints_one_model_with_source_and_date",
+    "tests/accounting/test_cost.py::test_the_command_says_that_a_model_has_no_price",
     "tests/accounting/test_crashes.py",
     "tests/accounting/test_keys.py::test_while_the_database_is_away_known_keys_go_on_and_unknown_ones_wait",
     "tests/accounting/test_ledger.py::test_the_limit_of_a_files_size_loses_nothing",
     "tests/accounting/test_ledger.py::test_two_processes_lose_and_double_nothing",
-    "tests/accounting/test_servers.py::test_a_database_url_that_cannot_be_used_is_not_repeated",
-    "tests/accounting/test_servers.py::test_a_key_lives_and_ends_on_every_server_of_a_database",
-    "tests/accounting/test_servers.py::test_a_newer_database_ends_the_start",
-    "tests/accounting/test_servers.py::test_a_place_that_cannot_be_written_is_named",
-    "tests/accounting/test_servers.py::test_without_its_database_a_server_serves_the_keys_that_it_knows",
+    "tests/accounting/test_servers.py",
+    "tests/audio/test_codec.py::test_transcoding_is_a_stream_too",
+    "tests/audio/test_duration.py::test_every_format_in_pieces_of_any_size",
     "tests/audio/test_hostile.py::test_cpu_time_is_bounded",
+    "tests/audio/test_hostile.py::test_ten_hours_of_silence_in_three_megabytes",
     "tests/audio/test_pool.py::test_fifty_jobs_over_two_workers",
+    "tests/config/test_secrets.py::test_any_text_loads_or_is_refused",
+    "tests/engines/test_transcription.py::test_leaving_a_stream_early_frees_the_process",
+    "tests/engines/test_transcription.py::test_uvloop_does_as_well",
     "tests/front/test_billing.py::test_exact_usage_takes_the_audio_out_of_events",
     "tests/front/test_billing.py::test_speech_without_a_count_of_tokens_is_estimated_whatever_the_format",
     "tests/front/test_billing.py::test_the_response_format_does_not_decide_what_a_transcript_costs",
-    "tests/front/test_catalog.py::test_a_group_can_do_what_any_of_its_deployments_can",
-    "tests/front/test_catalog.py::test_names_with_slashes_and_spaces_are_retrieved",
     "tests/front/test_chaos.py",
-    "tests/front/test_command.py::test_a_certificate_that_cannot_be_used_is_said_without_a_trace",
-    "tests/front/test_command.py::test_a_port_that_is_none_is_refused",
-    "tests/front/test_command.py::test_audio_proxy_config_and_the_default_file",
-    "tests/front/test_command.py::test_check_of_a_file_that_is_no_configuration_says_so",
-    "tests/front/test_command.py::test_the_master_key_from_the_environment",
-    "tests/front/test_command.py::test_what_nobody_reads_stops_nothing",
-    "tests/front/test_keys.py::test_while_the_master_key_can_be_guessed_keys_are_made_on_the_machine_only",
-    "tests/front/test_keys.py::test_without_a_master_key_nobody_administers",
-    "tests/front/test_metrics.py::test_any_of_several_workers_answers_for_all",
-    "tests/front/test_metrics.py::test_counts_outlive_a_worker_that_dies",
-    "tests/front/test_metrics.py::test_the_folder_of_the_workers_goes_with_them",
-    "tests/front/test_probe.py::test_a_probe_needs_the_master_key",
-    "tests/front/test_probe.py::test_background_checks_take_the_sick_out_and_the_recovered_back",
-    "tests/front/test_reload.py::test_a_new_configuration_takes_over",
-    "tests/front/test_reload.py::test_reload_under_load_fails_no_call_and_counters_survive",
-    "tests/front/test_routing.py::test_a_large_upload_is_retried_twice_and_never_held_in_memory",
+    "tests/front/test_command.py::test_an_invalid_port_is_refused",
+    "tests/front/test_command.py::test_an_unusable_certificate_is_reported_without_a_traceback",
+    "tests/front/test_command.py::test_check_rejects_a_file_that_is_not_a_configuration",
+    "tests/front/test_command.py::test_it_serves_although_its_output_is_not_read",
+    "tests/front/test_command.py::test_the_configuration_named_by_the_environment_and_the_default_file",
+    "tests/front/test_demo_and_init.py",
+    "tests/front/test_fuzz.py",
     "tests/front/test_routing.py::test_num_retries",
     "tests/front/test_sdk_2x.py",
-    "tests/front/test_shutdowns.py::test_the_start_warns_once",
-    "tests/front/test_sinks.py::test_a_class_of_ones_own",
-    "tests/front/test_sinks.py::test_a_reload_changes_the_sinks",
-    "tests/front/test_sinks.py::test_no_call_waits_for_a_bad_webhook",
-    "tests/front/test_sinks.py::test_s3_gets_json_lines",
-    "tests/front/test_sinks.py::test_success_and_failure_callbacks_get_their_own",
-    "tests/front/test_sinks.py::test_the_names_and_variables_of_litellm",
-    "tests/front/test_sinks.py::test_what_waits_is_sent_before_the_server_ends",
-    "tests/providers/test_realtime.py::test_long_inputs_are_read_whole",
+    "tests/front/test_sinks.py::test_mistakes_are_told",
+    "tests/front/test_traces.py::test_mistakes_are_told",
+    "tests/front/test_uploads.py::test_memory_does_not_grow_with_the_file_and_no_file_is_left",
+    "tests/front/test_usage.py::test_a_filter_is_a_value_and_nothing_else",
+    "tests/guardrails/test_events.py::test_a_number_never_leaves_however_the_stream_is_cut",
+    "tests/guardrails/test_pii.py::test_a_long_text_takes_no_longer_than_its_length",
+    "tests/guardrails/test_redaction.py::test_no_digit_of_a_number_is_left_anywhere",
+    "tests/http/test_transport.py::test_a_thousand_streams_at_once",
+    "tests/providers/test_azure_speech.py::test_translation_through_the_proxy",
+    "tests/providers/test_contract_transcription.py::test_a_large_upload_passes_through_without_being_held",
+    "tests/providers/test_contract_transcription.py::test_lies_are_told_from_transcripts",
+    "tests/providers/test_realtime.py::test_long_inputs_are_read_completely",
+    "tests/providers/test_realtime.py::test_the_audio_is_passed_on_byte_for_byte",
     "tests/providers/test_realtime.py::test_the_python_functions_stream",
+    "tests/routing/test_outcomes.py",
+    "tests/routing/test_strategies.py::test_simple_shuffle_follows_the_weights",
     "tests/sdk/test_import.py",
+    "tests/sdk/test_local.py::test_in_a_loop_and_as_a_stream",
+    "tests/sdk/test_samples.py",
     "tests/serving/test_file_limit.py",
+    "tests/serving/test_stop.py",
     "tests/serving/test_supervisor.py",
 )
 
 
-def is_slow(test: str) -> bool:
+def is_slow(test: str, fixtures: Collection[str] = ()) -> bool:
     """``test`` is a node's id, such as ``tests/audio/test_pool.py::test_idle_workers_end[uvloop]``."""
     name, _, parameters = test.partition("[")
-    if name in SLOW or name.partition("::")[0] in SLOW or any(variant in test for variant in SLOW_VARIANTS):
+    if name in FAST:
+        return False
+    if name in SLOW or name.partition("::")[0] in SLOW or SLOW_FIXTURE in fixtures:
+        return True
+    if any(variant in test for variant in SLOW_VARIANTS):
         return True
     return "/test_contract_" in name and bool(parameters) and not parameters.startswith(FAST_CASES)

@@ -18,6 +18,7 @@ from proxy.storage.changes import current_revision
 from proxy.storage.database import Database, Unavailable
 from proxy.storage.end_users import EndUserRepository
 from proxy.storage.keys import KeyRecord, KeyRepository
+from proxy.tasks import cancel_all
 
 #: Seconds between two checks of the revision.
 INTERVAL = 1.0
@@ -85,10 +86,7 @@ class KeyCache:
             raise _unavailable("it takes too long") from None
 
     async def aclose(self) -> None:
-        checks = [check for check in (self._next, self._running) if check is not None]
-        for check in checks:
-            check.cancel()
-        await asyncio.gather(*checks, return_exceptions=True)
+        await cancel_all(check for check in (self._next, self._running) if check is not None)
 
     async def _check_soon(self) -> None:
         if self._next is None:

@@ -39,6 +39,7 @@ from proxy.errors import ProxyError
 from proxy.gateway import Gateway
 from proxy.guardrails import registry as guardrail_registry
 from proxy.guardrails.engine import Guardrails
+from proxy.http.transport import HTTPTransport, Transport
 from proxy.matching import MEGABYTE, BoundDeployment
 from proxy.metrics import Counter
 from proxy.providers import chat_models, registry
@@ -53,7 +54,6 @@ from proxy.storage.spool import SpoolRoom
 from proxy.tasks import cancel_all
 from proxy.telemetry import Telemetry, WorkerSlot
 from proxy.upstream.client import Upstream
-from proxy.upstream.transport import HTTPTransport
 from proxy.upstream.websocket import WebSocketTransport
 
 #: Streams that are converted at the same time. Each needs a process of about 40 MB.
@@ -78,7 +78,7 @@ class Resources:
         self._transport = HTTPTransport(max_connections=general.max_concurrent_streams)
         self._readers, self._encoders = WorkerPool(), WorkerPool(size=ENCODERS)
         self._sockets = WebSocketTransport(self._readers, max_connections=general.max_concurrent_streams)
-        mounts = {
+        mounts: dict[str, Transport] = {
             "http": self._transport,
             "https": self._transport,
             "ws": self._sockets,

@@ -23,7 +23,10 @@ MAX_ITEMS = 1000
 
 
 class JsonBodyRoute(APIRoute):
-    """A route whose parameter ``body``, if it has one, is a model that `reads` fills; OpenAPI describes it."""
+    """A route whose parameter ``body``, if it has one, is a model that `reads` fills; OpenAPI describes it.
+
+    The model must not contain others: its schema is not among the document's components.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if (model := get_type_hints(endpoint).get("body")) is not None:

@@ -79,14 +79,14 @@ def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
 
     @routes.get("/v1/models")
     @routes.get("/models", include_in_schema=False)
-    async def models(caller: Caller = viewer) -> ModelList:
+    async def list_models(caller: Caller = viewer) -> ModelList:
         """The models that the caller may use."""
         visible = gateway.groups.visible(caller)
         return ModelList(data=[Model(**fields(name, group)) for name, group in visible.items()])
 
     @routes.get("/v1/models/{name:path}", response_model_exclude_unset=True)
     @routes.get("/models/{name:path}", include_in_schema=False, response_model_exclude_unset=True)
-    async def one_model(name: str, caller: Caller = viewer) -> ModelDetails:
+    async def model_details(name: str, caller: Caller = viewer) -> ModelDetails:
         """A model, and what it can do."""
         visible = gateway.groups.visible(caller)
         if name not in visible:
@@ -97,14 +97,14 @@ def router(gateway: Gateway, *, created: int, public: bool) -> APIRouter:
 
     @routes.get("/v1/audio/models")
     @routes.get("/audio/models", include_in_schema=False)
-    async def audio_models(caller: Caller = viewer) -> SpeechModels:
+    async def list_speech_models(caller: Caller = viewer) -> SpeechModels:
         """The speech models, as Open WebUI reads them."""
         visible = gateway.groups.visible(caller)
         return SpeechModels(models=[SpeechModel(id=name) for name, group in visible.items() if _speaks(group)])
 
     @routes.get("/v1/audio/voices")
     @routes.get("/audio/voices", include_in_schema=False)
-    async def audio_voices(
+    async def list_voices(
         model: Annotated[str | None, Query(description="Only voices of this model.")] = None, caller: Caller = viewer
     ) -> VoiceList:
         """The voices that the caller may use."""

@@ -59,7 +59,7 @@ def router(store: EndUserStore, reports: UsageReports, key_cache: KeyCache) -> A
     routes = APIRouter(tags=["end users"], route_class=JsonBodyRoute)
 
     @routes.get("/end_users", dependencies=[Depends(administrator)])
-    async def end_users(
+    async def list_end_users(
         start: Annotated[str | None, Query(description="A date or a timestamp, by default in UTC.")] = None,
         end: Annotated[
             str | None, Query(description="A date, whose day is included, or a timestamp, which is not included.")
@@ -81,16 +81,16 @@ def router(store: EndUserStore, reports: UsageReports, key_cache: KeyCache) -> A
             await key_cache.refresh()
         return [BlockedState(user_id=name, blocked=blocked) for name in names]
 
-    async def block(admin: Admin, body: Annotated[EndUsers, reads(EndUsers)]) -> BlockedUsers:
+    async def block_end_users(admin: Admin, body: Annotated[EndUsers, reads(EndUsers)]) -> BlockedUsers:
         """Refuse calls for these end users: at once in this process, and within two seconds in all others."""
         return BlockedUsers(blocked_users=await set_blocked(admin, body.user_ids, blocked=True))
 
-    async def unblock(admin: Admin, body: Annotated[EndUsers, reads(EndUsers)]) -> UnblockedUsers:
+    async def unblock_end_users(admin: Admin, body: Annotated[EndUsers, reads(EndUsers)]) -> UnblockedUsers:
         """Accept calls for these end users again."""
         return UnblockedUsers(unblocked_users=await set_blocked(admin, body.user_ids, blocked=False))
 
     for path in _PATHS:
         documented = path == _PATHS[0]
-        routes.add_api_route(f"{path}/block", block, methods=["POST"], include_in_schema=documented)
-        routes.add_api_route(f"{path}/unblock", unblock, methods=["POST"], include_in_schema=documented)
+        routes.add_api_route(f"{path}/block", block_end_users, methods=["POST"], include_in_schema=documented)
+        routes.add_api_route(f"{path}/unblock", unblock_end_users, methods=["POST"], include_in_schema=documented)
     return routes

@@ -74,13 +74,13 @@ def router(
         return Readiness(status="ready")
 
     @routes.get("/health", dependencies=[Depends(operator)])
-    async def report() -> Health:
+    async def health_report() -> Health:
         """The deployments and their state. Calls no vendor."""
         groups = gateway.groups.deployments.items()
         return Health(deployments=[_state(bound, name, health) for name, group in groups for bound in group])
 
     @routes.post("/health/probe", dependencies=[Depends(master)])
-    async def probe() -> ProbeReport:
+    async def probe_deployments() -> ProbeReport:
         """Send a tiny request to every deployment. Vendors may bill it."""
         outcomes = await probes.run()
         return ProbeReport(

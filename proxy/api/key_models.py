@@ -136,7 +136,7 @@ class KeyList(BaseModel):
     total_pages: int
 
 
-def info(key: VirtualKey) -> dict[str, Any]:
+def info_of(key: VirtualKey) -> dict[str, Any]:
     """The fields of `KeyInfo`."""
     return {
         "key_name": key.key_name,

@@ -26,7 +26,7 @@ from proxy.api.key_models import (
     RegenerateKeyInPath,
     UpdatedKey,
     UpdateKey,
-    info,
+    info_of,
 )
 from proxy.domain.caller import MASTER_KEY_ID, Caller
 from proxy.errors import BadRequest
@@ -43,7 +43,7 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
     routes = APIRouter(tags=["keys"], route_class=JsonBodyRoute, dependencies=[Depends(uncached)])
 
     @routes.post("/key/generate", response_model_exclude_unset=True)
-    async def generate(
+    async def generate_key(
         request: Request, admin: Admin, body: Annotated[GenerateKey, reads(GenerateKey)]
     ) -> GeneratedKey:
         """Create a key. Only this answer shows it."""
@@ -52,14 +52,14 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         return _generated(secret, key, body)
 
     @routes.post("/key/update", response_model_exclude_unset=True)
-    async def update(admin: Admin, body: Annotated[UpdateKey, reads(UpdateKey)]) -> UpdatedKey:
+    async def update_key(admin: Admin, body: Annotated[UpdateKey, reads(UpdateKey)]) -> UpdatedKey:
         """Change settings of a key. Those that are missing or null stay as they are."""
         updated = await store.update(body.key, body.columns(), _actor(admin))
         await _refresh(key_cache)
-        return UpdatedKey(key=updated.id, **info(updated), **_ignored(body))
+        return UpdatedKey(key=updated.id, **info_of(updated), **_ignored(body))
 
     @routes.post("/key/delete")
-    async def delete(admin: Admin, body: Annotated[DeleteKeys, reads(DeleteKeys)]) -> DeletedKeys:
+    async def delete_keys(admin: Admin, body: Annotated[DeleteKeys, reads(DeleteKeys)]) -> DeletedKeys:
         """Delete keys. They stop working at once in this process, and within two seconds in all others."""
         references = [*body.keys, *body.key_aliases]
         if not references:
@@ -77,14 +77,14 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         return _generated(secret, key, body)
 
     @routes.post("/key/regenerate", response_model_exclude_unset=True)
-    async def regenerate(
+    async def regenerate_key(
         request: Request, admin: Admin, body: Annotated[RegenerateKey, reads(RegenerateKey)]
     ) -> GeneratedKey:
         """Create a key with the settings of an old one, which is deleted."""
         return await replace(request, admin, body.key, body)
 
     @routes.post("/key/{key}/regenerate", response_model_exclude_unset=True)
-    async def regenerate_in_path(
+    async def regenerate_key_in_path(
         request: Request, admin: Admin, key: str, body: Annotated[RegenerateKeyInPath, reads(RegenerateKeyInPath)]
     ) -> GeneratedKey:
         """Create a key with the settings of an old one, which is deleted."""
@@ -93,15 +93,15 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
     async def set_blocked(admin: Caller, key_id: str, *, blocked: bool) -> BlockedKey:
         changed = await store.block(key_id, blocked=blocked, actor=_actor(admin))
         await _refresh(key_cache)
-        return BlockedKey(key=changed.id, **info(changed))
+        return BlockedKey(key=changed.id, **info_of(changed))
 
     @routes.post("/key/block")
-    async def block(admin: Admin, body: Annotated[NamedKey, reads(NamedKey)]) -> BlockedKey:
+    async def block_key(admin: Admin, body: Annotated[NamedKey, reads(NamedKey)]) -> BlockedKey:
         """Refuse calls with the key, until it is unblocked."""
         return await set_blocked(admin, body.key, blocked=True)
 
     @routes.post("/key/unblock")
-    async def unblock(admin: Admin, body: Annotated[NamedKey, reads(NamedKey)]) -> BlockedKey:
+    async def unblock_key(admin: Admin, body: Annotated[NamedKey, reads(NamedKey)]) -> BlockedKey:
         """Accept calls with the key again."""
         return await set_blocked(admin, body.key, blocked=False)
 
@@ -118,10 +118,10 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         if wanted is None or wanted == MASTER_KEY_ID:
             raise BadRequest("'key' must name a virtual key; the master key is not one.", param="key")
         found = await store.find(wanted)
-        return FoundKey.model_validate({"key": found.id, "info": info(found)})
+        return FoundKey.model_validate({"key": found.id, "info": info_of(found)})
 
     @routes.get("/key/list", dependencies=[Depends(administrator)])
-    async def keys(
+    async def list_keys(
         page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
         size: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
         user_id: str | None = None,
@@ -137,7 +137,7 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         found, total = await store.page(filters, limit=size, offset=(page - 1) * size)
         return KeyList.model_validate(
             {
-                "keys": [{"token": key.id, **info(key)} if return_full_object else key.id for key in found],
+                "keys": [{"token": key.id, **info_of(key)} if return_full_object else key.id for key in found],
                 "total_count": total,
                 "current_page": page,
                 "total_pages": ceil(total / size),
@@ -163,7 +163,7 @@ def _check_configured(request: Request, secret: str | None, field: str) -> None:
 
 
 def _generated(secret: str, key: VirtualKey, body: KeySettings) -> GeneratedKey:
-    return GeneratedKey(key=secret, token=key.id, token_id=key.id, **info(key), **_ignored(body))
+    return GeneratedKey(key=secret, token=key.id, token_id=key.id, **info_of(key), **_ignored(body))
 
 
 def _ignored(body: KeySettings) -> dict[str, Any]:

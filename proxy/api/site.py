@@ -29,18 +29,17 @@ class Site:
         self._check_health()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        return self._live(receive, send) if scope["type"] == "lifespan" else self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
+    async def open(self) -> None:
+        """To be called once, before the first call is served."""
         await self.resources.open()
         self._check_health()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
+
+    async def aclose(self) -> None:
         if self._checks is not None:
             self._checks.cancel()
         await self.resources.aclose()
-        await send({"type": "lifespan.shutdown.complete"})
 
     def _check_health(self) -> None:
         """Start the background health checks, if the configuration has an interval for them."""

@@ -37,7 +37,7 @@ def router(reports: UsageReports) -> APIRouter:
         return JSONResponse({**answer, "truncated": True} if report.truncated else answer)
 
     @routes.get("/usage/calls", response_model=CallPage, responses=_CSV)
-    async def calls(caller: Reader, query: Annotated[CallsQuery, Query()]) -> CallPage | Response:
+    async def list_calls(caller: Reader, query: Annotated[CallsQuery, Query()]) -> CallPage | Response:
         """The calls, the newest first. In CSV, the header ``x-next-cursor`` has the cursor of the next page."""
         rows, cursor = await reports.calls(_selection(caller, query), query.limit, query.cursor)
         if query.format == "csv":

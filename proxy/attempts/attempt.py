@@ -6,17 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack
 from time import perf_counter
-from types import AsyncGeneratorType, TracebackType
+from types import TracebackType
 from typing import Any, Generic, TypeVar
-
-import httpx
 
 from proxy.attempts.services import Services
 from proxy.domain.call import Attempt
 from proxy.domain.results import Headers, ResponseMetadata, StaticMetadata
 from proxy.errors import ProxyError
+from proxy.http.messages import Response
 from proxy.matching import Plan
-from proxy.providers.wire.requests import holds, secrets_of, upstream_id
+from proxy.providers.wire.headers import holds, secrets_of, upstream_id
+from proxy.tasks import close_generator
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class RunningAttempt(ABC, Generic[R_co]):
         self._seconds_left = seconds_left
         self._deployment = plan.bound.deployment
         self.record = record
-        self._response: httpx.Response | None = None
+        self._response: Response | None = None
         #: Generators between the vendor's body and the result. They may hold worker processes until they are closed.
         self._sources: list[AsyncGenerator[Any]] = []
         self._metadata: ResponseMetadata | None = None
@@ -97,7 +97,7 @@ class RunningAttempt(ABC, Generic[R_co]):
         self._sources.append(source)
         return source
 
-    def _answered_by(self, response: httpx.Response) -> None:
+    def _answered_by(self, response: Response) -> None:
         """Register the vendor's response, which is closed with the attempt."""
         self._response = response
         self.record.upstream_id = upstream_id(response)
@@ -146,16 +146,10 @@ async def _close_all(sources: Iterable[AsyncGenerator[Any]]) -> None:
     """Close the last one first, and each of them even if closing another one fails."""
     async with AsyncExitStack() as stack:
         for source in sources:
-            stack.push_async_callback(_close, source)
+            stack.push_async_callback(close_generator, source)
 
 
-async def _close(source: AsyncGenerator[Any]) -> None:
-    """A generator that another task is reading cannot be closed; it ends when the response is closed."""
-    if not (isinstance(source, AsyncGeneratorType) and source.ag_running):
-        await source.aclose()
-
-
-def passed_headers(response: httpx.Response) -> Headers:
+def passed_headers(response: Response) -> Headers:
     """The vendor's headers that clients read, by allowlist; none that contains a secret."""
     passed = [
         (name, value)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import httpx
-
 from proxy.audio import formats
 from proxy.domain.results import Body, ResponseMetadata
 from proxy.errors import UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.base import SpeechAnswer
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 
 #: So many printable characters that are no known format's beginning are text, such as ``Bad Gateway``.
 MIN_TEXT_BYTES = 8
@@ -21,7 +20,7 @@ MIN_TEXT_BYTES = 8
 class OpenedStream:
     """Whoever holds it closes ``response``."""
 
-    response: httpx.Response
+    response: Response
     #: The audio format; empty if the bytes are OpenAI's events.
     format: str
     #: Samples per second, if the format is pcm.
@@ -46,7 +45,7 @@ async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
         yield chunk
 
 
-def audio_format(described: SpeechAnswer, first: bytes, response: httpx.Response) -> str:
+def audio_format(described: SpeechAnswer, first: bytes, response: Response) -> str:
     """The format that the bytes show, else the expected one. Raises UpstreamInvalid if they are not audio."""
     sniffed = formats.sniff(first)
     content_type = header(response, b"content-type")

@@ -19,7 +19,7 @@ from proxy.matching import SpeechPlan
 from proxy.matching.sentences import pieces
 from proxy.providers.base import SpeechDecoder
 from proxy.providers.wire import sse
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.upstream.client import BodyStream, Deadlines, stream
 
 

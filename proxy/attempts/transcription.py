@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from time import perf_counter
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.attempts.attempt import RunningAttempt
@@ -26,6 +25,7 @@ from proxy.domain.results import (
 from proxy.domain.transcript import FORMATS, Transcript
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.matching import TranscriptionPlan
 from proxy.providers.base import (
     OpenAITranscript,
@@ -34,7 +34,7 @@ from proxy.providers.base import (
     WholeTranscript,
 )
 from proxy.providers.wire import sse, transcripts, usage
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.upstream.client import Deadlines, read_whole, stream
 
 PLAIN = "text/plain; charset=utf-8"
@@ -86,7 +86,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
 
     # -- whole answers -------------------------------------------------------------------------------------------------
 
-    async def _whole(self, answer: WholeTranscript | OpenAITranscript, response: httpx.Response) -> Whole:
+    async def _whole(self, answer: WholeTranscript | OpenAITranscript, response: Response) -> Whole:
         """A transcript, or the vendor's own document, whose duration is not read."""
         record, request = self.record, self.plan.request
         metadata = answer.metadata
@@ -113,7 +113,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     # -- events --------------------------------------------------------------------------------------------------------
 
     async def _events(
-        self, answer: OpenAITranscript | StreamedTranscript, response: httpx.Response, deadlines: Deadlines
+        self, answer: OpenAITranscript | StreamedTranscript, response: Response, deadlines: Deadlines
     ) -> TranscriptEvents | RawEvents:
         chunks = stream(response)
         first = await first_of(chunks)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-import httpx
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from proxy.config import Config
@@ -20,6 +19,7 @@ from proxy.config.fields import Names, Text
 from proxy.guardrails.base import ALLOW, Context, Guard, Span, Verdict
 from proxy.guardrails.redaction import union
 from proxy.guardrails.settings import GuardrailSettings
+from proxy.http.transport import Transport
 
 LABEL: Final = "BLOCKED_WORD"
 #: Letters, digits and combining marks. Invisible characters belong to the word that they split.
@@ -62,12 +62,12 @@ class BlockedWordsSettings(GuardrailSettings):
 
     @field_validator("words")
     @classmethod
-    def _has_any(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _not_both_empty(cls, words: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if not words and info.data.get("patterns") == ():
-            raise ValueError("or 'patterns' is missing")
+            raise ValueError("and 'patterns' must not both be empty")
         return words
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> BlockedWords:
+    def build(self, config: Config, transport: Transport) -> BlockedWords:
         return BlockedWords(self)
 
 

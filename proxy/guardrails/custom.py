@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import httpx
 from pydantic import Field
 
 from proxy.config import Config
@@ -14,6 +13,7 @@ from proxy.config.fields import FrozenMapping, Text, empty_mapping
 from proxy.custom_class import load_class
 from proxy.guardrails.base import Context, Guard, Undecided, Verdict
 from proxy.guardrails.settings import RemoteSettings
+from proxy.http.transport import Transport
 
 
 class CustomSettings(RemoteSettings):
@@ -23,7 +23,7 @@ class CustomSettings(RemoteSettings):
     class_path: Text = Field(validation_alias="class", description="module.Class of the guardrail.")
     params: FrozenMapping[Text, Any] = Field(default_factory=empty_mapping, description="Arguments of the class.")
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> CustomGuardrail:
+    def build(self, config: Config, transport: Transport) -> CustomGuardrail:
         return CustomGuardrail(self.instance(config))
 
     def problems(self, config: Config) -> Iterable[str]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-import httpx
 from pydantic import Field
 
 from proxy.config import Config
 from proxy.config.fields import Count
 from proxy.guardrails.base import ALLOW, Context, Guard, Verdict
 from proxy.guardrails.settings import GuardrailSettings
+from proxy.http.transport import Transport
 
 
 class MaxLengthSettings(GuardrailSettings):
     guardrail: Literal["max_length"] = "max_length"
     max_characters: Count = Field(description="The longest text that is allowed.")
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> MaxLength:
+    def build(self, config: Config, transport: Transport) -> MaxLength:
         return MaxLength(self)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-import httpx
 from pydantic import Field
 
 from proxy.config import Config, Environment
@@ -16,6 +15,7 @@ from proxy.config.fields import FrozenMapping, Key, Names, Text, Url, empty_mapp
 from proxy.guardrails.base import ALLOW, Context, Guard, Undecided, Verdict
 from proxy.guardrails.outside import ask
 from proxy.guardrails.settings import RemoteSettings
+from proxy.http.transport import Transport
 
 BASE = "https://api.openai.com/v1"
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -33,7 +33,7 @@ class ModerationSettings(RemoteSettings):
         default_factory=empty_mapping, description="Minimum scores of categories, instead of the model's own decision."
     )
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> OpenAIModeration:
+    def build(self, config: Config, transport: Transport) -> OpenAIModeration:
         return OpenAIModeration(self, config.environment, transport)
 
     def problems(self, config: Config) -> Iterable[str]:
@@ -44,9 +44,7 @@ class ModerationSettings(RemoteSettings):
 class OpenAIModeration(Guard):
     is_local = False
 
-    def __init__(
-        self, settings: ModerationSettings, environment: Environment, transport: httpx.AsyncBaseTransport
-    ) -> None:
+    def __init__(self, settings: ModerationSettings, environment: Environment, transport: Transport) -> None:
         key = settings.api_key.get_secret_value() if settings.api_key else environment.get(KEY_VARIABLE)
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._url = f"{settings.api_base or BASE}/moderations"

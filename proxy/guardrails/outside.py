@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.errors import ProxyError
 from proxy.guardrails.base import Undecided
+from proxy.http.transport import Transport
 from proxy.upstream.fetch import fetch
 
 MAX_ANSWER_LENGTH = 8 * 1024 * 1024
 
 
 async def ask(
-    transport: httpx.AsyncBaseTransport, url: str, headers: Mapping[str, str], document: Any, seconds: float
+    transport: Transport, url: str, headers: Mapping[str, str], document: Any, seconds: float
 ) -> dict[str, Any]:
     """POST a JSON document. Returns the JSON object of a 2xx response, and raises Undecided for anything else."""
     headers = {**headers, "content-type": "application/json", "accept": "application/json"}

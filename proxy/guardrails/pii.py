@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-import httpx
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from proxy.config import Config
@@ -16,6 +15,7 @@ from proxy.guardrails.entities import by_name
 from proxy.guardrails.redaction import union
 from proxy.guardrails.settings import GuardrailSettings, NotEmpty
 from proxy.guardrails.spoken import NormalizedText
+from proxy.http.transport import Transport
 
 #: Characters that are checked without yielding to other calls, and the overlap of two such pieces.
 PIECE = 2_000
@@ -49,7 +49,7 @@ class PiiSettings(GuardrailSettings):
         default=("US",), description="Countries whose phone numbers are found without a country code."
     )
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Pii:
+    def build(self, config: Config, transport: Transport) -> Pii:
         return Pii(self)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import httpx
-
 from proxy.config import Config, Kinds
 from proxy.guardrails.blocked_words import BlockedWordsSettings
 from proxy.guardrails.custom import CustomSettings
@@ -15,6 +13,7 @@ from proxy.guardrails.moderation import ModerationSettings
 from proxy.guardrails.pii import PiiSettings
 from proxy.guardrails.settings import GuardrailSettings
 from proxy.guardrails.webhook import WebhookSettings
+from proxy.http.transport import Transport
 
 KINDS: Kinds[GuardrailSettings] = Kinds(
     "guardrail",
@@ -27,7 +26,7 @@ KINDS: Kinds[GuardrailSettings] = Kinds(
 )
 
 
-def build(config: Config, transport: httpx.AsyncBaseTransport) -> Guardrails:
+def build(config: Config, transport: Transport) -> Guardrails:
     """Create the guardrails of the configuration."""
     return Guardrails([Rule(settings, settings.build(config, transport)) for settings in _settings(config)])
 

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import httpx
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from proxy.config import Config
 from proxy.config.fields import Frozen, Names, Seconds
 from proxy.domain.guardrails import Stage
 from proxy.guardrails.base import Action, Guard
+from proxy.http.transport import Transport
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class GuardrailSettings(Frozen, ABC):
         return action
 
     @abstractmethod
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Guard:
+    def build(self, config: Config, transport: Transport) -> Guard:
         """Create the guardrail. It sends requests through ``transport`` only."""
 
     def problems(self, config: Config) -> Iterable[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import httpx
 from pydantic import Field
 
 from proxy.config import Config
@@ -12,6 +11,7 @@ from proxy.config.fields import Headers, Url, empty_mapping
 from proxy.guardrails.base import ALLOW, Context, Guard, Undecided, Verdict
 from proxy.guardrails.outside import ask
 from proxy.guardrails.settings import RemoteSettings
+from proxy.http.transport import Transport
 
 LABEL = "WEBHOOK"
 
@@ -23,14 +23,14 @@ class WebhookSettings(RemoteSettings):
     url: Url = Field(description="URL of the webhook.")
     headers: Headers = Field(default_factory=empty_mapping, description="Sent with every request.")
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> WebhookGuardrail:
+    def build(self, config: Config, transport: Transport) -> WebhookGuardrail:
         return WebhookGuardrail(self, transport)
 
 
 class WebhookGuardrail(Guard):
     is_local = False
 
-    def __init__(self, settings: WebhookSettings, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, settings: WebhookSettings, transport: Transport) -> None:
         self._url = settings.url
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         self._seconds = settings.timeout

@@ -12,12 +12,11 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-import httpx
-
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import ResponseMetadata
 from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, ProxyError
+from proxy.http.messages import Request, Response
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire import errors
 from proxy.providers.wire.errors import ErrorDetails
@@ -26,18 +25,18 @@ from proxy.providers.wire.errors import ErrorDetails
 class BufferedRequest(NamedTuple):
     """A request whose response body the flow needs; the response to a bare request arrives unread, as a stream."""
 
-    request: httpx.Request
+    request: Request
     #: Seconds to wait before the request is sent, for polling. An occasional failure does not end the flow then.
     wait: float = 0.0
     #: Deletes what was uploaded. It is sent when the flow is over, however it ended (also if the caller disconnected).
     #: The caller does not wait for its response.
-    cleanup: httpx.Request | None = None
+    cleanup: Request | None = None
     #: Only the response says what has to be deleted: it is awaited even if the caller disconnects, and the next step's
     #: ``cleanup`` is sent. Not for a request whose body is the caller's file, which is gone by then.
     creates: bool = False
 
 
-Step = httpx.Request | BufferedRequest
+Step = Request | BufferedRequest
 
 
 class SpeechDecoder(ResponseMetadata, Protocol):
@@ -101,10 +100,10 @@ class StreamedTranscript:
 TranscriptionAnswer = OpenAITranscript | WholeTranscript | StreamedTranscript
 
 
-SpeechFlow = Generator[Step, httpx.Response, SpeechAnswer]
-TranscriptionFlow = Generator[Step, httpx.Response, TranscriptionAnswer]
+SpeechFlow = Generator[Step, Response, SpeechAnswer]
+TranscriptionFlow = Generator[Step, Response, TranscriptionAnswer]
 #: Lists the public voices, live.
-VoicesFlow = Generator[Step, httpx.Response, tuple[Voice, ...]]
+VoicesFlow = Generator[Step, Response, tuple[Voice, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +165,14 @@ class Adapter:
         """Lists the vendor's public voices; None if the vendor does not list them."""
         return None
 
-    def opening(self, request: SpeechRequest) -> httpx.Request | None:
+    def opening(self, request: SpeechRequest) -> Request | None:
         """A request that opens the connection before it is known that it is needed; None if there is nothing to open.
 
         It has the URL and the headers of the speech; ``"setting"`` in its extensions is that of its conversation.
         """
         return None
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         """The error for a response of status 300 and above; ``body`` is its beginning (at most 64 KiB)."""
         return errors.to_error(self.error_details(response, body), self._secrets)
 
@@ -181,7 +180,7 @@ class Adapter:
         """The error for an error event in a stream that began with status 200; ``event`` is its data."""
         return errors.to_error(self.event_error_details(event), self._secrets)
 
-    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+    def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         """Parses an error document. By default it has OpenAI's shape, or one that is close to it."""
         return errors.of_response(response, body)
 

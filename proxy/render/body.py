@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from proxy.render import sse
+from proxy.tasks import close_generator
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class RenderedBody:
     async def aclose(self) -> None:
         """Ends the rendering. The result that is rendered is closed by its owner."""
         if isinstance(self.rest, AsyncGenerator):
-            await self.rest.aclose()
+            await close_generator(self.rest)
 
     @property
     def is_sse(self) -> bool:

@@ -18,7 +18,6 @@ from proxy.matching import (
     SpeechPlan,
     TranscriptionPlan,
     match_speech,
-    match_transcription,
 )
 
 CONCURRENT_PROBES = 8
@@ -122,4 +121,5 @@ async def _plan(bound: BoundDeployment) -> SpeechPlan | TranscriptionPlan | Reje
         file=Clip(audio),
         task="translate" if deployment.mode == Mode.TRANSLATION else "transcribe",
     )
-    return match_transcription(form, bound)
+    # The deployment's limits are for callers: the vendor is asked, however small they are.
+    return TranscriptionPlan(bound, form)

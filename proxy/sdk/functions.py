@@ -148,6 +148,7 @@ async def _open_speech(
     attempt = runner.attempt(plan, costs.call)
     result = await stack.enter_async_context(attempt)
     body = render_speech(result, request.stream_format)
+    stack.push_async_callback(body.aclose)
     return body, headers_of(body, result.headers, attempt.record)
 
 

@@ -9,15 +9,13 @@ from contextlib import AsyncExitStack
 from itertools import count
 from typing import Final, TypeVar
 
-import httpx
-
 from proxy.attempts import AttemptRunner
 from proxy.audio.pool import WorkerPool
 from proxy.errors import ProxyError, UpstreamCredentials, UpstreamNotFound
+from proxy.http.transport import HTTPTransport, Transport
 from proxy.matching import BoundDeployment
 from proxy.sdk.clients import Client, transport_of
 from proxy.upstream.client import Upstream
-from proxy.upstream.transport import HTTPTransport
 
 T = TypeVar("T")
 
@@ -36,9 +34,7 @@ async def open_runner(stack: AsyncExitStack, bound: BoundDeployment, client: Cli
     return AttemptRunner(upstream, encoders, readers=encoders)
 
 
-def _transports(
-    stack: AsyncExitStack, bound: BoundDeployment, client: Client | None
-) -> Mapping[str, httpx.AsyncBaseTransport]:
+def _transports(stack: AsyncExitStack, bound: BoundDeployment, client: Client | None) -> Mapping[str, Transport]:
     if bound.deployment.vendor == "local":
         from proxy.engines.transport import LocalTransport  # the engines are loaded for those who use them
 
@@ -52,7 +48,7 @@ def _transports(
         stack.push_async_callback(readers.aclose)
         sockets = WebSocketTransport(readers)
         return {"ws": sockets, "wss": sockets}
-    transport = HTTPTransport() if client is None else transport_of(client)
+    transport: Transport = HTTPTransport() if client is None else transport_of(client)
     return {"http": transport, "https": transport}
 
 

@@ -1,70 +1,9 @@
-"""Serving: listening sockets, worker processes, reloading, and the way to stop."""
+"""Serving: listening sockets, worker processes, the HTTP server, reloading, and stopping."""
 
-from __future__ import annotations
-
-import asyncio
-import os
-import sys
-
-import structlog
-
-from proxy.config import Config
-from proxy.serving.certificate import check_certificate
+from proxy.serving.config_file import ConfigFile
 from proxy.serving.options import ServerOptions
-from proxy.serving.reload import ConfigFile
-from proxy.serving.sockets import listen, raise_file_limit
-from proxy.serving.supervisor import Supervisor
+from proxy.serving.sockets import listen
+from proxy.serving.startup import serve
 from proxy.serving.worker import run_worker
-from proxy.storage import preparation
-from proxy.storage.database import Unavailable
-from proxy.telemetry import configure_logging
-
-#: Open files of a process besides two for each stream: listeners, logs, helpers.
-OTHER_FILES = 100
 
 __all__ = ["ConfigFile", "ServerOptions", "listen", "run_worker", "serve"]
-
-
-def serve(file: ConfigFile, options: ServerOptions) -> int:
-    """Serve until told to stop; the exit status. Prints ``RUNNING on http://…`` once calls are answered.
-
-    Raises OSError where it cannot listen, ConfigError for a certificate, a folder or a database that cannot be used.
-    """
-    check_certificate(options)
-    general = file.config.general
-    configure_logging(general.log_format, general.log_level)
-    _raise_file_limit(general.max_concurrent_streams)
-    preparation.check_spool(file.config)
-    _prepare_records(file.config)
-    sockets = listen(options.host, options.port)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    scheme = "https" if options.ssl_certfile else "http"
-    address = f"{scheme}://{host}:{sockets[0].getsockname()[1]}"
-
-    def announce() -> None:
-        try:
-            print(f"RUNNING on {address}", flush=True)
-        except OSError:  # nobody reads it: no reason not to serve, and none to fail at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    if options.workers > 1:
-        return Supervisor(file, options, sockets, announce).run()
-    run_worker(file, options, sockets, lambda _: announce(), watch=True)
-    return 0
-
-
-def _prepare_records(config: Config) -> None:
-    """A database that is away now may come later; one that cannot be used is a mistake of the configuration."""
-    try:
-        asyncio.run(preparation.prepare_records(config))
-    except Unavailable as error:
-        structlog.get_logger().error("the database is away, virtual keys wait for it", reason=error.detail)
-
-
-def _raise_file_limit(streams: int) -> None:
-    needed = 2 * streams + OTHER_FILES
-    allowed = raise_file_limit(needed)
-    if allowed < needed:
-        structlog.get_logger().warning(
-            "too few open files for max_concurrent_streams", streams=streams, needed=needed, allowed=allowed
-        )

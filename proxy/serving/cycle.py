@@ -1,141 +1,182 @@
-"""One request of a connection and its answer, as the application sees them: ASGI's ``receive`` and ``send``.
+"""One request and its response, as the application sees them: ASGI's ``receive`` and ``send``.
 
-Own code in place of uvicorn's, because every byte passes here: bodies are handed on and not gathered, and what becomes
-known of an answer in one turn of the event loop, its head included, travels in one write. The writes of all connections
-follow one another after that turn: waking the other side once, and not for each of them, saves a quarter of a call.
+Every byte passes through here, so the work is kept small. Bodies are passed on in the pieces they arrive in. Everything
+that the application sends within one turn of the event loop leaves in one write: head, first piece and end often travel
+together. The writes of all connections happen at the end of the turn, so that the other side wakes up once and not once
+per connection; that saves a quarter of the cost of a call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import socket
+import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
 
-from uvicorn._types import ASGI3Application, ASGIReceiveEvent, ASGISendEvent, HTTPScope
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+import structlog
+from starlette.types import ASGIApp, Message, Scope
 
 from proxy.api.exchange import ARRIVED, TRAILERS
-from proxy.messages import head
+from proxy.http.head import encode_head
+from proxy.serving.flow_control import FlowControl
 
-#: Unread bytes of a request at which its connection is no longer read: two reads of the event loop.
-READ_HIGH = 512 * 1024
-#: Pieces from this size on are not copied to go together with others.
+#: Unread bytes of a request's body at which reading stops: two reads of the event loop.
+MAX_UNREAD_BYTES = 512 * 1024
+#: From this size on, bytes are not copied to be joined with others.
 LARGE_PIECE = 64 * 1024
 
-Headers = Iterable[tuple[bytes, bytes]]
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode("ascii") for status in range(100, 600)
+}
+#: SO_LINGER with a time of 0: closing the socket resets the connection.
+_RESET = struct.pack("ii", 1, 0)
+
+Header = tuple[bytes, bytes]
 
 
 class Cycle:
-    """What uvicorn's server and protocol look at has uvicorn's names."""
+    """The protocol feeds it the request's body; the application, which ``run`` calls, reads it and responds."""
 
     def __init__(
         self,
-        scope: HTTPScope,
+        scope: Scope,
         transport: asyncio.Transport,
         flow: FlowControl,
         loop: asyncio.AbstractEventLoop,
-        default_headers: list[tuple[bytes, bytes]],
+        date: Header,
         *,
-        awaits_continue: bool,
+        expects_continue: bool,
         keep_alive: bool,
-        on_response: Callable[[], None],
+        on_complete: Callable[[], None],
     ) -> None:
-        self.scope = scope
-        self._extensions: dict[str, Any] = {TRAILERS: {}, ARRIVED: self.arrived}
+        self._scope = scope
+        self._extensions: dict[str, Any] = {TRAILERS: {}, ARRIVED: self.receive_nowait}
         scope["extensions"] = self._extensions
-        self.transport = transport
-        self.keep_alive = keep_alive
-        self.disconnected = self.response_started = self.response_complete = False
+        self._transport = transport
         self._flow = flow
         self._loop = loop
-        self._default_headers = default_headers
-        self._on_response = on_response
-        self._awaits_continue = awaits_continue
-        #: Set when something happened; made when somebody first has to wait for it, which is seldom.
-        self._news: asyncio.Event | None = None
+        self._date = date
+        self._on_complete = on_complete
+        self.keep_alive = keep_alive
+        self.disconnected = False
+        self.response_complete = False
+        # The request
+        self._awaits_continue = expects_continue
         self._pieces: deque[bytes] = deque()
         self._unread = 0
-        self._body_ended = self._end_told = False
-        #: The head of the answer, until its first piece goes; then what goes with the end of this turn.
+        self._body_complete = False
+        self._body_delivered = False
+        #: Wakes ``receive``. Created when ``receive`` first has to wait, which is rare.
+        self._wakeup: asyncio.Event | None = None
+        # The response
+        self._response_started = False
+        #: The response's head, until the first piece of the body is sent.
         self._head = b""
         self._outgoing: list[bytes] = []
-        self._bodiless = self._chunked = self._trailers = False
-        #: Bytes of the answer that are to come, where its length was told.
-        self._left: int | None = None
+        self._bodiless = False
+        self._chunked = False
+        self._trailers = False
+        #: Bytes of the response's body still to be sent; None if its head declared no length.
+        self._remaining: int | None = None
 
-    @property
-    def unframed(self) -> bool:
-        """Nothing but the end of the connection tells where the answer ends."""
-        return self.response_started and not self._chunked and not self._bodiless and self._left is None
-
-    # -- what the protocol calls ---------------------------------------------------------------------------------------
-
-    def take(self, body: bytes) -> None:
-        """A piece of the request's body came."""
-        self._pieces.append(body)
-        self._unread += len(body)
-        if self._unread > READ_HIGH:
-            self._flow.pause_reading()
-        self._tell()
-
-    def end_body(self) -> None:
-        self._body_ended = True
-        self._tell()
-
-    def disconnect(self) -> None:
-        self.disconnected = True
-        self._tell()
-
-    async def run_asgi(self, app: ASGI3Application) -> None:
-        """The whole of it. An answer that the application left half done is cut, so that it does not look complete."""
+    async def run(self, app: ASGIApp) -> None:
+        """Call the application. A response that it leaves incomplete is cut, so that it does not look complete."""
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(self._scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            # Cancelled on purpose, for example at shutdown; the call's own log line tells why.
+            self._cut()
         except BaseException as error:
-            logging.getLogger("uvicorn.error").error("Exception in ASGI application\n", exc_info=error)
-            self._break_off()
+            structlog.get_logger().error("Exception in ASGI application", exc_info=error)
+            self._cut()
         else:
             if not self.response_complete and not self.disconnected:
-                logging.getLogger("uvicorn.error").error("ASGI callable returned without completing response.")
-                self._break_off()
+                self._cut()
         finally:
-            # These end circles of references: the protocol knows its cycle, and the scope what has arrived.
-            self._on_response = _nobody
+            # Breaks two reference cycles: protocol, cycle, bound method; scope, extensions, bound method.
+            self._on_complete = _do_nothing
             self._extensions.clear()
 
-    def _break_off(self) -> None:
-        if self.response_started:
-            self.close()
-        elif not self.disconnected:
-            self.keep_alive = False
-            self._start(500, [(b"content-type", b"text/plain"), (b"content-length", b"21")], trailers=False)
-            self._write(b"Internal Server Error", more=False)
+    # -- called by the protocol ----------------------------------------------------------------------------------------
 
-    # -- what the application calls ------------------------------------------------------------------------------------
+    def feed_body(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._unread += len(piece)
+        if self._unread > MAX_UNREAD_BYTES:
+            self._flow.pause_reading()
+        self._wake()
 
-    def arrived(self) -> ASGIReceiveEvent | None:
-        """What `receive` would return at once; None where it would have to wait."""
-        if self._awaits_continue and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def end_body(self) -> None:
+        self._body_complete = True
+        self._wake()
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        self.disconnected = True
+        self._wake()
+
+    def flush(self) -> None:
+        """Write everything that was sent in this turn of the event loop."""
+        parts, self._outgoing = self._outgoing, []
+        if not parts or self._transport.is_closing():
+            return
+        if sum(map(len, parts)) < LARGE_PIECE:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
+
+    def close(self) -> None:
+        """Close the connection once everything sent so far has been written."""
+        self.flush()
+        self._transport.close()
+
+    # -- called by the application -------------------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        while (event := self.receive_nowait()) is None:
+            if self._wakeup is None:
+                self._wakeup = asyncio.Event()
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        return event
+
+    def receive_nowait(self) -> Message | None:
+        """What ``receive`` would return immediately, or None if it would have to wait."""
+        if self._awaits_continue and not self._transport.is_closing():
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._awaits_continue = False
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
         self._flow.resume_reading()
-        if self._pieces or (self._body_ended and not self._end_told):
-            return self._taken()
+        if self._pieces or (self._body_complete and not self._body_delivered):
+            return self._next_body_event()
         return None
 
-    async def receive(self) -> ASGIReceiveEvent:
-        while (event := self.arrived()) is None:
-            if self._news is None:
-                self._news = asyncio.Event()
-            self._news.clear()
-            await self._news.wait()
-        return event
+    async def send(self, message: Message) -> None:
+        if self._flow.writing_paused and not self.disconnected:
+            await self._flow.wait_writable()
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if self.response_complete or (kind == "http.response.start") is self._response_started:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
+        if kind == "http.response.body":
+            self._send_body(message.get("body", b""), more=message.get("more_body", False))
+        elif kind == "http.response.start":
+            self._start(message["status"], message.get("headers", ()), trailers=message.get("trailers", False))
+        elif kind == "http.response.trailers":
+            self._send_trailers(message.get("headers", ()))
+        else:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
 
-    def _taken(self) -> ASGIReceiveEvent:
+    # -- the request ---------------------------------------------------------------------------------------------------
+
+    def _next_body_event(self) -> Message:
+        """Small pieces are joined, large ones are passed on one by one."""
         pieces = self._pieces
         if len(pieces) == 1 or (pieces and len(pieces[0]) >= LARGE_PIECE):
             body = pieces.popleft()
@@ -143,50 +184,36 @@ class Cycle:
             body = b"".join(pieces)
             pieces.clear()
         self._unread -= len(body)
-        self._end_told = self._body_ended and not pieces
-        return {"type": "http.request", "body": body, "more_body": not self._end_told}
+        self._body_delivered = self._body_complete and not pieces
+        return {"type": "http.request", "body": body, "more_body": not self._body_delivered}
 
-    async def send(self, message: ASGISendEvent) -> None:
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
-        if self.disconnected:
-            return
-        event = cast("Mapping[str, Any]", message)
-        kind = event["type"]
-        if self.response_complete or (kind == "http.response.start") is self.response_started:
-            raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
-        if kind == "http.response.body":
-            self._write(event.get("body", b""), more=event.get("more_body", False))
-        elif kind == "http.response.start":
-            self._start(event["status"], event.get("headers", ()), trailers=event.get("trailers", False))
-        elif kind == "http.response.trailers":
-            self._end(event.get("headers", ()))
-        else:
-            raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
+    def _wake(self) -> None:
+        if self._wakeup is not None:
+            self._wakeup.set()
 
-    # -- the answer ----------------------------------------------------------------------------------------------------
+    # -- the response --------------------------------------------------------------------------------------------------
 
-    def _start(self, status: int, headers: Headers, *, trailers: bool) -> None:
-        """The head is kept until the first piece, as ASGI asks, so that the two can travel together."""
-        self.response_started = True
+    def _start(self, status: int, headers: Iterable[Header], *, trailers: bool) -> None:
+        """Prepare the head. It leaves with the first piece of the body, as ASGI requires."""
+        self._response_started = True
         self._awaits_continue = False
-        fields = [*self._default_headers, *headers]
+        fields = [self._date, *headers]
         closes = False
         for name, value in fields:
             if name == b"content-length":
-                self._left = int(value)
+                self._remaining = int(value)
             elif name == b"connection" and b"close" in value.lower():
                 closes, self.keep_alive = True, False
         if not self.keep_alive and not closes:
             fields.append((b"connection", b"close"))
-        self._bodiless = self.scope["method"] == "HEAD" or status in (204, 304)
-        if self._left is None and not self._bodiless and self.scope["http_version"] != "1.0":
+        self._bodiless = self._scope["method"] == "HEAD" or status in (204, 304)
+        if self._remaining is None and not self._bodiless and self._scope["http_version"] != "1.0":
             self._chunked = True
             fields.append((b"transfer-encoding", b"chunked"))
         self._trailers = trailers
-        self._head = head(STATUS_LINE[status], fields)
+        self._head = encode_head(STATUS_LINES[status], fields)
 
-    def _write(self, body: bytes, *, more: bool) -> None:
+    def _send_body(self, body: bytes, *, more: bool) -> None:
         parts = [self._head] if self._head else []
         self._head = b""
         if body and not self._bodiless:
@@ -198,55 +225,60 @@ class Cycle:
         last = not more and not self._trailers
         if last and self._chunked:
             parts.append(b"0\r\n\r\n")
-        self._put(parts)
+        self._write_later(parts)
         if last:
             self._complete()
 
     def _count(self, size: int) -> None:
-        if self._left is not None:
-            self._left -= size
-            if self._left < 0:
+        if self._remaining is not None:
+            self._remaining -= size
+            if self._remaining < 0:
                 raise RuntimeError("Response content longer than Content-Length")
 
-    def _end(self, trailers: Headers) -> None:
-        """Trailers are for those who were told that some may come, and can be sent in chunked framing only."""
+    def _send_trailers(self, trailers: Iterable[Header]) -> None:
+        """Only a chunked response can carry trailers; otherwise they are dropped."""
         if self._chunked:
-            self._put([head(b"0\r\n", trailers)])
+            self._write_later([encode_head(b"0\r\n", trailers)])
         self._complete()
 
     def _complete(self) -> None:
-        if self._left and not self._bodiless:
+        if self._remaining and not self._bodiless:
             raise RuntimeError("Response content shorter than Content-Length")
         self.response_complete = True
-        self._tell()
+        self._wake()
         if not self.keep_alive:
             self.close()
-        self._on_response()
+        self._on_complete()
 
-    def _put(self, parts: list[bytes]) -> None:
+    def _write_later(self, parts: list[bytes]) -> None:
         if not self._outgoing:
             self._loop.call_soon(self.flush)
         self._outgoing += parts
 
-    def flush(self) -> None:
-        """Write what has gathered in this turn of the loop."""
-        parts, self._outgoing = self._outgoing, []
-        if not parts or self.transport.is_closing():
-            return
-        if sum(map(len, parts)) < LARGE_PIECE:
-            self.transport.write(b"".join(parts))
-        else:
-            self.transport.writelines(parts)
+    def _cut(self) -> None:
+        """End the connection so that the client can tell that the response is incomplete; 500 if none was started."""
+        if self._response_started:
+            if self._ends_with_connection and not self.response_complete:
+                self._reset()
+            else:
+                self.close()
+        elif not self.disconnected:
+            self.keep_alive = False
+            self._start(500, [(b"content-type", b"text/plain"), (b"content-length", b"21")], trailers=False)
+            self._send_body(b"Internal Server Error", more=False)
 
-    def close(self) -> None:
-        """Close the connection behind what was written."""
+    @property
+    def _ends_with_connection(self) -> bool:
+        """Without chunks or a length, as in HTTP/1.0, only the end of the connection marks the end of the body."""
+        return not self._chunked and not self._bodiless and self._remaining is None
+
+    def _reset(self) -> None:
+        """Reset the connection: an orderly close would look like the end of the body."""
         self.flush()
-        self.transport.close()
-
-    def _tell(self) -> None:
-        if self._news is not None:
-            self._news.set()
+        if not self._transport.is_closing():
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._transport.abort()
 
 
-def _nobody() -> None:
+def _do_nothing() -> None:
     pass

@@ -1,4 +1,4 @@
-"""What the command line says of serving."""
+"""The command line's options for serving."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class ServerOptions:
     ssl_keyfile: str | None = None
     root_path: str = ""
     forwarded_allow_ips: str | None = None
-    #: Calls are recorded.
+    #: Whether calls are recorded.
     ledger: bool = True

@@ -1,4 +1,4 @@
-"""Listening sockets, and how many of any kind a process may have."""
+"""Listening sockets, and the limit on open files, which every connection counts towards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FILE_LIMIT = 65_536
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on every address of ``host``; port 0 takes a free one. Raises OSError."""
+    """Listen on every address of ``host``; port 0 picks a free one. Raises OSError."""
     sockets: list[socket.socket] = []
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     try:
@@ -19,7 +19,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
             sockets.append(listener)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                # "::" listens on IPv4, too; any other IPv6 address has no IPv4 side.
+                # "::" listens on IPv4, too; any other IPv6 address has no IPv4 counterpart.
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
             if len(sockets) > 1:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
@@ -34,11 +34,11 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def raise_file_limit(needed: int) -> int:
-    """How many files may be open from now on. The usual soft limit of 1,024 is meant for programs that use select()."""
+    """Allow at least ``needed`` open files if the system permits; the new limit. The usual 1,024 suits select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(FILE_LIMIT, needed)
+    limit = max(FILE_LIMIT, needed)
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    return max(soft, wanted)
+        limit = min(limit, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return max(soft, limit)

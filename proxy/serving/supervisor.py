@@ -1,4 +1,4 @@
-"""Several processes that serve on the same sockets."""
+"""Several worker processes that serve on the same sockets."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from pathlib import Path
 
 import structlog
 
+from proxy.serving.config_file import CHECK_INTERVAL, ConfigFile
 from proxy.serving.options import ServerOptions
-from proxy.serving.reload import INTERVAL, ConfigFile
 from proxy.serving.worker import Stop, run_worker
 from proxy.telemetry import WorkerSlot
 
-#: Seconds to wait before a worker that died is replaced.
+#: Seconds to wait before a dead worker is replaced.
 RESTART_DELAY = 1.0
 
 
 class Supervisor:
-    """Starts the workers, replaces dead ones, tells them to load a changed configuration, and to stop."""
+    """Starts the workers, replaces dead ones, has them reload a changed configuration, and stops them."""
 
     def __init__(
         self, file: ConfigFile, options: ServerOptions, sockets: list[socket.socket], announce: Callable[[], None]
@@ -37,73 +37,70 @@ class Supervisor:
         self._options = options
         self._sockets = sockets
         self._announce = announce
-        self._processes = multiprocessing.get_context("fork")
-        #: Each with its number, which the one that replaces it gets.
+        self._context = multiprocessing.get_context("fork")
+        #: Each with its number, which a replacement takes over.
         self._workers: dict[ForkProcess, int] = {}
-        #: Where the workers put together what they counted.
+        #: Where the workers share their metrics.
         self._folder = Path(tempfile.mkdtemp(prefix="audio-proxy-metrics-"))
         self._stopping = False
-        self._told_to_reload = False
-        #: Only the supervisor holds the writing end: where reading ends, it is gone, however it went.
-        self._supervised, self._supervising = os.pipe()
+        self._reload_requested = False
+        #: Nobody writes to this pipe. Only the supervisor holds the writing end, so the workers can read end-of-file
+        #: when it is gone, however it ended.
+        self._lifeline, self._lifeline_writer = os.pipe()
 
     def run(self) -> int:
-        """Until told to stop; 1 where a worker did not come up or did not end in good order."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
-        signal.signal(signal.SIGHUP, lambda *_: setattr(self, "_told_to_reload", True))
-        came_up = [self._came_up(self._start(number)) for number in range(self._options.workers)]
-        if all(came_up):
+        """Serve until a signal stops it; 1 if a worker did not start, or did not stop in good order."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        signal.signal(signal.SIGINT, lambda *_: self._stop())
+        signal.signal(signal.SIGHUP, lambda *_: self._request_reload())
+        started = [_is_ready(self._start(number)) for number in range(self._options.workers)]
+        if all(started):
             self._announce()
         else:
             self._stop()
-        failed = not all(came_up)
+        failed = not all(started)
         while self._workers:
-            wait([worker.sentinel for worker in self._workers], timeout=INTERVAL)
+            wait([worker.sentinel for worker in self._workers], timeout=CHECK_INTERVAL)
             for worker in [worker for worker in self._workers if worker.exitcode is not None]:
-                place = self._workers.pop(worker)
+                number = self._workers.pop(worker)
                 failed |= self._stopping and worker.exitcode != 0
-                self._replace(worker, place)
+                self._replace(worker, number)
             self._reload()
         shutil.rmtree(self._folder, ignore_errors=True)
         return int(failed)
 
     def _start(self, number: int) -> Connection:
-        """A new worker; the pipe gets a message once it serves, and ends with it."""
-        ours, theirs = self._processes.Pipe(duplex=False)
-        worker = self._processes.Process(target=self._work, args=(theirs, number))
+        """Start a worker. The pipe gets a message once it serves, and ends if it dies before."""
+        reading, writing = self._context.Pipe(duplex=False)
+        worker = self._context.Process(target=self._work, args=(writing, number))
         worker.start()
-        theirs.close()
+        writing.close()
         self._workers[worker] = number
-        return ours
+        return reading
 
-    def _work(self, ready: Connection, number: int) -> None:
-        os.close(self._supervising)
+    def _work(self, pipe: Connection, number: int) -> None:
+        """What a worker process runs."""
+        os.close(self._lifeline_writer)
 
-        def serving(stop: Stop) -> None:
-            ready.send(True)
-            self._stop_when_alone(stop)
+        def ready(stop: Stop) -> None:
+            pipe.send(True)
+            self._stop_without_supervisor(stop)
 
-        place = WorkerSlot(self._folder, number)
+        slot = WorkerSlot(self._folder, number)
         supervisor = os.getppid()
-        run_worker(self._file, self._options, self._sockets, serving, watch=False, place=place)
+        run_worker(self._file, self._options, self._sockets, ready, watch=False, slot=slot)
         if os.getppid() != supervisor:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _stop_when_alone(self, stop: Stop) -> None:
+    def _stop_without_supervisor(self, stop: Stop) -> None:
         loop = asyncio.get_running_loop()
 
-        def alone() -> None:
-            loop.remove_reader(self._supervised)
+        def supervisor_gone() -> None:
+            loop.remove_reader(self._lifeline)
             structlog.get_logger().error("the supervisor is gone, its worker stops")
             stop()
 
-        loop.add_reader(self._supervised, alone)
-
-    def _came_up(self, pipe: Connection) -> bool:
-        with contextlib.closing(pipe), contextlib.suppress(EOFError):
-            return bool(pipe.recv())
-        return False
+        loop.add_reader(self._lifeline, supervisor_gone)
 
     def _replace(self, worker: ForkProcess, number: int) -> None:
         if self._stopping:
@@ -113,11 +110,14 @@ class Supervisor:
         if not self._stopping:
             self._start(number).close()
 
+    def _request_reload(self) -> None:
+        self._reload_requested = True
+
     def _reload(self) -> None:
-        """A file with mistakes never reaches the workers; each loads a good one by itself."""
-        if self._stopping or not (self._told_to_reload or self._file.changed()):
+        """Check a changed file once, here. Workers only hear of a good one, and each loads it by itself."""
+        if self._stopping or not (self._reload_requested or self._file.changed()):
             return
-        self._told_to_reload = False
+        self._reload_requested = False
         if self._file.reload():
             for worker in self._workers:
                 if worker.pid is not None:
@@ -128,5 +128,12 @@ class Supervisor:
         for worker in self._workers:
             worker.terminate()
         for listener in self._sockets:
-            # As long as anybody has them open, the system takes connections that nobody will answer.
+            # As long as any process has them open, the system accepts connections that nobody will answer.
             listener.close()
+
+
+def _is_ready(pipe: Connection) -> bool:
+    """Wait until a worker serves; False if it died before."""
+    with contextlib.closing(pipe), contextlib.suppress(EOFError):
+        return bool(pipe.recv())
+    return False

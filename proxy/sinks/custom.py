@@ -10,12 +10,12 @@ import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-import httpx
 from pydantic import Field
 
 from proxy.config import Config
 from proxy.config.fields import FrozenMapping, Text, empty_mapping
 from proxy.custom_class import load_class
+from proxy.http.transport import Transport
 from proxy.sinks.base import Record, Sink, Undelivered
 from proxy.sinks.settings import SinkSettings
 
@@ -28,7 +28,7 @@ class CustomSettings(SinkSettings):
     kind: Literal["custom"] = "custom"
     params: FrozenMapping[Text, Any] = Field(default_factory=empty_mapping, description="Arguments of the class.")
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> CustomSink:
+    def build(self, config: Config, transport: Transport) -> CustomSink:
         return CustomSink(self._class(config)(**self.params))
 
     def problems(self, config: Config) -> Iterable[str]:

@@ -6,9 +6,8 @@ import base64
 from collections.abc import Iterable
 from typing import Literal
 
-import httpx
-
 from proxy.config import Config, Environment
+from proxy.http.transport import Transport
 from proxy.sinks import otel
 from proxy.sinks.settings import SinkSettings
 
@@ -23,7 +22,7 @@ class LangfuseSettings(SinkSettings):
 
     kind: Literal["langfuse", "langfuse_otel"] = "langfuse"
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> otel.Otel:
+    def build(self, config: Config, transport: Transport) -> otel.Otel:
         environment = config.environment
         credentials = ":".join(environment[name] for name in KEY_VARIABLES)
         headers = {

@@ -11,10 +11,9 @@ from importlib.metadata import version
 from typing import Literal
 from urllib.parse import unquote
 
-import httpx
-
 from proxy.config import Config, Environment
 from proxy.domain.call import Call
+from proxy.http.transport import Transport
 from proxy.sinks import post
 from proxy.sinks.base import Record, Sink
 from proxy.sinks.settings import SinkSettings
@@ -34,7 +33,7 @@ class OtelSettings(SinkSettings):
 
     kind: Literal["otel"] = "otel"
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Otel:
+    def build(self, config: Config, transport: Transport) -> Otel:
         return Otel(config.environment, transport)
 
     def problems(self, config: Config) -> Iterable[str]:
@@ -45,7 +44,7 @@ class Otel(Sink):
     def __init__(
         self,
         environment: Environment,
-        transport: httpx.AsyncBaseTransport,
+        transport: Transport,
         *,
         endpoint: str | None = None,
         headers: Mapping[str, str] | None = None,

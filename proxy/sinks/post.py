@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import httpx
-
 from proxy.errors import ProxyError
+from proxy.http.transport import Transport
 from proxy.sinks.base import Undelivered
 from proxy.upstream.fetch import fetch
 
@@ -18,9 +17,7 @@ MAX_RESPONSE_LENGTH = 1024 * 1024
 RETRYABLE = frozenset({408, 425, 429})
 
 
-async def send(
-    transport: httpx.AsyncBaseTransport, method: str, url: str, headers: Mapping[str, str], body: bytes
-) -> None:
+async def send(transport: Transport, method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
     """Raises Undelivered unless the response is a 2xx."""
     try:
         status, _ = await fetch(transport, method, url, headers, body, seconds=SECONDS, max_length=MAX_RESPONSE_LENGTH)

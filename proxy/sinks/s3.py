@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-import httpx
 from pydantic import Field
 
 from proxy.config import Config, Environment
 from proxy.config.fields import Key, Text, Url
+from proxy.http.transport import Transport
 from proxy.sinks import post
 from proxy.sinks.base import Record, Sink, Undelivered
 from proxy.sinks.rows import as_json
@@ -43,7 +43,7 @@ class S3Settings(SinkSettings):
     secret_access_key: Key | None = Field(default=None, validation_alias="s3_aws_secret_access_key")
     session_token: Key | None = Field(default=None, validation_alias="s3_aws_session_token")
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> S3:
+    def build(self, config: Config, transport: Transport) -> S3:
         return S3(self, config.environment, transport)
 
     def problems(self, config: Config) -> Iterable[str]:
@@ -56,7 +56,7 @@ class S3Settings(SinkSettings):
 
 
 class S3(Sink):
-    def __init__(self, settings: S3Settings, environment: Environment, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, settings: S3Settings, environment: Environment, transport: Transport) -> None:
         self._region = settings.region or _first(environment, "AWS_REGION", "AWS_DEFAULT_REGION") or DEFAULT_REGION
         self._base = _base(settings, self._region)
         self._prefix = f"{settings.path.strip('/')}/" if settings.path.strip("/") else ""

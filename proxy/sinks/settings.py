@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Annotated
 
-import httpx
 from pydantic import ConfigDict, Field
 
 from proxy.config import Config
 from proxy.config.fields import Frozen, Seconds, Text
+from proxy.http.transport import Transport
 from proxy.sinks.base import Sink
 
 
@@ -34,7 +34,7 @@ class SinkSettings(Frozen, ABC):
     where: str = Field(default="", description="File and line, for messages.")
 
     @abstractmethod
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> Sink:
+    def build(self, config: Config, transport: Transport) -> Sink:
         """Create the sink. It sends requests through ``transport`` only."""
 
     def problems(self, config: Config) -> Iterable[str]:

@@ -9,11 +9,11 @@ from time import perf_counter
 
 from proxy.config import Config
 from proxy.domain.call import Call
+from proxy.http.transport import HTTPTransport
 from proxy.metrics import Family, Gauge, Labels
 from proxy.sinks.base import Record
 from proxy.sinks.feed import Counters, Feed
 from proxy.sinks.registry import settings_of
-from proxy.upstream.transport import HTTPTransport
 
 #: Connections to sinks. They have their own pool, so that no call waits for them.
 MAX_CONNECTIONS = 32

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-import httpx
 from pydantic import Field
 
 from proxy.config import Config, Environment
 from proxy.config.fields import Headers, Key, Url, empty_mapping
+from proxy.http.transport import Transport
 from proxy.sinks import post
 from proxy.sinks.base import Record, Sink
 from proxy.sinks.rows import as_json
@@ -33,7 +33,7 @@ class WebhookSettings(SinkSettings):
     headers: Headers = Field(default_factory=empty_mapping, description="Sent with every batch.")
     signing_secret: Key | None = Field(default=None, description="Key for signatures.")
 
-    def build(self, config: Config, transport: httpx.AsyncBaseTransport) -> WebhookSink:
+    def build(self, config: Config, transport: Transport) -> WebhookSink:
         return WebhookSink(self, config.environment, transport)
 
     def problems(self, config: Config) -> Iterable[str]:
@@ -45,9 +45,7 @@ class WebhookSettings(SinkSettings):
 
 
 class WebhookSink(Sink):
-    def __init__(
-        self, settings: WebhookSettings, environment: Environment, transport: httpx.AsyncBaseTransport
-    ) -> None:
+    def __init__(self, settings: WebhookSettings, environment: Environment, transport: Transport) -> None:
         self._url = settings.endpoint or environment[ENDPOINT_VARIABLE]
         self._headers = {
             **post.pairs(environment.get(HEADERS_VARIABLE, "")),

@@ -1,15 +1,13 @@
-"""The only vendor I/O: runs a vendor's flow over a transport, within time limits, and maps foreign errors to ours."""
+"""Runs a vendor's flow over a transport, within time limits, and maps the errors of transports to ours."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, runtime_checkable
-
-import httpx
 
 from proxy.errors import (
     ProxyError,
@@ -21,47 +19,68 @@ from proxy.errors import (
     UpstreamUnfinished,
     UpstreamUnreachable,
 )
+from proxy.http.errors import (
+    ConnectError,
+    ConnectTimeout,
+    ForwardProxyError,
+    InvalidURL,
+    LocalProtocolError,
+    PoolTimeout,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    TransportError,
+    UnsupportedProtocol,
+    WriteTimeout,
+)
+from proxy.http.messages import ByteStream, Request, Response
+from proxy.http.transport import Transport
 from proxy.providers.base import Adapter, BufferedRequest, Step
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 
 CONNECT_TIMEOUT = 10.0
 ERROR_BYTES = 64 * 1024
 WHOLE_BYTES = 64 * 1024 * 1024
-#: For each deletion of what a flow had uploaded, and how many may be under way.
+#: Time limit for deleting what a flow has uploaded, and how many deletions may be in progress.
 CLEANUP_SECONDS = 20.0
-MAX_CLEANINGS = 256
-#: In a row, of looks at a job, before one that fails is the end of it.
-FAILED_LOOKS = 2
-#: For the answer to a step that makes something, once the caller has left.
-MAKING_SECONDS = 3.0
-PASSING = (UpstreamInvalid, UpstreamRateLimited, UpstreamTimeout, UpstreamUnavailable, UpstreamUnreachable)
+MAX_CLEANUPS = 256
+#: How many polls of a job may fail in a row before the next failure ends it.
+FAILED_POLLS = 2
+#: How long to wait for the response to a step that creates something, after the caller has left.
+CREATE_SECONDS = 3.0
+#: Errors of a poll after which the next one may succeed.
+TRANSIENT = (UpstreamInvalid, UpstreamRateLimited, UpstreamTimeout, UpstreamUnavailable, UpstreamUnreachable)
 
 A = TypeVar("A")
 
-#: Every exception of httpx's transports, most special first.
-FOREIGN: tuple[tuple[type[Exception], type[ProxyError], str], ...] = (
-    (httpx.ConnectTimeout, UpstreamUnreachable, "The upstream vendor could not be reached in time."),
-    (httpx.PoolTimeout, Saturated, "The server has too many calls under way. Please try again."),
-    (httpx.TimeoutException, UpstreamTimeout, "The upstream vendor took too long to answer."),
-    (httpx.RemoteProtocolError, UpstreamInvalid, "The upstream vendor's answer broke off or made no sense."),
-    (httpx.TransportError, UpstreamUnreachable, "The upstream vendor could not be reached."),
-    (httpx.InvalidURL, UpstreamUnreachable, "The upstream vendor could not be reached."),
-    (OSError, UpstreamUnreachable, "The upstream vendor could not be reached."),
-)
+_UNREACHABLE = UpstreamUnreachable, "The upstream vendor could not be reached."
+_TOO_SLOW = UpstreamTimeout, "The upstream vendor took too long to answer."
+#: Our error and its message for each error of a transport.
+ERRORS: Mapping[type[TransportError], tuple[type[ProxyError], str]] = {
+    ConnectTimeout: (UpstreamUnreachable, "The upstream vendor could not be reached in time."),
+    PoolTimeout: (Saturated, "The server is handling too many calls. Please try again."),
+    ReadTimeout: _TOO_SLOW,
+    WriteTimeout: _TOO_SLOW,
+    RemoteProtocolError: (UpstreamInvalid, "The upstream vendor's answer broke off or was malformed."),
+    ConnectError: _UNREACHABLE,
+    ForwardProxyError: _UNREACHABLE,
+    ReadError: _UNREACHABLE,
+    LocalProtocolError: _UNREACHABLE,
+    UnsupportedProtocol: _UNREACHABLE,
+    InvalidURL: _UNREACHABLE,
+}
 
 
-def foreign(error: Exception) -> ProxyError:
-    """Our error for one of the transport's; what the transport said is for the log only."""
-    if _out_of_files(error):
+def mapped_error(error: TransportError | OSError) -> ProxyError:
+    """Our error for one of a transport; the transport's own text is only for the log."""
+    if _is_out_of_files(error):
         return Saturated("The server has too many connections open. Please try again.", detail=str(error))
-    for theirs, ours, message in FOREIGN:
-        if isinstance(error, theirs):
-            return ours(message, detail=f"{type(error).__name__}: {error}")
-    raise error
+    kind, message = _UNREACHABLE if isinstance(error, OSError) else ERRORS[type(error)]
+    return kind(message, detail=f"{type(error).__name__}: {error}")
 
 
-def _out_of_files(error: BaseException | None) -> bool:
-    """Whether this process, and not the vendor, is why there was no connection."""
+def _is_out_of_files(error: BaseException | None) -> bool:
+    """Whether there was no connection because of this process, not because of the vendor."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return True
@@ -70,9 +89,10 @@ def _out_of_files(error: BaseException | None) -> bool:
 
 
 class Deadlines(Mapping[str, float | None]):
-    """The time limits of one attempt, in seconds, under httpx's names; the transport looks them up at each wait.
+    """The time limits of one attempt, in seconds, as `Timeouts`: a transport looks them up at each wait.
 
-    ``first_byte`` holds until the first byte came, ``stall`` from then on; none reaches past ``total`` from the start.
+    ``first_byte`` applies until the first byte has arrived, ``stall`` from then on; neither extends past ``total``
+    seconds from the start.
     """
 
     __slots__ = ("_deadline", "_limits", "_stall")
@@ -84,11 +104,11 @@ class Deadlines(Mapping[str, float | None]):
 
     @property
     def left(self) -> float:
-        """Seconds of the whole."""
+        """Seconds that are left of ``total``."""
         return self._deadline - perf_counter()
 
     def answering(self) -> None:
-        """The first byte came: from here on a silence is a stall."""
+        """The first byte has arrived: ``stall`` applies from now on."""
         self._limits["read"] = self._stall
 
     def __getitem__(self, name: str) -> float:
@@ -106,29 +126,29 @@ class Deadlines(Mapping[str, float | None]):
 class Warmable(Protocol):
     """A transport that can open a connection before it is needed."""
 
-    def warm(self, request: httpx.Request) -> None: ...
+    def warm(self, request: Request) -> None: ...
 
 
 class Upstream:
-    """Runs flows. ``transports`` are mounted by scheme, as httpx mounts them: ``https``, ``http``, ``local``."""
+    """Runs flows. ``transports`` are mounted by the scheme of the URL: ``https``, ``http``, ``local``, ``wss``."""
 
-    def __init__(self, transports: Mapping[str, httpx.AsyncBaseTransport]) -> None:
+    def __init__(self, transports: Mapping[str, Transport]) -> None:
         self._transports = transports
-        #: Deletions under way, which no caller waits for.
-        self._cleaning: set[asyncio.Task[None]] = set()
+        #: Deletions in progress, which no caller waits for.
+        self._cleanups: set[asyncio.Task[None]] = set()
 
     async def run(
-        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], deadlines: Deadlines
-    ) -> tuple[A, httpx.Response]:
+        self, adapter: Adapter, flow: Generator[Step, Response, A], deadlines: Deadlines
+    ) -> tuple[A, Response]:
         """The flow's answer and its last response, unread. The caller closes that response, on every path."""
-        cleanups: list[httpx.Request] = []
+        cleanups: list[Request] = []
         step = next(flow)
         try:
             while True:
                 if isinstance(step, BufferedRequest) and step.cleanup is not None:
                     cleanups.append(step.cleanup)
                 if isinstance(step, BufferedRequest) and step.wait:
-                    response = await self._look(adapter, step, deadlines)
+                    response = await self._poll(adapter, step, deadlines)
                 elif isinstance(step, BufferedRequest) and step.creates:
                     response = await self._create(adapter, flow, step, deadlines)
                 else:
@@ -143,126 +163,125 @@ class Upstream:
                 await response.aclose()
         finally:
             for request in cleanups:
-                self._clean(adapter, request)
+                self._run_in_background(self._delete(adapter, request))
 
-    def warm(self, request: httpx.Request) -> None:
-        """Begin to open the way that a request like this one will take, where the transport can."""
+    def warm(self, request: Request) -> None:
+        """Begin to open a connection for a request like this one, if the transport can."""
         transport = self._transports.get(request.url.scheme)
         if isinstance(transport, Warmable):
             transport.warm(request)
 
-    async def _look(self, adapter: Adapter, step: BufferedRequest, deadlines: Deadlines) -> httpx.Response:
-        """One look of those that are repeated: what has been uploaded and billed is not lost by one that fails."""
+    async def _poll(self, adapter: Adapter, step: BufferedRequest, deadlines: Deadlines) -> Response:
+        """One of the repeated polls of a job. A failed one does not lose what has been uploaded and billed."""
         wait = step.wait
-        for failed in range(FAILED_LOOKS + 1):
+        for failed in range(FAILED_POLLS + 1):
             if wait > deadlines.left:
                 raise UpstreamUnfinished("The upstream vendor took too long to answer.")
             await asyncio.sleep(wait)
             try:
                 return await self._send(adapter, step, deadlines)
-            except PASSING as error:
+            except TRANSIENT as error:
                 wait = max(step.wait, error.retry_after or 0.0)
-                if failed == FAILED_LOOKS or wait > deadlines.left:
+                if failed == FAILED_POLLS or wait > deadlines.left:
                     raise
-        raise AssertionError("a loop that is left by its last round")
+        raise AssertionError("the last round returns or raises")
 
     async def _create(
-        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], step: BufferedRequest, deadlines: Deadlines
-    ) -> httpx.Response:
+        self, adapter: Adapter, flow: Generator[Step, Response, A], step: BufferedRequest, deadlines: Deadlines
+    ) -> Response:
         sending = asyncio.ensure_future(self._send(adapter, step, deadlines))
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            self._behind(self._undone(adapter, flow, sending))
+            self._run_in_background(self._undo(adapter, flow, sending))
             raise
 
-    async def _undone(
-        self, adapter: Adapter, flow: Generator[Step, httpx.Response, A], sending: asyncio.Future[httpx.Response]
+    async def _undo(
+        self, adapter: Adapter, flow: Generator[Step, Response, A], sending: asyncio.Future[Response]
     ) -> None:
-        """Nobody waits for what is being made: it is deleted as soon as it is known."""
+        """The caller has left: delete what is being created as soon as its id is known."""
         with contextlib.suppress(ProxyError, StopIteration, TimeoutError):
-            step = flow.send(await asyncio.wait_for(sending, MAKING_SECONDS))
+            step = flow.send(await asyncio.wait_for(sending, CREATE_SECONDS))
             if isinstance(step, BufferedRequest) and step.cleanup is not None:
-                await self._cleaned(adapter, step.cleanup)
+                await self._delete(adapter, step.cleanup)
 
-    async def _send(self, adapter: Adapter, step: Step, deadlines: Deadlines) -> httpx.Response:
+    async def _send(self, adapter: Adapter, step: Step, deadlines: Deadlines) -> Response:
         request = step.request if isinstance(step, BufferedRequest) else step
-        request.extensions["timeout"] = deadlines
+        request.timeouts = deadlines
         try:
-            response = await self._transports[request.url.scheme].handle_async_request(request)
-        except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-            raise foreign(error) from error
+            response = await self._transports[request.url.scheme].send(request)
+        except (TransportError, OSError) as error:
+            raise mapped_error(error) from error
         response.request = request
         if isinstance(step, BufferedRequest) or not 200 <= response.status_code < 300:
             return await _read(adapter, response)
         try:
-            _check_plain(response)
+            _check_uncompressed(response)
         except UpstreamInvalid:
             await response.aclose()
             raise
         return response
 
-    def _clean(self, adapter: Adapter, request: httpx.Request) -> None:
-        self._behind(self._cleaned(adapter, request))
-
-    def _behind(self, cleaning: Coroutine[Any, Any, None]) -> None:
-        """Do it while the caller goes on, unless too much is under way."""
-        if len(self._cleaning) >= MAX_CLEANINGS:
-            cleaning.close()
+    def _run_in_background(self, cleanup: Coroutine[Any, Any, None]) -> None:
+        """Nobody waits for it. It is dropped if too many are in progress."""
+        if len(self._cleanups) >= MAX_CLEANUPS:
+            cleanup.close()
             return
-        task = asyncio.ensure_future(cleaning)
-        self._cleaning.add(task)
-        task.add_done_callback(self._cleaning.discard)
+        task = asyncio.ensure_future(cleanup)
+        self._cleanups.add(task)
+        task.add_done_callback(self._cleanups.discard)
 
-    async def _cleaned(self, adapter: Adapter, request: httpx.Request) -> None:
-        """What cannot be deleted ages out at the vendor; it is no failure of the call, which is over."""
+    async def _delete(self, adapter: Adapter, request: Request) -> None:
+        """A failed deletion is no failure of the call, which is over; the vendor drops the upload after a while."""
         deadlines = Deadlines(total=CLEANUP_SECONDS, first_byte=None, stall=None)
         with contextlib.suppress(ProxyError):
             await self._send(adapter, BufferedRequest(request), deadlines)
 
     async def aclose(self) -> None:
-        if self._cleaning:
-            await asyncio.wait(self._cleaning, timeout=CLEANUP_SECONDS)
+        if self._cleanups:
+            await asyncio.wait(self._cleanups, timeout=CLEANUP_SECONDS)
         for transport in set(self._transports.values()):
             await transport.aclose()
 
 
-def _check_plain(response: httpx.Response) -> None:
+def _check_uncompressed(response: Response) -> None:
     """Raises UpstreamInvalid for a compressed body: nobody asked for one, and a small one may unpack to any size."""
     coding = header(response, b"content-encoding").strip().lower()
     if coding not in ("", "identity"):
-        raise UpstreamInvalid("The upstream vendor compressed its answer, unasked.", detail=coding[:60])
+        raise UpstreamInvalid("The upstream vendor compressed its answer without being asked to.", detail=coding[:60])
 
 
-async def _read(adapter: Adapter, response: httpx.Response) -> httpx.Response:
-    """The response with its body, closed; raises the adapter's error where it is one."""
+async def _read(adapter: Adapter, response: Response) -> Response:
+    """The response with its whole body, closed. Raises the adapter's error if the response is one."""
     try:
         if not 200 <= response.status_code < 300:
-            raise adapter.error(response, await _beginning(response, ERROR_BYTES))
-        _check_plain(response)
+            raise adapter.error(response, await _start_of_body(response, ERROR_BYTES))
+        _check_uncompressed(response)
         content = await read_whole(response)
-        return httpx.Response(response.status_code, headers=response.headers, content=content, request=response.request)
     finally:
         await response.aclose()
+    response.body = content
+    return response
 
 
-def stream(response: httpx.Response) -> BodyStream:
-    """The body as it arrives. Raises our errors where it breaks off or stalls."""
-    return BodyStream(aiter(response.stream))  # type: ignore[arg-type]
+def stream(response: Response) -> BodyStream:
+    """The body as it arrives. Raises our errors if it breaks off or stalls."""
+    return BodyStream(response.stream)
 
 
 class BodyStream:
-    """An iterator and no generator, for the event loop keeps a list of those."""
+    """An iterator rather than a generator, because the event loop tracks each asynchronous generator."""
 
-    __slots__ = ("_chunks",)
+    __slots__ = ("_chunks", "_stream")
 
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._chunks = aiter(stream)
 
     @property
     def at_end(self) -> bool:
-        """Nothing more comes, as far as the transport can tell."""
-        return getattr(self._chunks, "at_end", False)
+        """Whether the transport knows already that no further bytes will follow."""
+        return self._stream.at_end
 
     def __aiter__(self) -> BodyStream:
         return self
@@ -270,12 +289,12 @@ class BodyStream:
     async def __anext__(self) -> bytes:
         try:
             return await self._chunks.__anext__()
-        except (httpx.TransportError, OSError) as error:
-            raise foreign(error) from error
+        except (TransportError, OSError) as error:
+            raise mapped_error(error) from error
 
 
-async def read_whole(response: httpx.Response, limit: int = WHOLE_BYTES) -> bytes:
-    """The whole body; raises UpstreamInvalid where it passes ``limit`` bytes."""
+async def read_whole(response: Response, limit: int = WHOLE_BYTES) -> bytes:
+    """The whole body. Raises UpstreamInvalid if it is larger than ``limit`` bytes."""
     body = bytearray()
     async for chunk in stream(response):
         body += chunk
@@ -284,8 +303,8 @@ async def read_whole(response: httpx.Response, limit: int = WHOLE_BYTES) -> byte
     return bytes(body)
 
 
-async def _beginning(response: httpx.Response, limit: int) -> bytes:
-    """At most ``limit`` bytes of an error document; one that breaks off counts as far as it came."""
+async def _start_of_body(response: Response, limit: int) -> bytes:
+    """At most ``limit`` bytes of an error document; of one that breaks off, what has arrived."""
     body = bytearray()
     try:
         async for chunk in stream(response):

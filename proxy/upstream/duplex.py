@@ -2,7 +2,7 @@
 
 `websockets` parses and builds the frames (its sans-I/O `ClientProtocol`); the I/O is our own. Its asyncio client costs
 little more, but cannot limit unread messages by size, and after a close frame or a protocol error it waits for the
-server to close TCP. The measurements are in docs/performance.md, "WebSockets".
+server to close TCP. The measurements are in bench/history.md, "WebSockets".
 
 The life of a socket: `open_duplex` connects it and completes the handshake. Then messages are taken with `pop`, sent
 with `send`, and `wait` waits for more. It ends in one of these ways, and `lost` is set when TCP is closed:
@@ -24,7 +24,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import cast
 
-import httpx
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
@@ -32,10 +31,12 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from proxy.http.connection import Connection
+from proxy.http.dial import dial
+from proxy.http.errors import ReadTimeout, RemoteProtocolError, TransportError
+from proxy.http.messages import URL, Headers, Timeouts
+from proxy.http.route import Route
 from proxy.providers.sockets.conversation import Message
-from proxy.upstream.connection import Connection, Timeouts
-from proxy.upstream.dial import dial
-from proxy.upstream.route import Route
 
 #: Bytes of one message, whether it comes in one frame or in several.
 MAX_MESSAGE_LENGTH = 4 * 1024 * 1024
@@ -63,7 +64,7 @@ class HandshakeRefused(Exception):
 class Duplex(asyncio.Protocol):
     """A WebSocket. At most one coroutine waits on it at any time; ``on_lost`` is called once, when TCP is closed."""
 
-    def __init__(self, url: httpx.URL, on_lost: Callable[[Duplex], None]) -> None:
+    def __init__(self, url: URL, on_lost: Callable[[Duplex], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._protocol = ClientProtocol(parse_uri(str(url)), max_size=MAX_MESSAGE_LENGTH)
@@ -87,8 +88,8 @@ class Duplex(asyncio.Protocol):
 
     # -- the handshake -------------------------------------------------------------------------------------------------
 
-    async def handshake(self, headers: httpx.Headers, route: Route, timeouts: Timeouts) -> None:
-        """Raises HandshakeRefused, httpx.ReadTimeout and httpx.RemoteProtocolError."""
+    async def handshake(self, headers: Headers, route: Route, timeouts: Timeouts) -> None:
+        """Raises HandshakeRefused, ReadTimeout and RemoteProtocolError."""
         request = self._protocol.connect()
         for name, value in headers.raw:
             if name.lower() not in _HANDSHAKE_HEADERS:
@@ -100,13 +101,13 @@ class Duplex(asyncio.Protocol):
         self._protocol.send_request(request)
         self._flush()
         while self._response is None and self._protocol.handshake_exc is None and not self.lost:
-            await self.wait(timeouts.get("read"), httpx.ReadTimeout("no answer to the handshake in time"))
+            await self.wait(timeouts.get("read"), ReadTimeout("no answer to the handshake in time"))
         failure = self._protocol.handshake_exc
         if isinstance(failure, InvalidStatus):
             response = failure.response
             raise HandshakeRefused(response.status_code, list(response.headers.raw_items()), bytes(response.body))
         if failure is not None or self._response is None:
-            raise httpx.RemoteProtocolError(f"the handshake failed: {failure or 'the connection was closed'}")
+            raise RemoteProtocolError(f"the handshake failed: {failure or 'the connection was closed'}")
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -153,9 +154,9 @@ class Duplex(asyncio.Protocol):
         """Whether the socket is open, every message was popped, and the server keeps up with what is sent."""
         return not (self.lost or self.write_paused or self._messages)
 
-    def loss(self) -> httpx.TransportError:
+    def loss(self) -> TransportError:
         """Why a lost socket was closed: the close codes and reasons of both sides."""
-        return httpx.RemoteProtocolError(f"the socket was closed: {self._protocol.close_exc}")
+        return RemoteProtocolError(f"the socket was closed: {self._protocol.close_exc}")
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
@@ -242,29 +243,16 @@ class Duplex(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-class _Opening(Connection):
-    """The connection before the handshake, while it may still speak HTTP to a forward proxy."""
-
-    __slots__ = ()
-
-    def hand_over(self, duplex: Duplex) -> None:
-        transport = self._transport
-        if transport is None or self.lost:
-            raise httpx.ConnectError("the connection was lost")
-        transport.set_protocol(duplex)
-        duplex.connection_made(transport)
-
-
 async def open_duplex(
-    url: httpx.URL,
-    headers: httpx.Headers,
+    url: URL,
+    headers: Headers,
     route: Route,
     tls: Callable[[], ssl.SSLContext],
     timeouts: Timeouts,
     on_lost: Callable[[Duplex], None],
 ) -> Duplex:
     """A connected socket after its handshake. Raises what `dial` and `Duplex.handshake` raise, and closes it then."""
-    opening = _Opening(lambda connection: None)
+    opening = Connection(lambda connection: None)
     await dial(opening, route, tls, timeouts)
     duplex = Duplex(url, on_lost)
     try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import httpx
-
-from proxy.upstream.client import Deadlines, foreign, read_whole
+from proxy.http.errors import TransportError
+from proxy.http.messages import URL, Headers, Request
+from proxy.http.transport import Transport
+from proxy.upstream.client import Deadlines, mapped_error, read_whole
 
 
 async def fetch(
-    transport: httpx.AsyncBaseTransport,
+    transport: Transport,
     method: str,
     url: str,
     headers: Mapping[str, str],
@@ -20,13 +21,13 @@ async def fetch(
     max_length: int,
 ) -> tuple[int, bytes]:
     """Status and body of the response. Raises ProxyError if it is late or longer than ``max_length`` bytes."""
+    others = {name: value for name, value in headers.items() if name.lower() != "accept-encoding"}
+    fields = Headers.of({**others, "accept-encoding": "identity"})
     deadlines = Deadlines(total=seconds, first_byte=None, stall=None)
     try:
-        request = httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": deadlines})
-        request.headers["accept-encoding"] = "identity"
-        response = await transport.handle_async_request(request)
-    except (httpx.TransportError, httpx.InvalidURL, OSError) as error:
-        raise foreign(error) from error
+        response = await transport.send(Request(method, URL(url), fields, content, timeouts=deadlines))
+    except (TransportError, OSError) as error:
+        raise mapped_error(error) from error
     try:
         return response.status_code, await read_whole(response, max_length)
     finally:

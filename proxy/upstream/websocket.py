@@ -17,18 +17,28 @@ import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 
-import httpx
-
 from proxy.audio import codec
 from proxy.audio.pool import WorkerPool
 from proxy.domain.requests import Upload
 from proxy.errors import UpstreamUnavailable
+from proxy.http.errors import (
+    ConnectError,
+    PoolTimeout,
+    ReadTimeout,
+    RemoteProtocolError,
+    StreamClosed,
+    TransportError,
+    UnsupportedProtocol,
+    WriteTimeout,
+)
+from proxy.http.messages import URL, ByteStream, Headers, Request, Response, Timeouts
+from proxy.http.route import Route, route_to
+from proxy.http.tls import TLS
 from proxy.providers.sockets.conversation import Conversation, Turn
-from proxy.providers.wire.requests import ID_HEADERS
-from proxy.upstream.connection import Timeouts
+from proxy.providers.wire.headers import ID_HEADERS
+from proxy.tasks import cancel_all
 from proxy.upstream.duplex import Duplex, HandshakeRefused, open_duplex
 from proxy.upstream.idle_sockets import Endpoint, IdleSockets
-from proxy.upstream.route import Route, route_to
 
 #: Seconds within which each message has to arrive on a reused socket until the conversation is accepted.
 REUSE_TIMEOUT = 5.0
@@ -39,12 +49,12 @@ MAX_WARMING = 8
 _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 
-class WebSocketTransport(httpx.AsyncBaseTransport):
+class WebSocketTransport:
     """Runs each request's conversation on a socket of its own. Belongs to one event loop.
 
     Time limits have the names and meanings of `HTTPTransport`'s. ``read`` limits the wait for the handshake's response,
     then for the first output, counted from the last message sent, and after that for each message.
-    ``readers`` decode the audio that a conversation is fed. Raises httpx.TransportError, and what conversations raise.
+    ``readers`` decode the audio that a conversation is fed. Raises TransportError, and what conversations raise.
     """
 
     def __init__(
@@ -64,8 +74,7 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         """
         self.readers = readers
         self.idle = IdleSockets(idle_seconds=idle_seconds, max_idle=max_idle, max_age=max_age)
-        self._ssl_context = ssl_context
-        self._ssl_ready = False
+        self._tls = TLS(ssl_context)
         self._trust_env = trust_env
         self._slots = asyncio.Semaphore(max_connections)
         self._open: set[Duplex] = set()
@@ -79,23 +88,21 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         """Sockets in use or idle."""
         return len(self._open)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: Request) -> Response:
         stream = SessionStream(self, request)
         try:
             await stream.start()
         except HandshakeRefused as refusal:
             await stream.aclose()
             if refusal.status < 300:
-                raise httpx.RemoteProtocolError(f"status {refusal.status} to a handshake", request=request) from refusal
-            return httpx.Response(refusal.status, headers=refusal.headers, content=refusal.body, request=request)
-        except BaseException as error:
+                raise RemoteProtocolError(f"status {refusal.status} to a handshake") from refusal
+            return Response(refusal.status, _headers(refusal.headers), refusal.body)
+        except BaseException:
             await stream.aclose()
-            if isinstance(error, httpx.RequestError):
-                error.request = request
             raise
-        return httpx.Response(200, headers=stream.headers, stream=stream)
+        return Response(200, _headers(stream.headers), stream)
 
-    def warm(self, request: httpx.Request) -> None:
+    def warm(self, request: Request) -> None:
         """Start to open a socket for a request like this, unless one is idle for its ``setting``. Never raises."""
         endpoint, setting = endpoint_of(request), request.extensions.get("setting")
         warming = self._warming.setdefault(endpoint, deque())
@@ -118,22 +125,20 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         self._closed = True
         tasks = [task for tasks in self._warming.values() for task in tasks]
         self._warming.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
         for socket in list(self._open):
             socket.abort()
 
     # -- for SessionStream ---------------------------------------------------------------------------------------------
 
     async def acquire_slot(self, timeouts: Timeouts) -> None:
-        """Wait until fewer than ``max_connections`` conversations are under way; httpx.PoolTimeout."""
+        """Wait until fewer than ``max_connections`` conversations are under way; PoolTimeout."""
         seconds = timeouts.get("pool")
         try:
             async with asyncio.timeout(timeouts.get("connect") if seconds is None else seconds):
                 await self._slots.acquire()
         except TimeoutError:
-            raise httpx.PoolTimeout("no socket came free in time") from None
+            raise PoolTimeout("no socket came free in time") from None
         self.in_flight += 1
 
     def release_slot(self) -> None:
@@ -149,12 +154,12 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
             async with asyncio.timeout(timeouts.get("read")):
                 return await warming.popleft()
         except TimeoutError:
-            raise httpx.ReadTimeout("no answer to the handshake in time") from None
+            raise ReadTimeout("no answer to the handshake in time") from None
 
-    async def open(self, request: httpx.Request, timeouts: Timeouts) -> Duplex:
+    async def open(self, request: Request, timeouts: Timeouts) -> Duplex:
         """Raises what `open_duplex` raises."""
         if self._closed:
-            raise httpx.ConnectError("the transport is closed")
+            raise ConnectError("the transport is closed")
         route = _route(request.url, trust_env=self._trust_env)
         socket = await open_duplex(request.url, request.headers, route, self._tls, timeouts, self._on_lost)
         self._open.add(socket)
@@ -167,17 +172,8 @@ class WebSocketTransport(httpx.AsyncBaseTransport):
         self._open.discard(socket)
         self.idle.discard(socket)
 
-    def _tls(self) -> ssl.SSLContext:
-        """Loaded at the first use of wss, since that takes tens of milliseconds."""
-        if self._ssl_context is None:
-            self._ssl_context = httpx.create_ssl_context()
-        if not self._ssl_ready:
-            self._ssl_context.set_alpn_protocols(["http/1.1"])
-            self._ssl_ready = True
-        return self._ssl_context
 
-
-class SessionStream(httpx.AsyncByteStream):
+class SessionStream(ByteStream):
     """One conversation on one socket, and the body of the response.
 
     `start` finds a socket and returns when the vendor has accepted the conversation. Iterating then passes messages and
@@ -185,10 +181,10 @@ class SessionStream(httpx.AsyncByteStream):
     returns the socket to the idle ones if the conversation is done, and otherwise cancels it and closes the socket.
     """
 
-    def __init__(self, transport: WebSocketTransport, request: httpx.Request) -> None:
+    def __init__(self, transport: WebSocketTransport, request: Request) -> None:
         self._transport = transport
         self._request = request
-        self._timeouts: Timeouts = request.extensions.get("timeout", {})
+        self._timeouts = request.timeouts
         self._conversation = _conversation(request)
         self._endpoint = endpoint_of(request)
         self._socket: Duplex | None = None
@@ -205,7 +201,7 @@ class SessionStream(httpx.AsyncByteStream):
         return [(name, value) for name, value in headers if name.lower().encode("latin-1", "replace") in ID_HEADERS]
 
     async def start(self) -> None:
-        """Raises HandshakeRefused, httpx.TransportError and ProxyError."""
+        """Raises HandshakeRefused, TransportError and ProxyError."""
         await self._transport.acquire_slot(self._timeouts)
         self._has_slot = True
         idle = self._transport.idle.take(self._endpoint, self._conversation.setting)
@@ -216,7 +212,7 @@ class SessionStream(httpx.AsyncByteStream):
         try:
             self._start_conversation(resumed=resumed)
             await self._wait_until_accepted(REUSE_TIMEOUT)
-        except (httpx.TransportError, UpstreamUnavailable):
+        except (TransportError, UpstreamUnavailable):
             # The socket was dead or its session over. The vendor has not accepted anything, so it is safe to repeat.
             self._socket.abort()
             await self._start_on_new()
@@ -235,18 +231,14 @@ class SessionStream(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         if self._socket is None:
-            raise httpx.StreamClosed()
-        try:
-            while not self._output:
-                if self._conversation.done:
-                    raise StopAsyncIteration
-                if self._conversation.wants_audio and self._socket.drained:
-                    self._process(self._conversation.feed(await anext(self._audio, b"")))
-                else:
-                    await self._receive()
-        except httpx.RequestError as error:
-            error.request = self._request
-            raise
+            raise StreamClosed("the body of the response is closed")
+        while not self._output:
+            if self._conversation.done:
+                raise StopAsyncIteration
+            if self._conversation.wants_audio and self._socket.drained:
+                self._process(self._conversation.feed(await anext(self._audio, b"")))
+            else:
+                await self._receive()
         return self._output.popleft()
 
     async def aclose(self) -> None:
@@ -285,19 +277,17 @@ class SessionStream(httpx.AsyncByteStream):
         """Process one message, or return when audio can be sent again. ``max_seconds`` lowers the time limit."""
         socket = self._socket
         if socket is None:
-            raise httpx.StreamClosed()
+            raise StreamClosed("the body of the response is closed")
         message = socket.pop()
         while message is None:
             if socket.lost:
                 raise socket.loss()
             if socket.write_paused and self._conversation.wants_audio:
-                await socket.wait(
-                    self._timeouts.get("write"), httpx.WriteTimeout("the audio could not be sent in time")
-                )
+                await socket.wait(self._timeouts.get("write"), WriteTimeout("the audio could not be sent in time"))
                 if not socket.write_paused:
                     return
             else:
-                await socket.wait(self._read_timeout(max_seconds), httpx.ReadTimeout("no message in time"))
+                await socket.wait(self._read_timeout(max_seconds), ReadTimeout("no message in time"))
             message = socket.pop()
         self._process(self._conversation.receive(message))
 
@@ -328,16 +318,21 @@ class SessionStream(httpx.AsyncByteStream):
                 yield piece
 
 
-def endpoint_of(request: httpx.Request) -> Endpoint:
+def endpoint_of(request: Request) -> Endpoint:
     return str(request.url), tuple(request.headers.raw)
 
 
-def _conversation(request: httpx.Request) -> Conversation:
+def _conversation(request: Request) -> Conversation:
     conversation: Conversation | None = request.extensions.get("conversation")
     if conversation is None:
-        raise httpx.UnsupportedProtocol("a request to a WebSocket needs a conversation")
+        raise UnsupportedProtocol("a request to a WebSocket needs a conversation")
     return conversation
 
 
-def _route(url: httpx.URL, *, trust_env: bool) -> Route:
-    return route_to(url.copy_with(scheme=_HTTP_SCHEMES[url.scheme]), trust_env=trust_env)
+def _route(url: URL, *, trust_env: bool) -> Route:
+    scheme = _HTTP_SCHEMES[url.scheme]
+    return route_to(URL(scheme + str(url).removeprefix(url.scheme)), trust_env=trust_env)
+
+
+def _headers(fields: list[tuple[str, str]]) -> Headers:
+    return Headers([(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields])

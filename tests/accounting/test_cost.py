@@ -609,7 +609,7 @@ def test_the_command_prints_the_table(tmp_path: Path) -> None:
 def test_the_command_prints_one_model_with_source_and_date(tmp_path: Path) -> None:
     done = command("prices", "deepgram/aura-2-thalia-en", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    for said in ("deepgram/aura-2 ", "0.00003", "0.03 for 1,000 characters", "deepgram.com/pricing", "2026-08-01"):
+    for said in ("deepgram/aura-2 ", "0.00003", "0.03 per 1,000 characters", "deepgram.com/pricing", "2026-08-01"):
         assert said in done.stdout
 
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
-import httpx
 import pytest
 
 from proxy.attempts.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech
@@ -14,6 +13,8 @@ from proxy.attempts.opened import OpenedStream
 from proxy.domain.results import StaticMetadata
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
+from proxy.http.messages import Response
+from tests.fakes import messages
 
 Piece = tuple[bytes, ...] | UpstreamError
 
@@ -24,14 +25,14 @@ class Stage:
     def __init__(self, pieces: Sequence[Piece], *, rates: Sequence[int] = (), format: str = "pcm") -> None:
         self.pieces, self.rates, self.format = list(pieces), list(rates), format
         self.asked: list[str] = []
-        self.responses: list[httpx.Response] = []
+        self.responses: list[Response] = []
 
     async def begin(self, text: str, *, first: bool) -> OpenedStream:
         self.asked.append(text)
         piece = self.pieces.pop(0)
         if isinstance(piece, UpstreamError):
             raise piece
-        self.responses.append(httpx.Response(200, stream=httpx.ByteStream(b"")))
+        self.responses.append(messages.response(200, content=messages.Pieces(b"")))
         rate = self.rates.pop(0) if self.rates else 24_000
         metadata = StaticMetadata(Usage(characters=len(text)), ["loud"])
         return OpenedStream(self.responses[-1], self.format, rate, piece[0], _rest(piece[1:]), metadata)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any, cast
 
-import httpx
 import pytest
 
 from proxy.attempts import HealthTracker
@@ -16,8 +15,10 @@ from proxy.domain.call import Attempt
 from proxy.domain.requests import SpeechRequest
 from proxy.domain.results import SpeechResult
 from proxy.domain.usage import Usage
+from proxy.http.messages import ByteStream, Response
 from proxy.matching import SpeechPlan
 from proxy.providers.base import SpeechAnswer
+from tests.fakes import messages
 from tests.routing.scene import line
 
 USAGE = Usage(output_audio_tokens=7)
@@ -39,7 +40,7 @@ class Decoder:
         return iter(())
 
 
-class Body(httpx.AsyncByteStream):
+class Body(ByteStream):
     """Sends its chunks, then nothing more until it is closed, or ends."""
 
     def __init__(self, *chunks: bytes, ends: bool = True) -> None:
@@ -63,8 +64,8 @@ class Upstream:
     def __init__(self, *bodies: Body) -> None:
         self._bodies = list(bodies)
 
-    async def run(self, *_: Any) -> tuple[SpeechAnswer, httpx.Response]:
-        return SpeechAnswer("pcm", decoder=Decoder()), httpx.Response(200, stream=self._bodies.pop(0))
+    async def run(self, *_: Any) -> tuple[SpeechAnswer, Response]:
+        return SpeechAnswer("pcm", decoder=Decoder()), messages.response(200, content=self._bodies.pop(0))
 
 
 class Encoders:

@@ -106,7 +106,11 @@ def test_none(load_text: Load, section: str) -> None:
         ),
         ("guardrail: max_length, mode: pre_call", "'max_characters' is missing in litellm_params"),
         ("guardrail: max_length, mode: pre_call, max_characters: 0", "must be at least 1"),
-        ("guardrail: blocked_words, mode: pre_call", "'words' or 'patterns' is missing"),
+        ("guardrail: blocked_words, mode: pre_call", "'words' and 'patterns' must not both be empty"),
+        (
+            "guardrail: blocked_words, mode: pre_call, words: []",
+            "'words' in litellm_params and 'patterns' must",
+        ),
         ("guardrail: webhook, mode: pre_call", "'url' is missing in litellm_params"),
         ("guardrail: webhook, mode: pre_call, url: ftp://x", "must begin with http"),
         ("guardrail: webhook, mode: pre_call, url: http://x, on_failure: maybe", "must be 'block' or 'allow'"),

@@ -284,7 +284,7 @@ def test_a_process_holds_no_key_and_nothing_is_left_behind(canary: str) -> None:
 def test_a_process_is_confined(warm: Warm) -> None:
     async def test(client: httpx.AsyncClient) -> None:
         await spoken(client)
-        pool = client._transport.espeak.pool  # type: ignore[attr-defined]
+        pool = client._transport.transport.espeak.pool  # type: ignore[attr-defined]
         shown = kept_limits(pids(pool)[0])
         assert shown["Max file size"] == ["0", "0"]
         assert shown["Max core file size"] == ["0", "0"]

@@ -106,7 +106,7 @@ def test_leaving_a_stream_early_frees_the_process(phrase: bytes) -> None:
 def test_a_bad_upload_is_a_400_and_costs_no_process(phrase: bytes) -> None:
     async def main() -> None:
         async with engines(processes=1) as client:
-            pool = client._transport.sphinx.pool  # type: ignore[attr-defined]
+            pool = client._transport.transport.sphinx.pool  # type: ignore[attr-defined]
             assert (await client.post(TRANSCRIPTION, content=wav(phrase))).status_code == 200
             before = [worker.process.pid for worker in pool._idle]
             for bad in (b"", b"no audio at all", wav(b""), b"RIFF\xff\xff\xff\xffWAVEfmt "):
@@ -200,7 +200,7 @@ def test_uvloop_does_as_well(phrase: bytes) -> None:
 def test_a_killed_process_is_a_502_and_the_next_call_is_fine(phrase: bytes) -> None:
     async def main() -> None:
         async with engines(processes=1) as client:
-            pool = client._transport.sphinx.pool  # type: ignore[attr-defined]
+            pool = client._transport.transport.sphinx.pool  # type: ignore[attr-defined]
             task = asyncio.create_task(client.post(TRANSCRIPTION, content=wav(phrase * 10)))
             await until(lambda: pool._busy)
             os.kill(next(iter(pool._busy)).process.pid, signal.SIGKILL)

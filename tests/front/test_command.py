@@ -1,4 +1,4 @@
-"""The command line, the configuration as an operator meets it, and the server's life."""
+"""The command line, the configuration as operators see it, and the server from start to stop."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ general_settings:
 def check(text: str, folder: Path, env: dict[str, str] | None = None) -> tuple[int, str]:
     path = folder / "config.yaml"
     path.write_text(text)
-    done = command("check", "--config", str(path), folder=folder, env=env)
-    assert "Traceback" not in done.stdout + done.stderr
-    return done.returncode, done.stdout + done.stderr
+    result = command("check", "--config", str(path), folder=folder, env=env)
+    assert "Traceback" not in result.stdout + result.stderr
+    return result.returncode, result.stdout + result.stderr
 
 
 # -- check -------------------------------------------------------------------------------------------------------------
 
 
-def test_check_of_the_seeds_entries_prints_a_table_of_groups_and_deployments(tmp_path: Path) -> None:
-    status, said = check(SEED, tmp_path, {"OPENAI_API_KEY": "sk-from-the-environment-77aa"})
-    assert status == 0, said
+def test_check_prints_a_table_of_groups_and_deployments(tmp_path: Path) -> None:
+    status, output = check(SEED, tmp_path, {"OPENAI_API_KEY": "sk-from-the-environment-77aa"})
+    assert status == 0, output
     for word in ("tts", "tts-1", "whisper", "whisper-1", "openai", "audio_speech", "audio_transcription"):
-        assert word in said
+        assert word in output
     for secret in ("sk-seed-entry", "sk-from-the", MASTER_KEY):
-        assert secret not in said
+        assert secret not in output
 
 
 def test_check_prints_every_problem_with_line_and_nearest_key(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ general_settings:
   master_key: {MASTER_KEY}
   cors_origin: ["*"]
 """
-    status, said = check(text, tmp_path)
+    status, output = check(text, tmp_path)
     assert status == 2
     for line, words in {
         5: ["api_kee", "api_key"],
@@ -93,10 +93,10 @@ general_settings:
         8: ["model_nam", "model_name"],
         12: ["cors_origin", "cors_origins"],
     }.items():
-        found = [row for row in said.splitlines() if f"config.yaml:{line}:" in row]
-        assert found, f"nothing about line {line} in\n{said}"
+        found = [row for row in output.splitlines() if f"config.yaml:{line}:" in row]
+        assert found, f"nothing about line {line} in\n{output}"
         for word in words:
-            assert word in " ".join(found), said
+            assert word in " ".join(found), output
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ general_settings:
     ],
     ids=["empty", "list", "open", "tab", "number", "text", "entry", "recursive"],
 )
-def test_check_of_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: str) -> None:
-    status, said = check(text, tmp_path)
+def test_check_rejects_a_file_that_is_not_a_configuration(tmp_path: Path, text: str) -> None:
+    status, output = check(text, tmp_path)
     assert status == 2
-    assert "config.yaml" in said
+    assert "config.yaml" in output
 
 
 @pytest.mark.parametrize(
@@ -128,17 +128,17 @@ def test_check_of_a_file_that_is_no_configuration_says_so(tmp_path: Path, text: 
         ("guardrail: custom, mode: pre_call, class: ours.Guard, params: {x: 1}", "TypeError"),
     ],
 )
-def test_what_is_wrong_with_a_guardrail_is_told_before_the_start(tmp_path: Path, params: str, problem: str) -> None:
+def test_check_reports_mistakes_in_a_guardrail(tmp_path: Path, params: str, problem: str) -> None:
     (tmp_path / "ours.py").write_text(
         "class Sync:\n    def check(self, text, context): ...\n"
         "class Guard:\n    async def check(self, text, context): ...\n"
     )
     text = SEED + f"guardrails:\n  - guardrail_name: g\n    litellm_params: {{{params}}}\n"
-    status, said = check(text, tmp_path, {"OPENAI_API_KEY": "sk-x"})
+    status, output = check(text, tmp_path, {"OPENAI_API_KEY": "sk-x"})
     assert status == 2
-    assert "guardrail 'g': " in said
-    assert problem in said
-    assert re.search(r"config.yaml:\d+: guardrail", said)
+    assert "guardrail 'g': " in output
+    assert problem in output
+    assert re.search(r"config.yaml:\d+: guardrail", output)
 
 
 @pytest.mark.parametrize(
@@ -154,29 +154,35 @@ def test_what_is_wrong_with_a_guardrail_is_told_before_the_start(tmp_path: Path,
         ),
     ],
 )
-def test_what_cannot_be_looked_for_is_told_before_the_start(tmp_path: Path, params: str, problem: str) -> None:
+def test_check_reports_words_and_patterns_that_cannot_be_matched(tmp_path: Path, params: str, problem: str) -> None:
     settings = f"guardrail: blocked_words, mode: pre_call, {params}"
     text = SEED + f"guardrails:\n  - guardrail_name: g\n    litellm_params: {{{settings}}}\n"
-    status, said = check(text, tmp_path)
+    status, output = check(text, tmp_path)
     assert status == 2
-    assert f"config.yaml:14: {problem}" in said
+    assert f"config.yaml:14: {problem}" in output
 
 
-def test_guardrails_and_callbacks_that_we_do_not_have_are_errors(tmp_path: Path) -> None:
-    protected = SEED + (
-        "guardrails:\n"
-        "  - guardrail_name: pii\n"
-        "    litellm_params: {guardrail: presidio, mode: pre_call}\n"
-        "litellm_settings:\n"
-        "  callbacks: [custom_callbacks.proxy_handler_instance]\n"
-    )
-    status, said = check(protected, tmp_path, {"OPENAI_API_KEY": "sk-x"})
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (
+            "guardrails:\n  - guardrail_name: pii\n    litellm_params: {guardrail: presidio, mode: pre_call}\n",
+            "guardrail 'presidio'",
+        ),
+        (
+            "litellm_settings:\n  callbacks: [custom_callbacks.proxy_handler_instance]\n",
+            "callback 'custom_callbacks.proxy_handler_instance'",
+        ),
+    ],
+    ids=["guardrail", "callback"],
+)
+def test_unknown_guardrails_and_callbacks_are_errors(tmp_path: Path, settings: str, problem: str) -> None:
+    status, output = check(SEED + settings, tmp_path, {"OPENAI_API_KEY": "sk-x"})
     assert status == 2
-    assert "guardrail" in said
-    assert "callbacks" in said
+    assert problem in output
 
 
-def test_a_litellm_configuration_starts_as_it_is(upstream: Upstream, serve: Callable[..., Server]) -> None:
+def test_a_litellm_configuration_works_unchanged(upstream: Upstream, serve: Callable[..., Server]) -> None:
     text = f"""\
 model_list:
   - model_name: gpt-4o
@@ -200,7 +206,7 @@ general_settings: {{master_key: {MASTER_KEY}, store_model_in_db: false}}
     assert [model["id"] for model in listed] == ["tts"]
 
 
-def test_params_is_the_same_key_under_a_shorter_name_and_variables_can_be_set(
+def test_params_is_short_for_litellm_params_and_environment_variables_are_set(
     upstream: Upstream, serve: Callable[..., Server]
 ) -> None:
     text = f"""\
@@ -218,27 +224,27 @@ general_settings: {{master_key: os.environ/PROXY_MASTER_KEY}}
 # -- refusing to start -------------------------------------------------------------------------------------------------
 
 
-def test_no_configuration_says_where_it_looked(tmp_path: Path) -> None:
-    done = command("--port", "0", folder=tmp_path)
-    assert done.returncode == 2
-    assert "config.yaml" in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    done = command("--config", "elsewhere.yaml", "--port", "0", folder=tmp_path)
-    assert done.returncode == 2
-    assert "elsewhere.yaml" in done.stdout + done.stderr
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    result = command("--port", "0", folder=tmp_path)
+    assert result.returncode == 2
+    assert "config.yaml" in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    result = command("--config", "elsewhere.yaml", "--port", "0", folder=tmp_path)
+    assert result.returncode == 2
+    assert "elsewhere.yaml" in result.stdout + result.stderr
 
 
 def test_without_a_master_key_it_refuses_to_start(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         f"model_list: [{{model_name: tts, params: {{model: tts-1, api_key: {KEY}}}}}]"
     )
-    done = command("--port", "0", "--host", "127.0.0.1", folder=tmp_path)
-    assert done.returncode == 2
-    said = done.stdout + done.stderr
-    assert "master_key" in said
-    assert "PROXY_MASTER_KEY" in said
-    assert "allow_unauthenticated" in said
-    assert KEY not in said
+    result = command("--port", "0", "--host", "127.0.0.1", folder=tmp_path)
+    assert result.returncode == 2
+    output = result.stdout + result.stderr
+    assert "master_key" in output
+    assert "PROXY_MASTER_KEY" in output
+    assert "allow_unauthenticated" in output
+    assert KEY not in output
 
 
 @pytest.mark.parametrize("variable", ["PROXY_MASTER_KEY", "LITELLM_MASTER_KEY"])
@@ -260,31 +266,33 @@ def test_a_weak_key_starts_with_a_warning(upstream: Upstream, serve: Callable[..
     assert "sk-1234" not in server.log()
 
 
-def test_a_port_that_is_taken_is_said_without_a_trace(tmp_path: Path, upstream: Upstream) -> None:
+def test_a_taken_port_is_reported_without_a_traceback(tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
-    done = command("--host", "127.0.0.1", "--port", str(upstream.port), folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    assert str(upstream.port) in done.stdout + done.stderr
-    assert "RUNNING" not in done.stdout
+    result = command(
+        "--host", "127.0.0.1", "--port", str(upstream.port), folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"}
+    )
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert str(upstream.port) in result.stdout + result.stderr
+    assert "RUNNING" not in result.stdout
 
 
 @pytest.mark.parametrize("port", ["70000", "65536", "-1", "http", "4000.0", ""])
-def test_a_port_that_is_none_is_refused(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
-    done = command("--host", "127.0.0.1", f"--port={port}", folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
-    assert done.returncode == 2
-    assert "--port" in done.stderr
-    assert "RUNNING" not in done.stdout
-    assert "Traceback" not in done.stderr
+    result = command("--host", "127.0.0.1", f"--port={port}", folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
+    assert result.returncode == 2
+    assert "--port" in result.stderr
+    assert "RUNNING" not in result.stdout
+    assert "Traceback" not in result.stderr
 
 
 def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
-    done = command("--port", "0", "--ssl-keyfile", "key.pem", folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
-    assert done.returncode == 2
-    assert "--ssl-certfile" in done.stderr
-    assert "RUNNING" not in done.stdout
+    result = command("--port", "0", "--ssl-keyfile", "key.pem", folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
+    assert result.returncode == 2
+    assert "--ssl-certfile" in result.stderr
+    assert "RUNNING" not in result.stdout
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -301,7 +309,7 @@ def test_a_key_without_its_certificate_is_refused(tmp_path: Path) -> None:
         ("chain.pem", "encrypted.pem", "encrypted.pem"),
     ],
 )
-def test_a_certificate_that_cannot_be_used_is_said_without_a_trace(
+def test_an_unusable_certificate_is_reported_without_a_traceback(
     tmp_path: Path, certificate: str, key: str | None, named: str, workers: str
 ) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
@@ -314,11 +322,11 @@ def test_a_certificate_that_cannot_be_used_is_said_without_a_trace(
     (tmp_path / "encrypted.pem").write_bytes(_encrypted(mine.private_key_pem.bytes()))
     args = ["--host", "127.0.0.1", "--port", "0", "--workers", workers, "--ssl-certfile", certificate]
     args += ["--ssl-keyfile", key] if key else []
-    done = command(*args, folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
-    assert done.returncode == 2
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "RUNNING" not in done.stdout
+    result = command(*args, folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
+    assert result.returncode == 2
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "RUNNING" not in result.stdout
 
 
 def _encrypted(key: bytes) -> bytes:
@@ -348,15 +356,15 @@ def test_version_and_help(tmp_path: Path) -> None:
 # -- the RUNNING line --------------------------------------------------------------------------------------------------
 
 
-def test_running_is_printed_once_on_stdout_when_it_listens(proxy: Server) -> None:
+def test_running_is_printed_once_on_stdout(proxy: Server) -> None:
     assert re.findall(r"^RUNNING on http://127\.0\.0\.1:\d+$", proxy.stdout(), re.MULTILINE) == [
         f"RUNNING on {proxy.url}"
     ]
 
 
 @pytest.mark.parametrize("broken", ["stdout", "stderr"])
-def test_what_nobody_reads_stops_nothing(tmp_path: Path, upstream: Upstream, broken: str) -> None:
-    """As behind a pipe whose reader has died, or on a disk that is full."""
+def test_it_serves_although_its_output_is_not_read(tmp_path: Path, upstream: Upstream, broken: str) -> None:
+    """The reader of a pipe may have died, or the disk may be full."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -369,7 +377,7 @@ def test_what_nobody_reads_stops_nothing(tmp_path: Path, upstream: Upstream, bro
     os.close(writing)
     try:
         url = f"http://127.0.0.1:{port}"
-        _until(lambda: server.poll() is not None or _accepts(url), "the server")
+        _until(lambda: server.poll() is not None or _accepts(url), "the server", 30)
         for _ in range(2):
             reply = httpx.post(url + SPEAK, json=HELLO, headers={"authorization": "Bearer sk-1234"})
             assert reply.content == SPEECH["mp3"]
@@ -380,14 +388,16 @@ def test_what_nobody_reads_stops_nothing(tmp_path: Path, upstream: Upstream, bro
         server.wait()
 
 
-def test_ctrl_c_at_the_start_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ctrl_c_during_startup_prints_no_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
     monkeypatch.setattr(configuration, "load", Mock(side_effect=KeyboardInterrupt))
     assert cli.main(["--config", str(tmp_path / "config.yaml")]) == 130
 
 
 @pytest.mark.parametrize("words", [[], ["serve"]])
-def test_audio_proxy_config_and_the_default_file(tmp_path: Path, upstream: Upstream, words: list[str]) -> None:
+def test_the_configuration_named_by_the_environment_and_the_default_file(
+    tmp_path: Path, upstream: Upstream, words: list[str]
+) -> None:
     """``$AUDIO_PROXY_CONFIG``, else ``./config.yaml``."""
     elsewhere = tmp_path / "elsewhere.yaml"
     elsewhere.write_text(json.dumps(standard_config(upstream.url)))
@@ -413,7 +423,7 @@ def test_ipv6(upstream: Upstream, serve: Callable[..., Server]) -> None:
 
 
 def secured(folder: Path) -> tuple[list[str], ssl.SSLContext]:
-    """Arguments that make a server speak TLS, and what a client needs to trust it."""
+    """Arguments for a server with TLS, and a context in which a client trusts it."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
@@ -434,34 +444,36 @@ def test_tls(upstream: Upstream, serve: Callable[..., Server], tmp_path: Path) -
         assert client.post("/v1/audio/transcriptions", data={"model": "whisper"}, files=files).status_code == 200
 
 
-def test_root_path_behind_a_server_that_strips_it(upstream: Upstream, serve: Callable[..., Server]) -> None:
+def test_root_path_behind_a_reverse_proxy_that_strips_it(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url), args=["--root-path", "/audio-proxy"])
     assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
     described = httpx.get(server.url + "/openapi.json", headers=ASKS).json()
     assert [one["url"] for one in described["servers"]] == ["/audio-proxy"]
 
 
-@pytest.mark.parametrize("given", ["/audio-proxy/", "/audio-proxy"])
-def test_root_path_behind_a_server_that_leaves_it(upstream: Upstream, serve: Callable[..., Server], given: str) -> None:
-    server = serve(standard_config(upstream.url), args=["--root-path", given])
+@pytest.mark.parametrize("root_path", ["/audio-proxy/", "/audio-proxy"])
+def test_root_path_behind_a_reverse_proxy_that_keeps_it(
+    upstream: Upstream, serve: Callable[..., Server], root_path: str
+) -> None:
+    server = serve(standard_config(upstream.url), args=["--root-path", root_path])
     for path in ("/audio-proxy" + SPEAK, SPEAK):
         assert httpx.post(server.url + path, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
     described = httpx.get(server.url + "/audio-proxy/openapi.json", headers=ASKS).json()
     assert [one["url"] for one in described["servers"]] == ["/audio-proxy"]
 
 
-@pytest.mark.parametrize("given", ["audio-proxy", "https://example.com/audio", "/pröxy", "/a//b", "/a?b"])
-def test_a_root_path_that_is_none_is_refused(tmp_path: Path, given: str) -> None:
-    done = command("serve", "--root-path", given, folder=tmp_path)
-    assert done.returncode == 2
-    assert "must be a path that begins with /" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("root_path", ["audio-proxy", "https://example.com/audio", "/pröxy", "/a//b", "/a?b"])
+def test_an_invalid_root_path_is_refused(tmp_path: Path, root_path: str) -> None:
+    result = command("serve", "--root-path", root_path, folder=tmp_path)
+    assert result.returncode == 2
+    assert "must be a path that begins with /" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_two_workers(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url), workers=2)
     assert server.stdout().count("RUNNING on") == 1
-    for _ in range(8):  # a new connection each, so that either worker may take it
+    for _ in range(8):  # a new connection each time, so that either worker may accept it
         assert httpx.post(server.url + SPEAK, json=HELLO, headers=ASKS).content == SPEECH["mp3"]
     gate = upstream.gate()
     upstream.behave("tts-1", gate=gate)
@@ -477,10 +489,10 @@ def test_two_workers(upstream: Upstream, serve: Callable[..., Server]) -> None:
     assert server.stop() == 0, server.log()
 
 
-# -- the end -----------------------------------------------------------------------------------------------------------
+# -- stopping ----------------------------------------------------------------------------------------------------------
 
 
-def test_sigterm_readiness_503_and_the_running_stream_finishes(
+def test_after_sigterm_readiness_is_503_and_the_running_stream_finishes(
     upstream: Upstream, serve: Callable[..., Server]
 ) -> None:
     server = serve(standard_config(upstream.url, drain_delay=1.0))
@@ -513,10 +525,10 @@ def _accepts(url: str) -> bool:
         return False
 
 
-def _until(condition: Callable[[], Any], what: str) -> None:
-    limit = time.monotonic() + 10
+def _until(condition: Callable[[], Any], what: str, seconds: float = 10) -> None:
+    limit = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < limit, f"waited in vain: {what}"
+        assert time.monotonic() < limit, f"timed out waiting for {what}"
         time.sleep(0.02)
 
 
@@ -534,7 +546,9 @@ def test_shutdown_timeout_cuts_a_stream_that_does_not_end(upstream: Upstream, se
     assert "Traceback" not in server.log()
 
 
-def test_shutdown_timeout_is_told_to_who_still_sends_or_waits(upstream: Upstream, serve: Callable[..., Server]) -> None:
+def test_after_shutdown_timeout_calls_without_a_response_get_a_503(
+    upstream: Upstream, serve: Callable[..., Server]
+) -> None:
     server = serve(standard_config(upstream.url, shutdown_timeout=0.5))
     upstream.behave("tts-1", stop_after=-1, stop="hang")
     body = json.dumps(HELLO).encode()
@@ -557,7 +571,7 @@ def test_shutdown_timeout_is_told_to_who_still_sends_or_waits(upstream: Upstream
     assert "Traceback" not in server.log()
 
 
-def test_sigint_ends_it_as_well(upstream: Upstream, serve: Callable[..., Server]) -> None:
+def test_sigint_stops_it_as_well(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url))
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(20) in {0, 130, -signal.SIGINT}
@@ -565,11 +579,11 @@ def test_sigint_ends_it_as_well(upstream: Upstream, serve: Callable[..., Server]
     server.process.returncode = 0
 
 
-#: Seconds, which a stop takes where it waits in vain.
+#: Seconds; a stop that waits for a connection in vain takes as long.
 SHUTDOWN_TIMEOUT = 25
 
 
-def test_an_idle_keep_alive_connection_does_not_hold_the_end_up(
+def test_an_idle_keep_alive_connection_does_not_delay_the_stop(
     upstream: Upstream, serve: Callable[..., Server]
 ) -> None:
     server = serve(standard_config(upstream.url, shutdown_timeout=SHUTDOWN_TIMEOUT))
@@ -580,10 +594,10 @@ def test_an_idle_keep_alive_connection_does_not_hold_the_end_up(
         assert time.monotonic() - began < SHUTDOWN_TIMEOUT / 2
 
 
-def test_over_tls_the_pool_of_a_client_does_not_hold_the_end_up(
+def test_a_clients_idle_tls_connection_does_not_delay_the_stop(
     upstream: Upstream, serve: Callable[..., Server], tmp_path: Path
 ) -> None:
-    """A pool looks at a connection only when it needs one, and so leaves the end of TLS unanswered."""
+    """A connection pool only looks at a connection when it needs one, so it does not answer the end of TLS."""
     args, context = secured(tmp_path)
     server = serve(standard_config(upstream.url, shutdown_timeout=SHUTDOWN_TIMEOUT), args=args)
     with httpx.Client(base_url=server.url, verify=context, headers=ASKS) as client:
@@ -596,7 +610,7 @@ def test_over_tls_the_pool_of_a_client_does_not_hold_the_end_up(
 # -- the log -----------------------------------------------------------------------------------------------------------
 
 
-def test_one_structured_log_line_a_call_without_content_or_secrets(
+def test_one_structured_log_line_per_call_without_content_or_secrets(
     upstream: Upstream, serve: Callable[..., Server]
 ) -> None:
     server = serve(standard_config(upstream.url))
@@ -610,10 +624,10 @@ def test_one_structured_log_line_a_call_without_content_or_secrets(
         record = json.loads(lines[0])
         assert str(reply.status_code) in lines[0]
         assert model is None or model in json.dumps(record)
-    said = server.log()
+    output = server.log()
     for secret in ("A secret sentence", "private-name", "quick brown fox", KEY, MASTER_KEY, "Bearer"):
-        assert secret not in said
-    assert "Traceback" not in said
+        assert secret not in output
+    assert "Traceback" not in output
 
 
 def test_a_call_that_fails_is_logged_once_with_its_kind(upstream: Upstream, proxy: Server, http: httpx.Client) -> None:
@@ -644,7 +658,7 @@ def test_many_calls_at_once(upstream: Upstream, proxy: Server) -> None:
     assert upstream.connections <= 32  # upstream connections are kept and used again
 
 
-def test_check_names_fallbacks_and_aliases_that_lead_nowhere(tmp_path: Path) -> None:
+def test_check_reports_fallbacks_to_unknown_models(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(
         "model_list:\n"
@@ -655,16 +669,16 @@ def test_check_names_fallbacks_and_aliases_that_lead_nowhere(tmp_path: Path) -> 
         "  fallbacks: [{tts: [tts-backup]}, {chat: [chat]}]\n"
         "  default_fallbacks: [ttss]\n"
     )
-    done = command("check", "--config", str(path), folder=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
+    result = command("check", "--config", str(path), folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
         f"{path}:6: fallbacks names 'tts-backup', which is no model_name",
         f"{path}:7: default_fallbacks names 'ttss', which is no model_name; did you mean 'tts'?",
     ]
 
 
 def test_ctrl_c_with_workers_lets_running_streams_finish(upstream: Upstream, serve: Callable[..., Server]) -> None:
-    """A terminal sends SIGINT to all processes, and the supervisor sends SIGTERM to its workers on top."""
+    """A terminal sends SIGINT to all processes, and the supervisor also sends SIGTERM to its workers."""
     server = serve(standard_config(upstream.url), workers=2)
     gate = upstream.gate()
     upstream.behave("tts-1", gate=gate, chunk_size=64)
@@ -675,7 +689,7 @@ def test_ctrl_c_with_workers_lets_running_streams_finish(upstream: Upstream, ser
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
         for pid in (*map(int, children), server.process.pid):
             os.kill(pid, signal.SIGINT)
-        time.sleep(0.5)  # for both signals to have come
+        time.sleep(0.5)  # for both signals to arrive
         gate.open()
         assert begun + b"".join(chunks) == SPEECH["mp3"]
     assert server.process.wait(20) == 0, server.log()

@@ -12,6 +12,7 @@ from proxy.audio.pool import WorkerPool
 from proxy.domain.call import Attempt, Call
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.domain.results import SpeechResult
+from proxy.http.transport import HTTPTransport
 from proxy.matching import (
     BoundDeployment,
     Rejection,
@@ -21,7 +22,6 @@ from proxy.matching import (
     match_transcription,
 )
 from proxy.upstream.client import Upstream
-from proxy.upstream.transport import HTTPTransport
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import httpx
 
 from proxy.domain.requests import TranscriptionRequest
 from proxy.domain.transcript import Transcript
@@ -17,6 +15,7 @@ from proxy.errors import ProxyError
 from proxy.matching import BoundDeployment
 from proxy.providers.base import BufferedRequest, OpenAITranscript, StreamedTranscript, WholeTranscript
 from proxy.render import transcripts
+from tests.fakes import messages
 from tests.fakes.upstream import Recorded
 from tests.providers.attempts import Held
 from tests.providers.contract import Case, Reply
@@ -169,7 +168,7 @@ def _run(
     counts: dict[int, int] = {}
     for _ in range(_MAX_STEPS):
         asked = step.request if isinstance(step, BufferedRequest) else step
-        recorded = Recorded(0, method=asked.method, target=asked.url.raw_path.decode())
+        recorded = Recorded(0, method=asked.method, target=asked.url.target.decode())
         number = next(number for number, one in enumerate(case.exchanges) if one.fits(recorded))
         exchange = case.exchanges[number]
         replies = exchange.reply if isinstance(exchange.reply, tuple) else (exchange.reply,)
@@ -178,8 +177,8 @@ def _run(
         assert isinstance(reply, Reply)
         body = json.dumps(lie[number, id(reply)]).encode() if (number, id(reply)) in lie else reply.whole
         headers = {"content-type": reply.content_type, **reply.headers}
-        content: Any = body if isinstance(step, BufferedRequest) else _stream(body)
-        response = httpx.Response(reply.status, headers=headers, content=content, request=asked)
+        content: Any = body if isinstance(step, BufferedRequest) else messages.Pieces(body)
+        response = messages.response(reply.status, headers=headers, content=content, request=asked)
         try:
             step = flow.send(response)
         except StopIteration as stop:
@@ -191,7 +190,3 @@ def _run(
             return answer.transcript if isinstance(answer, WholeTranscript) else None
     flow.close()
     return None
-
-
-async def _stream(body: bytes) -> AsyncIterator[bytes]:
-    yield body

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from itertools import pairwise
 from typing import Any
 
-import httpx
 import pytest
 
 from proxy.config import Deployment
@@ -21,10 +19,12 @@ from proxy.errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from proxy.http.messages import Request
 from proxy.providers.base import Adapter, BufferedRequest, WholeTranscript
 from proxy.providers.registry import infer_mode
 from proxy.providers.vendors.assemblyai import ASSEMBLYAI
 from proxy.providers.voices import NAMES
+from tests.fakes import messages
 from tests.providers.attempts import Held
 from tests.providers.contract import FIXTURES
 
@@ -47,7 +47,7 @@ def walked(maker: Adapter, *answers: Any, **fields: Any) -> tuple[list[BufferedR
     steps = [next(flow)]
     for answer in answers:
         try:
-            steps.append(flow.send(httpx.Response(200, content=json.dumps(answer))))
+            steps.append(flow.send(messages.response(200, content=json.dumps(answer))))
         except StopIteration as over:
             return _wholes(steps), over.value
     return _wholes(steps), None
@@ -63,7 +63,7 @@ def job(model: str = "universal-3-5-pro", **fields: Any) -> tuple[dict[str, Any]
     steps, answer = walked(adapter(model), UPLOADED, QUEUED, COMPLETED, **fields)
     assert answer is not None
     assert answer.metadata is not None
-    asked: dict[str, Any] = json.loads(asyncio.run(steps[1].request.aread()))
+    asked: dict[str, Any] = json.loads(messages.body_of(steps[1].request))
     assert asked.pop("audio_url") == UPLOADED["upload_url"]
     return asked, list(answer.metadata.warnings)
 
@@ -84,20 +84,25 @@ def job(model: str = "universal-3-5-pro", **fields: Any) -> tuple[dict[str, Any]
 def test_speech(model: str, base: str | None, url: str) -> None:
     flow = adapter(model, **({"api_base": base} if base else {})).speech(SpeechRequest("g", "Hi.", voice="alloy"))
     request = next(flow)
-    assert isinstance(request, httpx.Request)
+    assert isinstance(request, Request)
     assert str(request.url) == url
     assert request.headers["authorization"] == f"Bearer {KEY}"
-    assert json.loads(request.read()) == {"model": model, "input": "Hi.", "voice": "alloy", "response_format": "mp3"}
+    assert json.loads(messages.body_of(request)) == {
+        "model": model,
+        "input": "Hi.",
+        "voice": "alloy",
+        "response_format": "mp3",
+    }
 
 
 @pytest.mark.parametrize(("wanted", "asked"), [("wav", "wav"), ("opus", "pcm"), ("aac", "pcm"), ("flac", "pcm")])
 def test_what_the_vendor_lacks_is_made_of_pcm(wanted: str, asked: str) -> None:
     flow = adapter("assemblyai-tts-1").speech(SpeechRequest("g", "Hi.", voice="alloy", response_format=wanted))
     request = next(flow)
-    assert isinstance(request, httpx.Request)
-    assert json.loads(request.read())["response_format"] == asked
+    assert isinstance(request, Request)
+    assert json.loads(messages.body_of(request))["response_format"] == asked
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, headers={"x-tts-billed-characters": "3"}))
+        flow.send(messages.response(200, headers={"x-tts-billed-characters": "3"}))
     assert (over.value.value.format, over.value.value.rate) == (asked, 24_000)
     assert over.value.value.metadata.usage.characters == 3
 
@@ -132,7 +137,7 @@ def test_upload_job_polls(base: str | None, root: str) -> None:
         ("GET", f"{root}/transcript/0072a82b-aa22"),
     ]
     assert {step.request.headers["authorization"] for step in steps} == {KEY}
-    assert asyncio.run(upload.request.aread()) == b"RIFF"
+    assert messages.body_of(upload.request) == b"RIFF"
     assert (upload.cleanup, asked.cleanup) == (None, None)
     cleanups = [poll.cleanup for poll in polls if poll.cleanup is not None]
     assert [(cleanup.method, cleanup.url) for cleanup in cleanups] == [("DELETE", polls[0].request.url)]
@@ -161,7 +166,7 @@ def test_the_pauses_grow_to_a_limit() -> None:
 def test_models(model: str, speech_models: list[str]) -> None:
     deployment = Deployment(id="one", group="g", vendor="assemblyai", model=model, mode=Mode.TRANSCRIPTION)
     steps, _ = walked(ASSEMBLYAI.bind(deployment, {}), UPLOADED)
-    assert json.loads(asyncio.run(steps[1].request.aread()))["speech_models"] == speech_models
+    assert json.loads(messages.body_of(steps[1].request))["speech_models"] == speech_models
 
 
 def test_another_model_than_asked_for_is_said() -> None:
@@ -346,11 +351,11 @@ def test_silence_is_a_transcript_without_words() -> None:
 def test_errors_of_the_envelope() -> None:
     maker = adapter("assemblyai-tts-1")
     body = json.dumps({"code": "rate_limited", "message": f"Not for {KEY}.", "retry_after_seconds": 3.5}).encode()
-    error = maker.error(httpx.Response(429), body)
+    error = maker.error(messages.response(429), body)
     assert (type(error), error.retry_after) == (UpstreamRateLimited, 3.5)
     assert KEY not in error.message
     body = json.dumps({"error": {"code": "model_not_found", "message": "No.", "retry_after_seconds": "soon"}}).encode()
-    error = maker.error(httpx.Response(400), body)
+    error = maker.error(messages.response(400), body)
     assert (type(error), error.status, error.retry_after) == (UpstreamNotFound, 404, None)
     for lie in (b"", b"[]", b"null", b'{"error": "text"}', b"\xff", b'{"retry_after_seconds": -1}'):
-        assert maker.error(httpx.Response(500), lie).retry_after is None
+        assert maker.error(messages.response(500), lie).retry_after is None

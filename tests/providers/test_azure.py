@@ -12,12 +12,14 @@ import pytest
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import UnsupportedValue
+from proxy.http.messages import Request
 from proxy.providers import registry
 from proxy.providers.base import BufferedRequest
 from proxy.providers.sockets.live import LIVE
 from proxy.providers.sockets.realtime import SPEECH as REALTIME
 from proxy.providers.vendors.azure import AZURE, MODELS
 from tests.conftest import MASTER_KEY, Server
+from tests.fakes import messages
 from tests.fakes.realtime import Script, marked, running
 from tests.providers.attempts import Held
 
@@ -31,12 +33,12 @@ def adapter(model: str = "my-tts", **own: Any) -> Any:
     return AZURE.bind(deployment, {"AZURE_API_KEY": KEY})
 
 
-def said(model: str = "my-tts", **own: Any) -> httpx.Request:
+def said(model: str = "my-tts", **own: Any) -> Request:
     step = next(adapter(model, **own).speech(SpeechRequest("m", "Hello", "alloy")))
     return step.request if isinstance(step, BufferedRequest) else step
 
 
-def heard(model: str = "my-stt", task: Any = "transcribe", **own: Any) -> httpx.Request:
+def heard(model: str = "my-stt", task: Any = "transcribe", **own: Any) -> Request:
     step = next(adapter(model, **own).transcription(TranscriptionRequest("m", Held(b"RIFF"), task=task)))
     return step.request if isinstance(step, BufferedRequest) else step
 
@@ -77,11 +79,11 @@ def test_transcriptions_and_translations() -> None:
     assert str(heard().url) == f"{RESOURCE}/openai/v1/audio/transcriptions"
     assert str(heard(task="translate", model="whisper").url) == f"{RESOURCE}/openai/v1/audio/translations"
     dated = heard("my stt/1", api_version="2024-10-21")
-    assert dated.url.raw_path == (b"/openai/deployments/my%20stt%2F1/audio/transcriptions?api-version=2024-10-21")
+    assert dated.url.target == (b"/openai/deployments/my%20stt%2F1/audio/transcriptions?api-version=2024-10-21")
 
 
 def test_the_model_is_the_deployments_name() -> None:
-    body = json.loads(b"".join(said(base_model="gpt-4o-mini-tts").stream))  # type: ignore[arg-type]
+    body = json.loads(messages.body_of(said(base_model="gpt-4o-mini-tts")))
     assert body["model"] == "my-tts"
 
 

@@ -17,11 +17,13 @@ from proxy.commands import configuration
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
+from proxy.http.messages import Request
 from proxy.providers import registry
 from proxy.providers.base import BufferedRequest, SpeechAnswer, WholeTranscript
 from proxy.providers.vendors.azure_speech import AZURE_SPEECH, LOCALES, MODELS, VOICES, bases, billed
 from proxy.providers.voices import NAMES
 from tests.conftest import MASTER_KEY, launch
+from tests.fakes import messages
 from tests.fakes.vendor import VendorServer
 from tests.providers.attempts import Held
 from tests.providers.cases.azure_speech import CASES
@@ -42,11 +44,11 @@ def adapter(
     return AZURE_SPEECH.bind(deployment, {"AZURE_SPEECH_KEY": "the-key"} if environment is None else environment)
 
 
-def spoken(request: SpeechRequest, **own: Any) -> tuple[httpx.Request, SpeechAnswer]:
+def spoken(request: SpeechRequest, **own: Any) -> tuple[Request, SpeechAnswer]:
     flow = adapter(**own).speech(request)
     asked = next(flow)
     with pytest.raises(StopIteration) as stop:
-        flow.send(httpx.Response(200))
+        flow.send(messages.response(200))
     return asked, stop.value.value
 
 
@@ -54,11 +56,11 @@ def said(text: str = "Hello", voice: str = VOICE, **more: Any) -> SpeechRequest:
     return SpeechRequest("m", text, voice, **more)
 
 
-def body(request: httpx.Request) -> bytes:
-    return b"".join(request.stream)  # type: ignore[arg-type]
+def body(request: Request) -> bytes:
+    return messages.body_of(request)
 
 
-def voice_element(request: httpx.Request) -> ElementTree.Element:
+def voice_element(request: Request) -> ElementTree.Element:
     [voice] = ElementTree.fromstring(body(request))
     return voice
 
@@ -70,7 +72,7 @@ def definition(request: TranscriptionRequest) -> dict[str, Any]:
 
 
 def body_of_form(step: BufferedRequest) -> bytes:
-    return step.request.stream._head  # type: ignore[no-any-return, union-attr]
+    return step.request.body._head  # type: ignore[no-any-return, union-attr]
 
 
 def asked(**more: Any) -> TranscriptionRequest:
@@ -82,7 +84,7 @@ def heard(document: Any, **more: Any) -> WholeTranscript:
     next(flow)
     content = document if isinstance(document, bytes) else json.dumps(document).encode()
     with pytest.raises(StopIteration) as stop:
-        flow.send(httpx.Response(200, content=content))
+        flow.send(messages.response(200, content=content))
     found: WholeTranscript = stop.value.value
     return found
 
@@ -143,11 +145,11 @@ def test_other_hosts(api_base: str, voices: str, texts: str) -> None:
 
 def test_addresses_of_requests() -> None:
     request, _ = spoken(said())
-    assert request.url == "https://westeurope.tts.speech.microsoft.com/cognitiveservices/v1"
+    assert str(request.url) == "https://westeurope.tts.speech.microsoft.com/cognitiveservices/v1"
     assert request.headers["host"] == "westeurope.tts.speech.microsoft.com"
     step = next(adapter("azure-stt", api_version="2024-11-15").transcription(asked()))
     expected = f"{REGION}/speechtotext/transcriptions:transcribe?api-version=2024-11-15"
-    assert step.request.url == expected
+    assert str(step.request.url) == expected
 
 
 @pytest.mark.parametrize("name", ["AZURE_SPEECH_KEY", "AZURE_TTS_API_KEY", "AZURE_API_KEY"])
@@ -341,9 +343,9 @@ def test_the_live_list_has_public_voices_only() -> None:
     flow = adapter(api_base="https://mine.cognitiveservices.azure.com").voices()
     step = next(flow)
     assert step.request.method == "GET"
-    assert step.request.url == "https://mine.cognitiveservices.azure.com/tts/cognitiveservices/voices/list"
+    assert str(step.request.url) == "https://mine.cognitiveservices.azure.com/tts/cognitiveservices/voices/list"
     with pytest.raises(StopIteration) as stop:
-        flow.send(httpx.Response(200, content=(FIXTURES / "voices.json").read_bytes()))
+        flow.send(messages.response(200, content=(FIXTURES / "voices.json").read_bytes()))
     jenny, xiaobei = stop.value.value
     assert (jenny.id, jenny.name, jenny.language, jenny.gender) == ("en-US-JennyNeural", "Jenny", "en-US", "female")
     assert xiaobei.id == "zh-CN-liaoning-XiaobeiNeural"
@@ -354,7 +356,7 @@ def test_a_list_that_is_none(content: bytes) -> None:
     flow = adapter().voices()
     next(flow)
     with pytest.raises(UpstreamInvalid):
-        flow.send(httpx.Response(200, content=content))
+        flow.send(messages.response(200, content=content))
 
 
 # -- transcription -----------------------------------------------------------------------------------------------------
@@ -463,7 +465,7 @@ def test_translation_through_the_proxy(tmp_path: Path) -> None:
 
 
 def error(status: int, content: bytes, headers: Mapping[str, str] | None = None) -> ProxyError:
-    found: ProxyError = adapter().error(httpx.Response(status, headers=headers or {}), content)
+    found: ProxyError = adapter().error(messages.response(status, headers=headers or {}), content)
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -13,11 +12,13 @@ from proxy.config import Config, Deployment, Environment
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
+from proxy.http.messages import Request, Response
 from proxy.matching import BoundDeployment, Needs, Rejection, TranscriptionPlan, match_transcription
 from proxy.providers import chat_models, registry
 from proxy.providers.base import BufferedRequest
 from proxy.providers.vendors import chat
 from proxy.routing.probes import Clip
+from tests.fakes import messages
 
 AZURE = "https://mine.openai.azure.com"
 
@@ -26,7 +27,7 @@ def deployment(vendor: str, **settings: Any) -> Deployment:
     return Deployment(id="t", group="t", vendor=vendor, model="some/model", **({"api_key": "sk-1"} | settings))
 
 
-def asked(settings: Deployment) -> httpx.Request:
+def asked(settings: Deployment) -> Request:
     step = next(chat_models.bind(settings, Environment({})).translation(["Hallo"]))
     assert isinstance(step, BufferedRequest)
     return step.request
@@ -74,12 +75,12 @@ def test_azures_dated_versions_and_tokens() -> None:
     assert "api-key" not in request.headers
 
 
-def answer(content: str, **further: Any) -> httpx.Response:
+def answer(content: str, **further: Any) -> Response:
     document = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]} | further
-    return httpx.Response(200, content=json.dumps(document).encode())
+    return messages.response(200, content=json.dumps(document).encode())
 
 
-def translated(*answers: httpx.Response) -> chat.Translation:
+def translated(*answers: Response) -> chat.Translation:
     flow = chat_models.bind(deployment("openai"), Environment({})).translation(["Hallo"])
     next(flow)
     try:
@@ -106,14 +107,14 @@ def test_what_both_tries_used_is_counted() -> None:
 @pytest.mark.parametrize(
     ("response", "error"),
     [
-        (httpx.Response(200, content=b"<html>"), UpstreamInvalid),
-        (httpx.Response(200, content=b'{"choices": []}'), UpstreamInvalid),
-        (httpx.Response(200, content=b'{"choices": [1]}'), UpstreamInvalid),
-        (httpx.Response(200, content=b'{"choices": [{"message": null}]}'), UpstreamInvalid),
+        (messages.response(200, content=b"<html>"), UpstreamInvalid),
+        (messages.response(200, content=b'{"choices": []}'), UpstreamInvalid),
+        (messages.response(200, content=b'{"choices": [1]}'), UpstreamInvalid),
+        (messages.response(200, content=b'{"choices": [{"message": null}]}'), UpstreamInvalid),
         (answer("", choices=[{"message": {}, "finish_reason": "content_filter"}]), UpstreamRejected),
     ],
 )
-def test_no_answer_at_all(response: httpx.Response, error: type[ProxyError]) -> None:
+def test_no_answer_at_all(response: Response, error: type[ProxyError]) -> None:
     with pytest.raises(error):
         translated(response)
 

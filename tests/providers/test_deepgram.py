@@ -7,18 +7,19 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
 import pytest
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamNotFound, UpstreamRejected
+from proxy.http.messages import ByteStream, Request
 from proxy.providers.base import Adapter, BufferedRequest, SpeechAnswer, WholeTranscript
 from proxy.providers.registry import infer_mode
 from proxy.providers.vendors.deepgram import AURA_2_VOICES, DEEPGRAM, FLUX_VOICES, DeepgramAdapter
 from proxy.providers.voices import NAMES
 from proxy.providers.wire.upload import UploadStream
+from tests.fakes import messages
 from tests.providers.attempts import Held
 from tests.providers.contract import FIXTURES
 from tests.providers.spec import SPECS
@@ -34,29 +35,29 @@ def adapter(model: str, **settings: Any) -> Adapter:
     return DEEPGRAM.bind(deployment, {"DEEPGRAM_API_KEY": KEY})
 
 
-def said(model: str, *, headers: Mapping[str, str] | None = None, **fields: Any) -> tuple[httpx.Request, SpeechAnswer]:
+def said(model: str, *, headers: Mapping[str, str] | None = None, **fields: Any) -> tuple[Request, SpeechAnswer]:
     flow = adapter(model).speech(SpeechRequest(model="g", input="Hello.", **fields))
     request = next(flow)
-    assert isinstance(request, httpx.Request)
+    assert isinstance(request, Request)
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, headers=headers))
+        flow.send(messages.response(200, headers=headers))
     return request, over.value.value
 
 
 def heard(
     model: str, *, answer: Any = ANSWER, file: Held | None = None, **fields: Any
-) -> tuple[httpx.Request, WholeTranscript]:
+) -> tuple[Request, WholeTranscript]:
     flow = adapter(model).transcription(TranscriptionRequest(model="g", file=file or Held(b"RIFF"), **fields))
     step = next(flow)
     assert isinstance(step, BufferedRequest)
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, content=json.dumps(answer)))
+        flow.send(messages.response(200, content=json.dumps(answer)))
     return step.request, over.value.value
 
 
-def query(request: httpx.Request) -> dict[str, Any]:
-    names = dict.fromkeys(request.url.params)
-    values = {name: request.url.params.get_list(name) for name in names}
+def query(request: Request) -> dict[str, Any]:
+    names = dict.fromkeys(messages.params(request))
+    values = {name: messages.params(request).get_list(name) for name in names}
     return {name: value[0] if len(value) == 1 else value for name, value in values.items()}
 
 
@@ -129,7 +130,7 @@ def test_voices_of_the_vendor() -> None:
     assert isinstance(step, BufferedRequest)
     assert (step.request.method, step.request.url.path) == ("GET", "/v1/models")
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, content=(FIXTURES / "deepgram" / "models.json").read_bytes()))
+        flow.send(messages.response(200, content=(FIXTURES / "deepgram" / "models.json").read_bytes()))
     found = [(voice.id, voice.name, voice.language, voice.gender) for voice in over.value.value]
     assert found == [
         ("aura-2-thalia-en", "Thalia", "en-US", "female"),
@@ -144,7 +145,7 @@ def test_a_list_of_voices_that_is_none(answer: bytes) -> None:
     flow = maker.voices()
     next(flow)
     with pytest.raises(UpstreamInvalid):
-        flow.send(httpx.Response(200, content=answer))
+        flow.send(messages.response(200, content=answer))
 
 
 # -- speech ------------------------------------------------------------------------------------------------------------
@@ -166,7 +167,7 @@ def test_only_combinations_that_deepgram_takes(model: str, format: str, expected
     request, answer = said(model, voice="x", response_format=format)
     assert {name: value for name, value in query(request).items() if name != "model"} == expected
     assert (answer.format, answer.rate) == (format, 24_000)
-    assert request.read() == b'{"text":"Hello."}'
+    assert messages.body_of(request) == b'{"text":"Hello."}'
     assert request.headers["authorization"] == f"Token {KEY}"
 
 
@@ -321,7 +322,7 @@ def test_a_file_never_passes_for_a_document_with_a_url(stated: str, sent: str) -
     request, _ = heard("nova-3", file=file)
     assert request.headers["content-type"] == sent
     assert request.headers["content-length"] == str(file.size)
-    assert asyncio.run(request.aread()) == file.content
+    assert messages.body_of(request) == file.content
 
 
 def test_silence() -> None:
@@ -344,7 +345,7 @@ def test_answers_that_are_no_transcript(answer: Any) -> None:
     flow = adapter("nova-3").transcription(TranscriptionRequest(model="g", file=Held(b"RIFF")))
     next(flow)
     with pytest.raises(UpstreamInvalid):
-        flow.send(httpx.Response(200, content=json.dumps(answer)))
+        flow.send(messages.response(200, content=json.dumps(answer)))
 
 
 # -- where it goes, and what comes back --------------------------------------------------------------------------------
@@ -355,12 +356,12 @@ def test_answers_that_are_no_transcript(answer: Any) -> None:
 def test_a_base_with_or_without_its_version(path: str, model: str, endpoint: str) -> None:
     flow = adapter(model, api_base=f"https://api.eu.deepgram.com{path}").speech(SpeechRequest("g", "Hi.", voice="x"))
     request = next(flow)
-    assert isinstance(request, httpx.Request)
+    assert isinstance(request, Request)
     assert str(request.url).partition("?")[0] == f"https://api.eu.deepgram.com{endpoint}"
 
 
 def failed(status: int, body: bytes) -> ProxyError:
-    return adapter("nova-3").error(httpx.Response(status), body)
+    return adapter("nova-3").error(messages.response(status), body)
 
 
 @pytest.mark.parametrize(
@@ -399,10 +400,10 @@ def test_a_newer_model_has_no_voices_but_the_operators() -> None:
 def test_an_upload_can_be_sent_again() -> None:
     """A connection that turns out to be dead costs nothing but another."""
 
-    async def sent(stream: httpx.AsyncByteStream) -> bytes:
+    async def sent(stream: ByteStream) -> bytes:
         return b"".join([chunk async for chunk in stream])
 
     request, _ = heard("nova-3", file=Held(b"RIFF1234"))
-    assert isinstance(request.stream, UploadStream)
-    assert request.stream.replayable
-    assert [asyncio.run(sent(request.stream)) for _ in range(2)] == [b"RIFF1234"] * 2
+    assert isinstance(request.body, UploadStream)
+    assert request.body.replayable
+    assert [asyncio.run(sent(request.body)) for _ in range(2)] == [b"RIFF1234"] * 2

@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import ProxyError, UnsupportedValue, UpstreamInvalid
+from proxy.http.messages import Request
 from proxy.providers.base import SpeechAnswer, WholeTranscript
 from proxy.providers.vendors.elevenlabs import ELEVENLABS, MODELS, VOICES
 from proxy.providers.voices import NAMES
+from tests.fakes import messages
 from tests.providers.attempts import Held
 
 FIXTURES = Path(__file__).parent / "fixtures" / "elevenlabs"
@@ -26,13 +27,11 @@ def adapter(model: str = "eleven_v4", **own: Any) -> Any:
     return ELEVENLABS.bind(deployment, {"ELEVENLABS_API_KEY": "sk_the_key"})
 
 
-def spoken(
-    request: SpeechRequest, headers: dict[str, str] | None = None, **own: Any
-) -> tuple[httpx.Request, SpeechAnswer]:
+def spoken(request: SpeechRequest, headers: dict[str, str] | None = None, **own: Any) -> tuple[Request, SpeechAnswer]:
     flow = adapter(**own).speech(request)
     asked = next(flow)
     with pytest.raises(StopIteration) as stop:
-        flow.send(httpx.Response(200, headers=headers or {}))
+        flow.send(messages.response(200, headers=headers or {}))
     return asked, stop.value.value
 
 
@@ -40,12 +39,12 @@ def said(text: str = "Hello", voice: str = SARAH, **more: Any) -> SpeechRequest:
     return SpeechRequest("m", text, voice, **more)
 
 
-def body(request: httpx.Request) -> Any:
-    return json.loads(b"".join(request.stream))  # type: ignore[arg-type]
+def body(request: Request) -> Any:
+    return json.loads(messages.body_of(request))
 
 
 def form(request: TranscriptionRequest, model: str = "scribe_v3") -> list[tuple[str, str]]:
-    head = next(adapter(model).transcription(request)).request.stream._head.decode()
+    head = next(adapter(model).transcription(request)).request.body._head.decode()
     parts = [part.split("\r\n\r\n", 1) for part in head.split("--")[1:] if "\r\n\r\n" in part]
     return [
         (top.split('name="')[1].split('"')[0], value.removesuffix("\r\n"))
@@ -63,7 +62,7 @@ def heard(document: Any, **more: Any) -> WholeTranscript:
     next(flow)
     content = document if isinstance(document, bytes) else json.dumps(document).encode()
     with pytest.raises(StopIteration) as stop:
-        flow.send(httpx.Response(200, content=content))
+        flow.send(messages.response(200, content=content))
     found: WholeTranscript = stop.value.value
     return found
 
@@ -77,7 +76,7 @@ def fixture(name: str) -> Any:
 
 def test_the_request() -> None:
     request, answer = spoken(said("[whispering] Hello", response_format="mp3"))
-    assert request.url == f"https://api.elevenlabs.io/v1/text-to-speech/{SARAH}/stream?output_format=mp3_44100_128"
+    assert str(request.url) == f"https://api.elevenlabs.io/v1/text-to-speech/{SARAH}/stream?output_format=mp3_44100_128"
     assert request.headers["xi-api-key"] == "sk_the_key"
     assert body(request) == {"text": "[whispering] Hello", "model_id": "eleven_v4"}
     assert answer.format == "mp3"
@@ -94,7 +93,7 @@ def test_another_address(api_base: str) -> None:
 @pytest.mark.parametrize("wanted", ["wav", "flac", "aac", "pcm"])
 def test_what_elevenlabs_does_not_stream_is_made_of_pcm(wanted: str) -> None:
     request, answer = spoken(said(response_format=wanted))
-    assert request.url.params["output_format"] == "pcm_24000"
+    assert messages.params(request)["output_format"] == "pcm_24000"
     assert (answer.format, answer.rate) == ("pcm", 24_000)
 
 
@@ -107,7 +106,7 @@ def test_speed_joins_the_settings_of_the_request() -> None:
 
 def test_latency_stands_in_the_query() -> None:
     request, _ = spoken(said(extra={"optimize_streaming_latency": 3, "language_code": "de"}))
-    assert request.url.params["optimize_streaming_latency"] == "3"
+    assert messages.params(request)["optimize_streaming_latency"] == "3"
     assert body(request) == {"text": "Hello", "model_id": "eleven_v4", "language_code": "de"}
 
 
@@ -144,7 +143,7 @@ def test_characters_are_billed_not_credits(headers: dict[str, str], characters: 
     next(flow)
     raw = [(name.encode(), value.encode("utf-8")) for name, value in headers.items()]
     with pytest.raises(StopIteration) as stop:
-        flow.send(httpx.Response(200, headers=raw))
+        flow.send(messages.response(200, headers=raw))
     assert stop.value.value.metadata.usage.characters == characters
 
 
@@ -167,9 +166,9 @@ def test_only_default_voices_are_public() -> None:
     flow = adapter().voices()
     step = next(flow)
     assert step.request.url.path == "/v2/voices"
-    assert step.request.url.params["voice_type"] == "default"
+    assert messages.params(step.request)["voice_type"] == "default"
     with pytest.raises(StopIteration) as stop:
-        flow.send(httpx.Response(200, content=(FIXTURES / "voices.json").read_bytes()))
+        flow.send(messages.response(200, content=(FIXTURES / "voices.json").read_bytes()))
     assert [(voice.id, voice.gender, voice.language) for voice in stop.value.value] == [
         (SARAH, "female", "en"),
         ("SAz9YHcvj6GT2YYXdXww", "neutral", "en"),
@@ -294,7 +293,7 @@ def test_a_transcript_that_is_none(document: Any) -> None:
     ],
 )  # fmt: skip
 def test_errors(status: int, detail: Any, kind: str, answered: int) -> None:
-    found: ProxyError = adapter().error(httpx.Response(status), json.dumps({"detail": detail}).encode())
+    found: ProxyError = adapter().error(messages.response(status), json.dumps({"detail": detail}).encode())
     assert (found.kind, found.status) == (kind, answered)
 
 
@@ -302,7 +301,7 @@ def test_neither_host_nor_key_nor_balance_is_told() -> None:
     leaky = "sk_the_key at api.elevenlabs.io has 38 credits remaining"
     for kind, status in (("quota_exceeded", 401), ("voice_not_found", 404), ("system_busy", 503), ("other", 400)):
         content = json.dumps({"detail": {"status": kind, "message": leaky}}).encode()
-        found: ProxyError = adapter().error(httpx.Response(status), content)
+        found: ProxyError = adapter().error(messages.response(status), content)
         assert "sk_the_key" not in found.message + found.detail
         assert "api.elevenlabs.io" not in found.message + found.detail
         assert kind != "quota_exceeded" or "38" not in found.message

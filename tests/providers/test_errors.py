@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import httpx
 import pytest
 
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
@@ -25,6 +24,7 @@ from proxy.providers.base import Adapter, Capabilities
 from proxy.providers.vendors.local import MODELS, LocalAdapter
 from proxy.providers.wire import errors
 from proxy.providers.wire.errors import MAX_LOG_LENGTH, MAX_MESSAGE_LENGTH, ErrorDetails
+from tests.fakes import messages
 from tests.providers.attempts import Held
 
 SECRET = "sk-secret-0123456789"
@@ -41,7 +41,7 @@ def test_an_adapter_without_anything_of_its_own() -> None:
     with pytest.raises(BadRequest, match="'group' does not transcribe"):
         adapter.transcription(TranscriptionRequest("group", Held(b"")))
     body = json.dumps({"error": {"message": f"bad {SECRET}", "code": "x"}}).encode()
-    assert adapter.error(httpx.Response(400), body).message == "bad [redacted]"
+    assert adapter.error(messages.response(400), body).message == "bad [redacted]"
     assert isinstance(adapter.event_error(body), UpstreamUnavailable)
 
 
@@ -104,7 +104,7 @@ def test_nothing_of_a_secret_is_left_where_a_text_is_cut() -> None:
 )
 def test_the_errors_of_a_local_engine(engine: ProxyError, kind: type[ProxyError], status: int) -> None:
     adapter = LocalAdapter(None, base="", key=None, declared=MODELS["espeak-ng"])
-    response = httpx.Response(engine.status, extensions={"error": engine})
+    response = messages.response(engine.status, extensions={"error": engine})
     error = adapter.error(response, b"")
     assert (type(error), error.status, error.message) == (kind, status, engine.message)
     assert (error.param, error.retry_after) == (engine.param, engine.retry_after)

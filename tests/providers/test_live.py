@@ -18,6 +18,7 @@ from proxy.providers.sockets.live import LONG_TURN, MAX_TURN, PIECE, Dictation, 
 from proxy.providers.vendors import openai
 from tests.audio import sounds
 from tests.conftest import MASTER_KEY, Server, group, launch
+from tests.fakes import messages
 from tests.fakes.realtime import REQUEST_ID, Realtime, Script, running
 from tests.front.wire import FORM, Wire, file_part, form, text_part
 from tests.providers.attempts import Held
@@ -331,5 +332,5 @@ def test_an_incomplete_dictation_is_no_transcript() -> None:
     flow = openai.OPENAI.bind(deployment, {"OPENAI_API_KEY": KEY}).transcription(TranscriptionRequest("m", Held(b"")))
     next(flow)
     with pytest.raises(UpstreamInvalid):
-        flow.send(httpx.Response(200))
+        flow.send(messages.response(200))
     assert live.declared_of("gpt-live-transcribe") is live.LIVE

@@ -118,7 +118,7 @@ def test_a_model_without_a_key_is_left_out(run: Run) -> None:
 def test_a_transcription_with_nothing_to_hear(run: Run) -> None:
     status, out = run(TRANSCRIPTION, "--api-base", "http://127.0.0.1:1")
     assert status == 1
-    assert "nothing to hear" in out
+    assert "nothing to transcribe" in out
 
 
 @pytest.mark.parametrize("arguments", [[], ["--speech"], ["openai/whatever"]])

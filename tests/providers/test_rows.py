@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
 
 from proxy.config import Config, Deployment, Environment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.usage import Usage
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
+from proxy.http.messages import ByteStream, Headers, Request, Response
 from proxy.matching import BoundDeployment
 from proxy.providers import registry
 from proxy.providers.base import BufferedRequest, OpenAITranscript, SpeechAnswer, StreamedTranscript, WholeTranscript
@@ -26,6 +26,7 @@ from proxy.providers.voices import NAMES
 from proxy.providers.wire import streams, transcripts, usage
 from proxy.providers.wire.sse import Relay
 from proxy.sdk.target import Settings, bind
+from tests.fakes import messages
 from tests.fakes.multipart import MultipartReader
 from tests.fakes.upstream import KEY as UPSTREAM_KEY
 from tests.fakes.upstream import Upstream
@@ -49,17 +50,17 @@ def adapter(name: str, *, mode: Mode | None = None, **settings: Any) -> OpenAIAd
     return bound
 
 
-def asked_for(name: str, **fields: Any) -> tuple[httpx.Request, bool]:
+def asked_for(name: str, **fields: Any) -> tuple[Request, bool]:
     """The request of a transcription, and whether its answer is read."""
     settings = fields.pop("settings", {})
     step = next(adapter(name, **settings).transcription(TranscriptionRequest("g", Held(b"RIFF"), **fields)))
     return (step.request, True) if isinstance(step, BufferedRequest) else (step, False)
 
 
-def form_of(request: httpx.Request) -> dict[str, list[str]]:
+def form_of(request: Request) -> dict[str, list[str]]:
     async def body() -> bytes:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        return b"".join([chunk async for chunk in request.stream])
+        assert isinstance(request.body, ByteStream)
+        return b"".join([chunk async for chunk in request.body])
 
     reader = MultipartReader(request.headers["content-type"].partition("boundary=")[2].encode())
     reader.feed(asyncio.run(body()))
@@ -78,18 +79,18 @@ def heard(name: str, answer: Any, **fields: Any) -> WholeTranscript:
     flow = adapter(name).transcription(TranscriptionRequest("g", Held(b"RIFF"), **fields))
     assert isinstance(next(flow), BufferedRequest)
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, content=json.dumps(answer)))
+        flow.send(messages.response(200, content=json.dumps(answer)))
     assert isinstance(over.value.value, WholeTranscript)
     return over.value.value
 
 
-def said(name: str, response: httpx.Response, **fields: Any) -> tuple[dict[str, Any], SpeechAnswer]:
+def said(name: str, response: Response, **fields: Any) -> tuple[dict[str, Any], SpeechAnswer]:
     flow = adapter(name).speech(SpeechRequest("g", "Hello.", **({"voice": "v"} | fields)))
     request = next(flow)
-    assert isinstance(request, httpx.Request)
+    assert isinstance(request, Request)
     with pytest.raises(StopIteration) as over:
         flow.send(response)
-    return json.loads(request.read()), over.value.value
+    return json.loads(messages.body_of(request)), over.value.value
 
 
 def fixture(path: str) -> dict[str, Any]:
@@ -146,9 +147,9 @@ def test_the_sdk_wants_that_address_too(name: str) -> None:
     assert bind(f"{name}/m", Mode.SPEECH, Settings(api_base="http://gpu/v1")).deployment.vendor == name
 
 
-def _headers(bound: Any) -> httpx.Headers:
+def _headers(bound: Any) -> Headers:
     request = next(bound.speech(SpeechRequest("g", "Hello.", "v")))
-    assert isinstance(request, httpx.Request)
+    assert isinstance(request, Request)
     return request.headers
 
 
@@ -255,28 +256,28 @@ def test_the_format_to_ask_for(formats: tuple[str, ...] | None, wanted: str, due
     ],
 )
 def test_the_rate_of_samples(kind: str, rate: int) -> None:
-    assert rate_of(httpx.Response(200, headers={"content-type": kind})) == rate
+    assert rate_of(messages.response(200, headers={"content-type": kind})) == rate
 
 
 def test_together_is_asked_for_samples_that_it_would_not_send_unasked() -> None:
-    body, answer = said("together_ai/hexgrad/Kokoro-82M", httpx.Response(200), response_format="opus")
+    body, answer = said("together_ai/hexgrad/Kokoro-82M", messages.response(200), response_format="opus")
     asked = {name: body[name] for name in ("response_format", "response_encoding", "sample_rate", "stream")}
     assert asked == {"response_format": "raw", "response_encoding": "pcm_s16le", "sample_rate": 24_000, "stream": True}
     assert (answer.format, answer.decoder) == ("pcm", None)
-    body, answer = said("together_ai/hexgrad/Kokoro-82M", httpx.Response(200), response_format="mp3", speed=1.0)
+    body, answer = said("together_ai/hexgrad/Kokoro-82M", messages.response(200), response_format="mp3", speed=1.0)
     assert not {"stream", "sample_rate", "speed"} & set(body)
 
 
 def test_a_voice_as_an_object_is_for_those_who_know_it() -> None:
     for name, due in (("kokoro/kokoro", "af_x"), ("openai_compatible/tts", {"id": "af_x"})):
-        body, _ = said(name, httpx.Response(200), voice="af_x", voice_is_id=True)
+        body, _ = said(name, messages.response(200), voice="af_x", voice_is_id=True)
         assert body["voice"] == due
 
 
 def test_the_events_of_a_format_that_is_made_here_are_made_here() -> None:
-    body, _ = said("deepinfra/hexgrad/Kokoro-82M", httpx.Response(200), response_format="aac", stream_format="sse")
+    body, _ = said("deepinfra/hexgrad/Kokoro-82M", messages.response(200), response_format="aac", stream_format="sse")
     assert (body["response_format"], "stream_format" in body) == ("pcm", False)
-    body, _ = said("speaches/piper-tts", httpx.Response(200), response_format="aac", stream_format="sse")
+    body, _ = said("speaches/piper-tts", messages.response(200), response_format="aac", stream_format="sse")
     assert (body["response_format"], body["stream_format"]) == ("aac", "sse")
 
 
@@ -297,7 +298,7 @@ def test_voices_that_a_vendor_lists(name: str, answer: Any, ids: list[str]) -> N
     assert isinstance(step, BufferedRequest)
     assert step.request.method == "GET"
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, content=json.dumps(answer)))
+        flow.send(messages.response(200, content=json.dumps(answer)))
     assert [voice.id for voice in over.value.value] == ids
 
 
@@ -308,7 +309,7 @@ def test_a_list_of_voices_that_is_none(content: bytes) -> None:
     flow = bound.voices()
     next(flow)
     with pytest.raises((UpstreamInvalid, StopIteration)) as over:
-        flow.send(httpx.Response(200, content=content))
+        flow.send(messages.response(200, content=content))
     assert not isinstance(over.value, StopIteration) or over.value.value == ()
 
 
@@ -620,7 +621,7 @@ def test_vllms_chunks_become_openais_events() -> None:
     flow = adapter("hosted_vllm/whisper").transcription(TranscriptionRequest("g", Held(b"RIFF"), stream=True))
     next(flow)
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, headers={"content-type": "text/event-stream; charset=utf-8"}))
+        flow.send(messages.response(200, headers={"content-type": "text/event-stream; charset=utf-8"}))
     answer = over.value.value
     assert isinstance(answer, StreamedTranscript)
     chunks = [{"choices": [{"delta": {"content": text}}]} for text in ("Good ", "morning.", "")]
@@ -637,7 +638,7 @@ def test_a_server_that_does_not_stream_after_all() -> None:
     flow = adapter("hosted_vllm/whisper").transcription(TranscriptionRequest("g", Held(b"RIFF"), stream=True))
     next(flow)
     with pytest.raises(StopIteration) as over:
-        flow.send(httpx.Response(200, headers={"content-type": "application/json"}))
+        flow.send(messages.response(200, headers={"content-type": "application/json"}))
     assert over.value.value == OpenAITranscript(events=False)
 
 
@@ -659,6 +660,6 @@ def test_mistrals_events_become_openais() -> None:
 @pytest.mark.parametrize(("status", "due"), [(402, 429), (498, 498), (524, 502), (529, 502)])
 def test_statuses_that_nobody_else_has(status: int, due: int) -> None:
     body = json.dumps({"error": {"code": status, "message": f"out of {KEY}"}}).encode()
-    error = adapter("openrouter/openai/whisper-large-v3").error(httpx.Response(status), body)
+    error = adapter("openrouter/openai/whisper-large-v3").error(messages.response(status), body)
     assert error.status == due
     assert KEY not in error.message

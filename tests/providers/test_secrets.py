@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
-import httpx
 import pytest
 
 from proxy.attempts.attempt import passed_headers
+from proxy.http.messages import URL, Headers, Request, Response
 from proxy.providers.wire import errors
-from proxy.providers.wire.requests import upstream_id
+from proxy.providers.wire.headers import upstream_id
+from tests.fakes import messages
 
 KEY = "sk-secret-0123456789"
 HOST = "vendor.internal"
@@ -20,25 +21,24 @@ def test_an_error_does_not_tell_them(field: str) -> None:
     text = json.dumps({"error": {"message": "m"} | {field: f"bad {KEY} at https://{HOST}/v1"}})
     escaped = text.replace("/", "\\/").replace("sk-", "\\u0073k-").replace("vendor", "\\u0076endor")
     for body in (text, escaped):
-        error = errors.to_error(errors.of_response(httpx.Response(400), body.encode()), secrets=(KEY, HOST))
+        error = errors.to_error(errors.of_response(messages.response(400), body.encode()), secrets=(KEY, HOST))
         told = json.dumps(error.body()) + error.detail
         assert "bad [redacted] at https://[redacted]/v1" in told
         assert KEY not in told
         assert HOST not in told
 
 
-def response(value: str) -> httpx.Response:
-    asked = httpx.Request(
-        "POST", f"https://{HOST}/v1", headers={"authorization": f"Bearer {KEY}", "x-team": "blue-sky-7"}
-    )
-    return httpx.Response(200, headers={"x-request-id": value}, request=asked)
+def response(value: str) -> Response:
+    headers = Headers.of({"authorization": f"Bearer {KEY}", "x-team": "blue-sky-7"})
+    asked = Request("POST", URL(f"https://{HOST}/v1"), headers)
+    return messages.response(200, headers={"x-request-id": value}, request=asked)
 
 
 @pytest.mark.parametrize("value", [KEY, f"Bearer {KEY}", f"1:{KEY}:2", "blue-sky-7"])
 def test_an_id_that_holds_the_key_is_none(value: str) -> None:
     answered = response(value)
     assert upstream_id(answered) == ""
-    answered.headers.update({"openai-version": value, "x-ratelimit-limit-requests": "60"})
+    answered.headers = Headers.of({"openai-version": value, "x-ratelimit-limit-requests": "60"})
     assert passed_headers(answered) == [(b"x-ratelimit-limit-requests", b"60")]
 
 
@@ -48,4 +48,4 @@ def test_any_other_id_is_one(value: str) -> None:
 
 
 def test_an_answer_to_nobody_has_an_id_too() -> None:
-    assert upstream_id(httpx.Response(200, headers={"x-request-id": "req_1"})) == "req_1"
+    assert upstream_id(messages.response(200, headers={"x-request-id": "req_1"})) == "req_1"

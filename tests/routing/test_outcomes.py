@@ -15,7 +15,6 @@ from decimal import Decimal
 from typing import Any, cast
 from unittest import mock
 
-import httpx
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -31,6 +30,8 @@ from proxy.config import Deployment, RouterSettings
 from proxy.domain.call import Call
 from proxy.domain.requests import Mode
 from proxy.gateway import Gateway
+from proxy.http.errors import ConnectError, ReadError, ReadTimeout, RemoteProtocolError, TransportError
+from proxy.http.messages import ByteStream, Request, Response
 from proxy.matching import BoundDeployment
 from proxy.metrics import Observations
 from proxy.providers.vendors.openai import OPENAI
@@ -39,7 +40,7 @@ from proxy.routing.router import Router
 from proxy.routing.strategies import STRATEGIES
 from proxy.telemetry import Telemetry
 from proxy.upstream.client import Upstream
-from tests.fakes import answers
+from tests.fakes import answers, messages
 from tests.routing.virtual import VirtualLoop
 
 CLOCKS = [
@@ -68,10 +69,10 @@ REFUSALS: dict[str, answers.Answer] = {
     "document": answers.Answer("application/json", [b'{"error": "ill"}']),
     "nothing": answers.Answer("audio/mpeg", []),
 }
-BREAKS: dict[str, type[httpx.TransportError]] = {
-    "closed": httpx.RemoteProtocolError,
-    "reset": httpx.ReadError,
-    "stalled": httpx.ReadTimeout,
+BREAKS: dict[str, type[TransportError]] = {
+    "closed": RemoteProtocolError,
+    "reset": ReadError,
+    "stalled": ReadTimeout,
 }
 
 
@@ -144,7 +145,7 @@ class Client:
         return len(self.events) > 1 and not self.events[-1]["more_body"]
 
 
-class Attempted(httpx.AsyncByteStream):
+class Attempted(ByteStream):
     """One attempt of a call as the vendor sees it, and the body of its answer."""
 
     def __init__(self, client: Client, outcome: Outcome, deadlines: dict[str, float]) -> None:
@@ -154,16 +155,16 @@ class Attempted(httpx.AsyncByteStream):
         name = b"%04d/%02d" % (client.number, len(client.attempts))
         self.chunks = [b"\xff\xf3D\xc4" + name + b"/%02d" % number for number in range(outcome.chunks)]
 
-    async def head(self, request: httpx.Request) -> httpx.Response:
+    async def head(self, request: Request) -> Response:
         outcome = self.outcome
         await self._pass(outcome.delay)
         if outcome.refusal == "unreachable":
-            raise httpx.ConnectError("refused")
+            raise ConnectError("refused")
         answer = REFUSALS[outcome.refusal] if outcome.refusal else answers.Answer("audio/mpeg", self.chunks)
         if outcome.refusal:
             self.chunks = list(answer.chunks)
         headers = {"content-type": answer.content_type, **answer.headers}
-        return httpx.Response(answer.status, headers=headers, stream=self, request=request)
+        return messages.response(answer.status, headers=headers, content=self, request=request)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for number, chunk in enumerate(self.chunks):
@@ -182,18 +183,18 @@ class Attempted(httpx.AsyncByteStream):
         patience = self._waits["read"]
         await asyncio.sleep(min(seconds, patience))
         if seconds > patience:
-            raise httpx.ReadTimeout("out of patience")
+            raise ReadTimeout("out of patience")
 
 
-class Vendors(httpx.AsyncBaseTransport):
+class Vendors:
     def __init__(self, clients: list[Client]) -> None:
         self._clients = clients
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        client = self._clients[int(json.loads(await request.aread())["input"])]
+    async def send(self, request: Request) -> Response:
+        client = self._clients[int(json.loads(cast(bytes, request.body))["input"])]
         if client.events:
             client.wrong.append("asked again after the answer had begun")
-        attempt = Attempted(client, next(client.outcomes, WELL), request.extensions["timeout"])
+        attempt = Attempted(client, next(client.outcomes, WELL), request.timeouts)
         client.attempts.append(attempt)
         if sum(other.open for other in client.attempts) > 2:
             client.wrong.append("more than two at once")

@@ -14,6 +14,8 @@ import pytest
 
 from proxy import Speech, aspeech, atranscription, speech, transcription
 from proxy.errors import BadRequest, ProxyError, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from proxy.http import errors
+from proxy.sdk.clients import mapped_errors
 from tests.conftest import NOWHERE
 from tests.fakes import answers
 from tests.fakes.answers import TEXT
@@ -235,3 +237,18 @@ def test_a_client_that_cannot_be_used_is_refused(openai: Upstream) -> None:
     with pytest.raises(BadRequest, match="not object"):
         speech("tts-1", "Hello", "alloy", client=other)
     assert openai.requests == []
+
+
+def _all(kind: type[Exception]) -> list[type[Exception]]:
+    return [kind, *(found for below in kind.__subclasses__() for found in _all(below))]
+
+
+@pytest.mark.parametrize("theirs", [*_all(httpx.TransportError), httpx.InvalidURL])
+def test_every_error_of_httpx_becomes_one_of_ours(theirs: type[Exception]) -> None:
+    """One of the same name, where there is one."""
+    with pytest.raises(errors.TransportError, match="for the log") as caught, mapped_errors():
+        raise theirs("for the log")
+    name = {"ProxyError": "ForwardProxyError"}.get(theirs.__name__, theirs.__name__)
+    assert type(caught.value).__name__ == name or not hasattr(errors, name) or theirs.__subclasses__()
+    assert not type(caught.value).__subclasses__()
+    assert caught.value.__cause__ is not None

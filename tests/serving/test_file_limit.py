@@ -1,4 +1,4 @@
-"""How many files may be open, against how many streams are allowed."""
+"""The limit on open files, compared with the number of streams that the configuration allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import standard_config, start
 from tests.fakes.upstream import Upstream
 
-#: Lowers the limits for good, then becomes the server.
+#: Lowers the hard limit, too, then becomes the server.
 LIMITED = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, ({0}, {0}))
@@ -21,7 +21,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(("limit", "warned"), [(299, 1), (300, 0)])
-def test_too_few_for_the_streams_is_said_once(
+def test_one_warning_if_the_streams_need_more_open_files(
     upstream: Upstream, tmp_path: Path, limit: int, warned: int, workers: str
 ) -> None:
     settings = standard_config(upstream.url, max_concurrent_streams=100)

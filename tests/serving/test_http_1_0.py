@@ -1,4 +1,4 @@
-"""Clients of HTTP/1.0 know no chunks: an answer without a length ends with its connection."""
+"""HTTP/1.0 has no chunks: a response without a length ends with its connection."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from tests.front.wire import AUTHORIZATION, Wire
 BODY = json.dumps({"model": "tts", "input": "Hello", "voice": "alloy"}).encode()
 
 
-def ask(wire: Wire, body: bytes = BODY, *also: str, method: str = "POST", path: str = "/v1/audio/speech") -> None:
+def send_request(
+    wire: Wire, body: bytes = BODY, *fields: str, method: str = "POST", path: str = "/v1/audio/speech"
+) -> None:
     lines = [
         f"{method} {path} HTTP/1.0",
         f"Authorization: {AUTHORIZATION}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
-        *also,
+        *fields,
     ]
     wire.send("\r\n".join([*lines, "", ""]).encode() + body)
 
@@ -35,53 +37,53 @@ def framing(response: HTTPResponse) -> tuple[str | None, str | None, str | None]
     return tuple(map(response.getheader, ("transfer-encoding", "content-length", "connection")))  # type: ignore
 
 
-@pytest.mark.parametrize("also", [(), ("Connection: keep-alive",)])
-def test_a_stream_is_sent_as_it_is_and_ends_with_the_connection(
-    upstream: Upstream, proxy: Server, also: tuple[str, ...]
+@pytest.mark.parametrize("fields", [(), ("Connection: keep-alive",)])
+def test_a_stream_is_not_chunked_and_ends_with_the_connection(
+    upstream: Upstream, proxy: Server, fields: tuple[str, ...]
 ) -> None:
     gate = upstream.gate()
     upstream.behave("tts-1", gate=gate)
     gate.release()
     with Wire(proxy.port) as wire:
-        ask(wire, BODY, *also)
+        send_request(wire, BODY, *fields)
         response = wire.begin()
         assert framing(response) == (None, None, "close")
-        received = response.read(1)  # it streams: the rest is still held back
+        received = response.read(1)  # while the vendor still holds the rest back
         gate.open()
         assert received + response.read() == SPEECH["mp3"]
 
 
-def test_an_answer_with_a_length_keeps_it(upstream: Upstream, proxy: Server) -> None:
+def test_a_response_with_a_length_keeps_it(upstream: Upstream, proxy: Server) -> None:
     with Wire(proxy.port) as wire:
-        ask(wire, json.dumps({"model": "none", "input": "Hello", "voice": "alloy"}).encode())
+        send_request(wire, json.dumps({"model": "none", "input": "Hello", "voice": "alloy"}).encode())
         reply = wire.reply()
         error_of(reply, 404)
         assert int(reply.headers["content-length"]) == len(reply.content)
         assert wire.closed()
     with Wire(proxy.port) as wire:
-        ask(wire, b"", method="GET", path="/health/liveliness")
+        send_request(wire, b"", method="GET", path="/health/liveliness")
         assert wire.reply("GET").complete
 
 
-def test_no_interim_answer_is_sent(upstream: Upstream, proxy: Server) -> None:
-    """HTTP/1.0 has none, so that a client would take it for the answer."""
+def test_no_interim_response_is_sent(upstream: Upstream, proxy: Server) -> None:
+    """HTTP/1.0 has none: a client would take it for the response."""
     with Wire(proxy.port) as wire:
-        ask(wire, BODY, "Expect: 100-continue")
+        send_request(wire, BODY, "Expect: 100-continue")
         assert wire.socket.recv(12) == b"HTTP/1.1 200"
 
 
 @pytest.mark.parametrize("stop", ["close", "reset"])
-def test_a_cut_stream_is_a_reset_connection(upstream: Upstream, proxy: Server, stop: str) -> None:
+def test_a_broken_stream_resets_the_connection(upstream: Upstream, proxy: Server, stop: str) -> None:
     upstream.behave("tts-1", stop_after=2, stop=stop, gap=0.05)
     with Wire(proxy.port) as wire:
-        ask(wire)
+        send_request(wire)
         response = wire.begin()
         assert response.status == 200
         with pytest.raises(ConnectionResetError):
             response.read()
 
 
-def test_over_tls_a_cut_stream_does_not_end_in_good_order(
+def test_over_tls_a_broken_stream_is_not_closed_properly(
     upstream: Upstream, serve: Callable[..., Server], tmp_path: Path
 ) -> None:
     authority = trustme.CA()
@@ -94,7 +96,7 @@ def test_over_tls_a_cut_stream_does_not_end_in_good_order(
     def call() -> bytes:
         with Wire(server.port) as wire:
             wire.socket = context.wrap_socket(wire.socket, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
-            ask(wire)
+            send_request(wire)
             received = b""
             while piece := wire.socket.recv(65536):
                 received += piece

@@ -1,4 +1,4 @@
-"""Workers without their supervisor."""
+"""Workers whose supervisor is gone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HELLO = {"model": "tts", "input": "Hello", "voice": "alloy"}
 
 @contextmanager
 def two_workers(upstream: Upstream, folder: Path) -> Iterator[tuple[Server, list[int]]]:
-    """The server and its workers' process ids; all are dead afterwards."""
+    """The server and its workers' process ids; all are killed afterwards."""
     server = launch(standard_config(upstream.url), folder, workers=2)
     workers = children(server)
     try:
@@ -43,7 +43,7 @@ def children(server: Server) -> list[int]:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process is there and no zombie, which nobody may be left to collect."""
+    """Whether the process exists and is not a zombie: its parent may be gone."""
     try:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def runs(pid: int) -> bool:
 def until(condition: Callable[[], bool]) -> None:
     limit = time.monotonic() + 15
     while not condition():
-        assert time.monotonic() < limit, "waited in vain"
+        assert time.monotonic() < limit, "timed out"
         time.sleep(0.02)
 
 
@@ -64,7 +64,7 @@ def accepts(server: Server) -> bool:
         return False
 
 
-def test_they_finish_their_streams_and_end(upstream: Upstream, tmp_path: Path) -> None:
+def test_they_finish_their_streams_and_stop(upstream: Upstream, tmp_path: Path) -> None:
     gate = upstream.gate()
     upstream.behave("tts-1", gate=gate)
     gate.release()
@@ -84,7 +84,7 @@ def test_they_finish_their_streams_and_end(upstream: Upstream, tmp_path: Path) -
         assert "Traceback" not in server.log()
 
 
-def test_a_worker_that_was_replaced_ends_as_well(upstream: Upstream, tmp_path: Path) -> None:
+def test_a_replacement_worker_stops_as_well(upstream: Upstream, tmp_path: Path) -> None:
     with two_workers(upstream, tmp_path) as (server, workers):
         os.kill(workers[0], signal.SIGKILL)
         until(lambda: len(children(server)) == 2 and workers[0] not in children(server))
@@ -95,7 +95,7 @@ def test_a_worker_that_was_replaced_ends_as_well(upstream: Upstream, tmp_path: P
         assert not accepts(server)
 
 
-def test_while_it_lives_its_end_is_the_usual_one(upstream: Upstream, serve: Callable[..., Server]) -> None:
+def test_a_normal_stop_does_not_look_like_a_lost_supervisor(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url), workers=2)
     assert httpx.post(server.url + SPEAK, json=HELLO, headers={"authorization": AUTHORIZATION}).status_code == 200
     assert server.stop() == 0

@@ -1,4 +1,4 @@
-"""Requests that offer another protocol (RFC 9110, 7.8) are served as if they did not."""
+"""Requests that offer to upgrade to another protocol (RFC 9110, 7.8) are served as if they did not."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ OFFERS = {
 
 
 def request(headers: dict[str, str], body: bytes = BODY, path: str = SPEAK) -> bytes:
-    """A whole request as bytes."""
+    """A complete request as bytes."""
     fields = {"Host": "proxy.test", "Authorization": AUTHORIZATION, "Content-Length": str(len(body)), **headers}
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
-def test_the_offer_is_ignored_and_the_connection_kept(upstream: Upstream, proxy: Server, offer: dict[str, str]) -> None:
+def test_the_offer_is_ignored_and_the_connection_stays_open(
+    upstream: Upstream, proxy: Server, offer: dict[str, str]
+) -> None:
     with Wire(proxy.port) as wire:
         for headers in (offer, {}, offer):
             reply = wire.post(SPEAK, BODY, {**JSON, **headers})
@@ -65,7 +67,7 @@ def test_a_large_upload_that_waits_for_continue(upstream: Upstream, proxy: Serve
         assert wire.reply().status_code == 200
 
 
-def test_close_is_heeded(upstream: Upstream, proxy: Server) -> None:
+def test_connection_close_is_respected(upstream: Upstream, proxy: Server) -> None:
     with Wire(proxy.port) as wire:
         assert (
             wire.post(SPEAK, BODY, {**JSON, "Connection": "close, Upgrade", "Upgrade": "h2c"}).content == SPEECH["mp3"]
@@ -93,7 +95,7 @@ def test_connect_is_refused(proxy: Server) -> None:
             assert wire.reply("GET").status_code in statuses
 
 
-def test_it_smuggles_nothing(upstream: Upstream, proxy: Server) -> None:
+def test_it_cannot_be_used_for_request_smuggling(upstream: Upstream, proxy: Server) -> None:
     with Wire(proxy.port) as wire:
         headers = {**JSON, **JDK, "Content-Length": str(len(BODY)), "Transfer-Encoding": "chunked"}
         wire.head("POST", SPEAK, headers)
@@ -102,7 +104,7 @@ def test_it_smuggles_nothing(upstream: Upstream, proxy: Server) -> None:
         assert not upstream.requests
 
 
-def test_the_log_says_nothing_of_it(upstream: Upstream, proxy: Server) -> None:
+def test_it_is_not_logged(upstream: Upstream, proxy: Server) -> None:
     with Wire(proxy.port) as wire:
         reply = wire.post(SPEAK, BODY, {**JSON, **OFFERS["websocket"]})
     proxy.log_lines(reply.headers["x-request-id"])

@@ -3,51 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 
-import httpx
 import pytest
 
 from proxy.errors import (
     ProxyError,
+    Saturated,
     UpstreamCredentials,
     UpstreamInvalid,
     UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamUnavailable,
     UpstreamUnfinished,
+    UpstreamUnreachable,
 )
+from proxy.http.errors import ConnectError, ReadError, RemoteProtocolError, TransportError
+from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import Adapter, BufferedRequest, Capabilities, Step
-from proxy.upstream.client import FAILED_LOOKS, Deadlines, Upstream
+from proxy.upstream.client import ERRORS, FAILED_POLLS, Deadlines, Upstream
+from tests.fakes import messages
 
-Flow = Generator[Step, httpx.Response, str]
+Flow = Generator[Step, Response, str]
 SOON = 0.001
 PLAIN = Adapter(Capabilities(modes=frozenset()))
 
 
-class Vendor(httpx.AsyncBaseTransport):
+class Vendor:
     """Answers what it is told to, in order; an exception is raised, a callable is awaited before it answers 200."""
 
-    def __init__(self, *answers: httpx.Response | Exception | Callable[[], object]) -> None:
+    def __init__(self, *answers: Response | Exception | Callable[[], object]) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: Request) -> Response:
         self.asked.append(f"{request.method} {request.url.path}")
         if request.method == "DELETE":
-            return httpx.Response(204)
+            return messages.response(204)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        if isinstance(answer, httpx.Response):
+        if isinstance(answer, Response):
             return answer
         await answer()  # type: ignore[misc]
-        return httpx.Response(200, content=b"made")
+        return messages.response(200, content=b"made")
+
+    async def aclose(self) -> None:
+        pass
 
 
-def request(method: str, path: str) -> httpx.Request:
-    return httpx.Request(method, f"http://vendor{path}")
+def request(method: str, path: str) -> Request:
+    return Request(method, URL(f"http://vendor{path}"))
 
 
 def run(vendor: Vendor, flow: Flow, total: float = 10.0) -> str:
@@ -65,7 +73,7 @@ def run(vendor: Vendor, flow: Flow, total: float = 10.0) -> str:
 
 def once(*, whole: bool) -> Flow:
     response = yield BufferedRequest(request("GET", "/")) if whole else request("GET", "/")
-    return response.text if whole else ""
+    return response.content.decode() if whole else ""
 
 
 def polled(*, looks: int = 1, wait: float = SOON) -> Flow:
@@ -73,65 +81,67 @@ def polled(*, looks: int = 1, wait: float = SOON) -> Flow:
     for look in range(looks):
         cleanup = request("DELETE", "/jobs/1") if look == 0 else None
         response = yield BufferedRequest(request("GET", "/jobs/1"), wait=wait, cleanup=cleanup)
-    return response.text
+    return response.content.decode()
 
 
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("coding", ["gzip", "br", "GZip, deflate"])
 def test_a_compressed_answer_is_refused(coding: str, *, whole: bool) -> None:
     """Nobody asked for one; it would be passed on as audio, and a small one may unpack to any size."""
-    packed = httpx.Response(200, headers={"content-encoding": coding}, stream=httpx.ByteStream(gzip.compress(b"audio")))
+    packed = messages.response(
+        200, headers={"content-encoding": coding}, content=messages.Pieces(gzip.compress(b"audio"))
+    )
     with pytest.raises(UpstreamInvalid):
         run(Vendor(packed), once(whole=whole))
     assert packed.is_closed
 
 
 def test_an_answer_that_is_not_compressed_may_say_so() -> None:
-    said = httpx.Response(200, headers={"content-encoding": "identity"}, stream=httpx.ByteStream(b"audio"))
+    said = messages.response(200, headers={"content-encoding": "identity"}, content=messages.Pieces(b"audio"))
     assert run(Vendor(said), once(whole=True)) == "audio"
 
 
 @pytest.mark.parametrize(
-    "failure", [httpx.Response(500), httpx.Response(429), httpx.ReadError("reset"), httpx.RemoteProtocolError("cut")]
+    "failure", [messages.response(500), messages.response(429), ReadError("reset"), RemoteProtocolError("cut")]
 )
-def test_a_look_that_fails_now_and_then_loses_no_job(failure: httpx.Response | Exception) -> None:
-    ok = [httpx.Response(200, content=b"made"), httpx.Response(200, content=b"processing")]
-    vendor = Vendor(ok[0], failure, ok[1], failure, httpx.Response(200, content=b"done"))
+def test_a_look_that_fails_now_and_then_loses_no_job(failure: Response | Exception) -> None:
+    ok = [messages.response(200, content=b"made"), messages.response(200, content=b"processing")]
+    vendor = Vendor(ok[0], failure, ok[1], failure, messages.response(200, content=b"done"))
     assert run(vendor, polled(looks=2)) == "done"
     assert vendor.asked == ["POST /jobs", *["GET /jobs/1"] * 4, "DELETE /jobs/1"]
 
 
 def test_looks_that_fail_all_the_time_end_it() -> None:
-    vendor = Vendor(httpx.Response(200), *(httpx.Response(503) for _ in range(FAILED_LOOKS + 5)))
+    vendor = Vendor(messages.response(200), *(messages.response(503) for _ in range(FAILED_POLLS + 5)))
     with pytest.raises(UpstreamUnavailable):
         run(vendor, polled())
-    assert vendor.asked == ["POST /jobs", *["GET /jobs/1"] * (FAILED_LOOKS + 1), "DELETE /jobs/1"]
+    assert vendor.asked == ["POST /jobs", *["GET /jobs/1"] * (FAILED_POLLS + 1), "DELETE /jobs/1"]
 
 
 @pytest.mark.parametrize(("status", "error"), [(401, UpstreamCredentials), (404, UpstreamNotFound)])
 def test_a_look_that_is_refused_is_not_repeated(status: int, error: type[ProxyError]) -> None:
-    vendor = Vendor(httpx.Response(200), httpx.Response(status))
+    vendor = Vendor(messages.response(200), messages.response(status))
     with pytest.raises(error):
         run(vendor, polled())
     assert vendor.asked == ["POST /jobs", "GET /jobs/1", "DELETE /jobs/1"]
 
 
 def test_a_step_that_is_no_look_is_never_repeated() -> None:
-    vendor = Vendor(httpx.Response(500))
+    vendor = Vendor(messages.response(500))
     with pytest.raises(UpstreamUnavailable):
         run(vendor, polled())
     assert vendor.asked == ["POST /jobs"]
 
 
 def test_no_look_reaches_past_the_end_of_the_time() -> None:
-    vendor = Vendor(httpx.Response(200), httpx.Response(429, headers={"retry-after": "60"}))
+    vendor = Vendor(messages.response(200), messages.response(429, headers={"retry-after": "60"}))
     with pytest.raises(UpstreamRateLimited):
         run(vendor, polled(), total=0.5)
     assert vendor.asked == ["POST /jobs", "GET /jobs/1", "DELETE /jobs/1"]
 
 
 def test_a_wait_that_is_longer_than_the_time_is_a_timeout() -> None:
-    vendor = Vendor(httpx.Response(200))
+    vendor = Vendor(messages.response(200))
     with pytest.raises(UpstreamUnfinished):
         run(vendor, polled(wait=60), total=0.5)
     assert vendor.asked == ["POST /jobs", "DELETE /jobs/1"]
@@ -175,3 +185,43 @@ def _left_while_it_is_made(step: BufferedRequest) -> Sequence[str]:
         return vendor.asked
 
     return asyncio.run(main())
+
+
+def _concrete(kind: type[Exception]) -> set[type[Exception]]:
+    """Those of the classes under it that are raised: those without subclasses."""
+    below = kind.__subclasses__()
+    return {kind} if not below else {found for each in below for found in _concrete(each)}
+
+
+def test_every_error_of_a_transport_has_one_of_ours() -> None:
+    assert set(ERRORS) == _concrete(TransportError)
+
+
+@pytest.mark.parametrize("error", sorted(ERRORS, key=str))
+def test_an_error_of_a_transport_becomes_ours(error: type[TransportError]) -> None:
+    """Before the head of the response, and in the middle of its body."""
+    kind, message = ERRORS[error]
+
+    class Broken(messages.Pieces):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"RIFF"
+            raise error("for the log")
+
+    for answer in (error("for the log"), messages.response(200, content=Broken())):
+        with pytest.raises(ProxyError) as caught:
+            run(Vendor(answer), once(whole=True))
+        assert type(caught.value) is kind
+        assert (caught.value.message, caught.value.detail) == (message, f"{error.__name__}: for the log")
+
+
+@pytest.mark.parametrize("error", [OSError("broken"), ConnectionResetError("broken")])
+def test_an_error_of_the_operating_system_becomes_ours(error: OSError) -> None:
+    with pytest.raises(UpstreamUnreachable):
+        run(Vendor(error), once(whole=True))
+
+
+def test_no_files_left_is_not_the_vendors_fault() -> None:
+    error = ConnectError("the connection failed")
+    error.__cause__ = OSError(errno.EMFILE, "too many open files")
+    with pytest.raises(Saturated):
+        run(Vendor(error), once(whole=True))

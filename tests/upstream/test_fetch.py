@@ -3,66 +3,80 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
-import httpx
 import pytest
 
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from proxy.http.errors import ConnectError, ReadTimeout
+from proxy.http.messages import Request, Response
 from proxy.upstream.fetch import fetch
+from tests.fakes import messages
 
 
-class Body(httpx.AsyncByteStream):
-    def __init__(self, *chunks: bytes) -> None:
-        self._chunks = chunks
-        self.is_closed = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._chunks:
-            yield chunk
+class Body(messages.Pieces):
+    is_closed = False
 
     async def aclose(self) -> None:
         self.is_closed = True
 
 
-def run(answer: Callable[[httpx.Request], httpx.Response], url: str = "http://h/x") -> tuple[int, bytes]:
-    transport = httpx.MockTransport(answer)
-    return asyncio.run(fetch(transport, "POST", url, {"a": "b"}, b"abc", seconds=5, max_length=8))
+class Transport:
+    def __init__(self, answer: Callable[[Request], Response]) -> None:
+        self.answer = answer
+
+    async def send(self, request: Request) -> Response:
+        return self.answer(request)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def run(answer: Callable[[Request], Response], url: str = "http://h/x", **headers: str) -> tuple[int, bytes]:
+    return asyncio.run(fetch(Transport(answer), "POST", url, {"a": "b"} | headers, b"abc", seconds=5, max_length=8))
 
 
 def test_request_and_response() -> None:
-    requests: list[httpx.Request] = []
+    requests: list[Request] = []
     body = Body(b"abcd", b"efgh")
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def answer(request: Request) -> Response:
         requests.append(request)
-        return httpx.Response(418, stream=body)
+        return messages.response(418, content=body)
 
     assert run(answer) == (418, b"abcdefgh")
     (request,) = requests
-    assert (request.method, str(request.url), request.content) == ("POST", "http://h/x", b"abc")
+    assert (request.method, str(request.url), messages.body_of(request)) == ("POST", "http://h/x", b"abc")
     assert (request.headers["a"], request.headers["accept-encoding"]) == ("b", "identity")
-    assert 0 < request.extensions["timeout"]["read"] <= 5
+    assert 0 < (request.timeouts["read"] or 0) <= 5
     assert body.is_closed
+
+
+def test_compression_is_not_the_callers_to_ask_for() -> None:
+    def answer(request: Request) -> Response:
+        assert request.headers["accept-encoding"] == "identity"
+        return messages.response(200)
+
+    assert run(answer, **{"Accept-Encoding": "gzip"}) == (200, b"")
 
 
 def test_a_response_that_is_too_long_is_closed() -> None:
     body = Body(b"abcdefghi")
     with pytest.raises(UpstreamInvalid):
-        run(lambda _: httpx.Response(200, stream=body))
+        run(lambda _: messages.response(200, content=body))
     assert body.is_closed
 
 
 @pytest.mark.parametrize(
     ("raised", "error"),
     [
-        (httpx.ReadTimeout("late"), UpstreamTimeout),
-        (httpx.ConnectError("refused"), UpstreamUnreachable),
+        (ReadTimeout("late"), UpstreamTimeout),
+        (ConnectError("refused"), UpstreamUnreachable),
         (OSError("refused"), UpstreamUnreachable),
     ],
 )
 def test_transport_errors_become_ours(raised: Exception, error: type[ProxyError]) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
+    def answer(_: Request) -> Response:
         raise raised
 
     with pytest.raises(error):
@@ -71,4 +85,4 @@ def test_transport_errors_become_ours(raised: Exception, error: type[ProxyError]
 
 def test_an_invalid_url_cannot_be_reached() -> None:
     with pytest.raises(UpstreamUnreachable):
-        run(lambda _: httpx.Response(200), url="http://h:port/")
+        run(lambda _: messages.response(200), url="http://h:port/")

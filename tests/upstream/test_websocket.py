@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from http import HTTPStatus
 from typing import Any
 
-import httpx
 import pytest
 import trustme
 from websockets.asyncio.server import ServerConnection, serve
@@ -19,13 +18,14 @@ from websockets.http11 import Request, Response
 
 from proxy.audio.pool import WorkerPool
 from proxy.errors import UpstreamUnavailable
+from proxy.http import messages
+from proxy.http.errors import ConnectError, PoolTimeout, ReadTimeout, RemoteProtocolError, WriteTimeout
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.upstream import websocket
 from proxy.upstream.duplex import MAX_MESSAGE_LENGTH, READ_HIGH
 from proxy.upstream.websocket import WebSocketTransport
 from tests.audio import sounds
-from tests.providers.attempts import Held
-from tests.upstream.test_transport import (
+from tests.http.test_transport import (
     Peer,
     Run,
     Server,
@@ -36,6 +36,7 @@ from tests.upstream.test_transport import (
     server_tls,
     until,
 )
+from tests.providers.attempts import Held
 
 __all__ = ["authority", "run"]
 
@@ -148,14 +149,15 @@ async def opened(**settings: Any) -> AsyncIterator[WebSocketTransport]:
 
 def ask(
     url: str, conversation: Asking, timeouts: Mapping[str, float | None] = PATIENT, **headers: str
-) -> httpx.Request:
-    return httpx.Request("GET", url, headers=headers, extensions={"conversation": conversation, "timeout": timeouts})
+) -> messages.Request:
+    fields, extensions = messages.Headers.of(headers), {"conversation": conversation}
+    return messages.Request("GET", messages.URL(url), fields, timeouts=timeouts, extensions=extensions)
 
 
-async def whole(transport: WebSocketTransport, request: httpx.Request) -> bytes:
-    response = await transport.handle_async_request(request)
+async def whole(transport: WebSocketTransport, request: messages.Request) -> bytes:
+    response = await transport.send(request)
     try:
-        return b"".join([chunk async for chunk in response.stream])  # type: ignore[union-attr]
+        return b"".join([chunk async for chunk in response.stream])
     finally:
         await response.aclose()
 
@@ -203,7 +205,7 @@ def test_a_message_that_is_too_long_ends_it(run: Run) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(RemoteProtocolError):
                 await whole(transport, ask(vendor.url, Asking()))
             await vendor.emptied()
 
@@ -224,9 +226,9 @@ def test_a_close_before_the_conversation_is_done_is_an_error(run: Run, how: str)
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
-            with pytest.raises(httpx.RemoteProtocolError, match="policy" if "reason" in how else "closed"):
-                async for _ in response.stream:  # type: ignore[union-attr]
+            response = await transport.send(ask(vendor.url, Asking()))
+            with pytest.raises(RemoteProtocolError, match="policy" if "reason" in how else "closed"):
+                async for _ in response.stream:
                     pass
             await response.aclose()
             assert transport.open_connections == 0
@@ -247,14 +249,14 @@ def test_reading_pauses_while_too_much_is_unread(run: Run) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             before = -1
             while before != sent:
                 before = sent
                 await asyncio.sleep(0.2)
             assert READ_HIGH < sent < 800 * 64 * 1024
             got = 0
-            async for chunk in response.stream:  # type: ignore[union-attr]
+            async for chunk in response.stream:
                 got += len(chunk)
             assert got == 800 * 64 * 1024
             await response.aclose()
@@ -269,7 +271,7 @@ def test_many_tiny_messages_count_as_more_than_their_bytes(run: Run) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             [connection] = vendor.open
             before, unsent = -1, 0
             while before != unsent or not unsent:
@@ -292,7 +294,7 @@ def test_pings_are_answered_while_messages_are_unread(run: Run) -> None:
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             await asyncio.sleep(0.5)
             chunks = [chunk async for chunk in response.stream]  # type: ignore[union-attr]
             assert len(chunks) == 3000
@@ -325,7 +327,7 @@ def test_the_end_does_not_wait_until_the_vendor_closes_tcp(run: Run, frame: byte
 
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
-            with pytest.raises(httpx.RemoteProtocolError, match=reason):
+            with pytest.raises(RemoteProtocolError, match=reason):
                 await whole(transport, ask(vendor.url, Asking()))
             assert transport.open_connections == 0
 
@@ -371,7 +373,7 @@ def test_a_vendor_that_does_not_take_the_audio_is_a_timeout(run: Run) -> None:
             conversation.accepted = True
             request = ask(vendor.url, conversation, PATIENT | {"write": 0.3})
             request.extensions["audio"] = Held(sounds.wav(sounds.pcm(1.0) * 300))
-            with pytest.raises(httpx.WriteTimeout):
+            with pytest.raises(WriteTimeout):
                 await whole(transport, request)
             assert conversation.fed > 0
 
@@ -386,9 +388,9 @@ def test_a_refused_handshake_is_the_response(run: Run, status: int) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
             vendor.refusal = (status, {"Retry-After": "7", "Location": vendor.url}, b'{"error": "no"}')
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             assert (response.status_code, response.headers["retry-after"]) == (status, "7")
-            assert await response.aread() == b'{"error": "no"}'
+            assert response.content == b'{"error": "no"}'
             assert len(vendor.handshakes) == 1
             assert (transport.in_flight, transport.open_connections) == (0, 0)
 
@@ -414,7 +416,7 @@ def test_an_invalid_handshake_is_an_error(run: Run, answer: bytes) -> None:
 
     async def main() -> None:
         async with Server(script) as server, opened() as transport:
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(RemoteProtocolError):
                 await whole(transport, ask(server.url.replace("http", "ws"), Asking()))
             assert (transport.in_flight, transport.open_connections) == (0, 0)
 
@@ -424,10 +426,10 @@ def test_an_invalid_handshake_is_an_error(run: Run, answer: bytes) -> None:
 def test_silence_after_the_question_and_in_the_handshake(run: Run) -> None:
     async def main() -> None:
         async with Vendor(lambda connection: asyncio.sleep(30)) as vendor, opened() as transport:
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(ReadTimeout):
                 await whole(transport, ask(vendor.url, Asking(), PATIENT | {"read": 0.2}))
             vendor.delay = 20
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(ReadTimeout):
                 await whole(transport, ask(vendor.url, Asking(), PATIENT | {"read": 0.2}))
             assert (transport.in_flight, transport.open_connections) == (0, 0)
 
@@ -437,7 +439,7 @@ def test_silence_after_the_question_and_in_the_handshake(run: Run) -> None:
 def test_a_refused_connection_is_an_error(run: Run) -> None:
     async def main() -> None:
         async with opened() as transport:
-            with pytest.raises(httpx.ConnectError):
+            with pytest.raises(ConnectError):
                 await whole(transport, ask("ws://127.0.0.1:1/", Asking()))
 
     run(main)
@@ -450,7 +452,7 @@ def test_certificates_are_checked(run: Run, authority: trustme.CA) -> None:
             async with opened(ssl_context=client_tls(authority)) as transport:
                 assert await whole(transport, ask(vendor.url, Asking())) == b"word"
             async with opened(ssl_context=client_tls(trustme.CA())) as stranger:
-                with pytest.raises(httpx.ConnectError, match="certificate"):
+                with pytest.raises(ConnectError, match="certificate"):
                     await whole(stranger, ask(vendor.url, Asking()))
 
     run(main)
@@ -499,7 +501,7 @@ def test_a_socket_is_reused_for_the_same_setting(run: Run) -> None:
 def test_closing_early_cancels_and_closes_the_socket(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             await response.aclose()
             await vendor.emptied()
             assert vendor.received == ["go", "cancel"]
@@ -571,7 +573,7 @@ def test_only_one_is_replaced(run: Run) -> None:
     async def main() -> None:
         async with Vendor(script) as vendor, opened() as transport:
             await whole(transport, ask(vendor.url, Asking()))
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(RemoteProtocolError):
                 await whole(transport, ask(vendor.url, Asking()))
             assert len(vendor.handshakes) == 2
 
@@ -614,8 +616,8 @@ def test_idle_sockets_are_bounded_in_number_time_and_age(run: Run) -> None:
 def test_the_number_of_conversations_is_bounded(run: Run) -> None:
     async def main() -> None:
         async with answering() as vendor, opened(max_connections=1) as transport:
-            first = await transport.handle_async_request(ask(vendor.url, Asking()))
-            with pytest.raises(httpx.PoolTimeout):
+            first = await transport.send(ask(vendor.url, Asking()))
+            with pytest.raises(PoolTimeout):
                 await whole(transport, ask(vendor.url, Asking(), PATIENT | {"pool": 0.1}))
             waiting = asyncio.ensure_future(whole(transport, ask(vendor.url, Asking())))
             await asyncio.sleep(0.05)
@@ -628,14 +630,14 @@ def test_the_number_of_conversations_is_bounded(run: Run) -> None:
 def test_closing_the_transport_closes_every_socket(run: Run) -> None:
     async def main() -> None:
         async with Vendor(lambda connection: connection.send("word")) as vendor, opened() as transport:
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             await transport.aclose()
-            with pytest.raises(httpx.RemoteProtocolError):
-                async for _ in response.stream:  # type: ignore[union-attr]
+            with pytest.raises(RemoteProtocolError):
+                async for _ in response.stream:
                     pass
             await response.aclose()
             await vendor.emptied()
-            with pytest.raises(httpx.ConnectError):
+            with pytest.raises(ConnectError):
                 await whole(transport, ask(vendor.url, Asking()))
 
     run(main)
@@ -644,8 +646,8 @@ def test_closing_the_transport_closes_every_socket(run: Run) -> None:
 # -- sockets that are opened ahead -------------------------------------------------------------------------------------
 
 
-def ahead(url: str, setting: str = "one") -> httpx.Request:
-    return httpx.Request("GET", url, extensions={"setting": setting})
+def ahead(url: str, setting: str = "one") -> messages.Request:
+    return messages.Request("GET", messages.URL(url), extensions={"setting": setting})
 
 
 def test_a_socket_opened_ahead_is_used_next(run: Run) -> None:
@@ -673,7 +675,7 @@ def test_a_socket_that_is_being_opened_is_waited_for(run: Run) -> None:
             assert await whole(transport, ask(vendor.url, Asking())) == b"word"
             assert len(vendor.handshakes) == 1
             transport.warm(ahead(vendor.url, "two"))
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(ReadTimeout):
                 await whole(transport, ask(vendor.url, Asking(setting="two"), PATIENT | {"read": 0.02}))
 
     run(main)
@@ -684,7 +686,7 @@ def test_a_refusal_ahead_reaches_only_a_waiting_conversation(run: Run) -> None:
         async with answering() as vendor, opened() as transport:
             vendor.refusal = (429, {}, b"slowly")
             transport.warm(ahead(vendor.url))
-            response = await transport.handle_async_request(ask(vendor.url, Asking()))
+            response = await transport.send(ask(vendor.url, Asking()))
             assert (response.status_code, len(vendor.handshakes)) == (429, 1)
             transport.warm(ahead(vendor.url))
             transport.warm(ahead("ws://127.0.0.1:1/"))

@@ -1,6 +1,6 @@
 """A vendor behind a WebSocket is a state machine without I/O: messages in, messages and bytes out.
 
-A flow yields ``httpx.Request("GET", "wss://…", extensions={"conversation": machine})`` where another yields a POST;
+A flow yields ``Request("GET", "wss://…", extensions={"conversation": machine})`` where another yields a POST;
 with ``"audio": upload`` in the extensions too, the machine is fed that audio, decoded. ``proxy.upstream.websocket``
 opens or reuses a socket, passes every message to the machine, and sends the messages that the machine returns. The
 machine's output is the body of the response. The adapters of such vendors set ``over_socket = True``.

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
@@ -27,6 +26,7 @@ from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.transcript import Transcript
 from proxy.domain.usage import Usage
 from proxy.errors import InvalidAudio, UpstreamInvalid
+from proxy.http.messages import Request
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -98,7 +98,7 @@ class LiveAdapter(Adapter):
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
         dictation = Dictation(self._settings(request), self._target.secrets)
-        opening = httpx.Request(
+        opening = Request(
             "GET",
             self._url,
             headers=self._target.headers,

@@ -21,12 +21,11 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-import httpx
-
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest
 from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamRejected
+from proxy.http.messages import Request
 from proxy.providers.base import Adapter, Capabilities, SpeechAnswer, SpeechFlow
 from proxy.providers.sockets.conversation import NOTHING, Message, Turn
 from proxy.providers.sockets.events import (
@@ -126,12 +125,12 @@ class RealtimeAdapter(Adapter):
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         reading = ReadAloud(request, reasons=self._reasons, secrets=self._target.secrets)
-        yield httpx.Request("GET", self._url, headers=self._target.headers, extensions={"conversation": reading})
+        yield Request("GET", self._url, headers=self._target.headers, extensions={"conversation": reading})
         return SpeechAnswer("pcm", rate=RATE, metadata=reading)
 
-    def opening(self, request: SpeechRequest) -> httpx.Request:
+    def opening(self, request: SpeechRequest) -> Request:
         setting = encode_event(_session(_voice(request), request.speed, reasons=self._reasons))
-        return httpx.Request("GET", self._url, headers=self._target.headers, extensions={"setting": setting})
+        return Request("GET", self._url, headers=self._target.headers, extensions={"setting": setting})
 
 
 class ReadAloud:

@@ -18,7 +18,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.audio.languages import language_code
@@ -28,6 +27,8 @@ from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import UnsupportedValue, UpstreamInvalid
+from proxy.http.errors import InvalidURL
+from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -41,7 +42,7 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voice, Voices
 from proxy.providers.wire import errors, usage
 from proxy.providers.wire.errors import ErrorDetails
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
@@ -128,7 +129,7 @@ class AssemblyAIAdapter(Adapter):
         target = Target(deployment, base=base, authorization=authorization)
         super().__init__(declared, secrets=target.secrets)
         self._model = deployment.model
-        self._base = httpx.URL(base)
+        self._base = URL(base)
         self._target = target
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
@@ -148,7 +149,7 @@ class AssemblyAIAdapter(Adapter):
         upload = self._target.send(
             "POST",
             self._target.url("/v2/upload"),
-            stream=UploadStream(request.file),
+            body=UploadStream(request.file),
             content_type=ANY_BYTES,
             length=request.file.size,
         )
@@ -156,7 +157,7 @@ class AssemblyAIAdapter(Adapter):
         job["audio_url"] = self._upload_url(document_of(uploaded.content).get("upload_url"))
         created = yield BufferedRequest(self._target.post(self._target.url("/v2/transcript"), job), creates=True)
         url = self._target.url(f"/v2/transcript/{_id(document_of(created.content).get('id'))}")
-        cleanup: httpx.Request | None = self._target.send("DELETE", url)
+        cleanup: Request | None = self._target.send("DELETE", url)
         wait = FIRST_WAIT
         while True:
             polled = yield BufferedRequest(self._target.send("GET", url), wait=wait, cleanup=cleanup)
@@ -186,8 +187,8 @@ class AssemblyAIAdapter(Adapter):
     def _upload_url(self, value: Any) -> str:
         """The URL from which AssemblyAI fetches the audio; only its own hosts are accepted."""
         try:
-            url = httpx.URL(_text(value, "upload_url"))
-        except httpx.InvalidURL:
+            url = URL(_text(value, "upload_url"))
+        except InvalidURL:
             raise _broken("upload_url") from None
         is_base = (url.scheme, url.host, url.port) == (self._base.scheme, self._base.host, self._base.port)
         is_own = url.scheme == "https" and url.port is None and url.host.endswith(_OWN_HOSTS)
@@ -222,7 +223,7 @@ class AssemblyAIAdapter(Adapter):
             return []
         return ["universal-2 was used: universal-3-5-pro does not support the language"]
 
-    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+    def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         details = errors.of_response(response, body)
         if details.retry_after is None:
             details = replace(details, retry_after=_retry_after(body))
@@ -381,7 +382,7 @@ def _broken(name: str) -> UpstreamInvalid:
     return UpstreamInvalid("The upstream vendor's answer makes no sense.", detail=name)
 
 
-def _billed(response: httpx.Response) -> Usage | None:
+def _billed(response: Response) -> Usage | None:
     value = header(response, b"x-tts-billed-characters").strip()
     return Usage(characters=int(value)) if re.fullmatch(r"[0-9]{1,9}", value) else None
 

@@ -28,7 +28,6 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
@@ -38,6 +37,7 @@ from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import BadRequest, UnsupportedValue, UpstreamInvalid
+from proxy.http.messages import URL, Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -52,8 +52,8 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire import errors, ssml, usage
 from proxy.providers.wire.errors import ErrorDetails
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.multipart import MultipartStream
-from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
@@ -274,7 +274,7 @@ class AzureSpeechAdapter(Adapter):
         yield self._speech.send(
             "POST",
             self._speech_url,
-            stream=httpx.ByteStream(body),
+            body=body,
             content_type="application/ssml+xml",
             length=len(body),
             headers={"x-microsoft-outputformat": FORMATS[format]},
@@ -293,7 +293,7 @@ class AzureSpeechAdapter(Adapter):
         response = yield BufferedRequest(self._speech.send("GET", self._voices_url))
         return _listed(response.content)
 
-    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+    def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         details = _error_details(errors.of_response(response, body), response, body)
         if response.status_code == 403 and b"quota" in body[:2000].lower():
             return ErrorDetails(
@@ -321,7 +321,7 @@ _PATH = re.compile(r"(/tts)?/cognitiveservices(/voices/list)?$|/speechtotext(/.*
 
 def bases(api_base: str) -> tuple[str, str]:
     """The base URLs of speech and of transcription."""
-    url = httpx.URL(api_base)
+    url = URL(api_base)
     for speech, api in _CLOUDS:
         for known in (f".tts.{speech}", f".stt.{speech}", f".{api}"):
             if url.host.endswith(known):
@@ -520,7 +520,7 @@ def _text(row: Mapping[str, Any]) -> str:
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def _error_details(general: ErrorDetails, response: httpx.Response, body: bytes) -> ErrorDetails:
+def _error_details(general: ErrorDetails, response: Response, body: bytes) -> ErrorDetails:
     """Some errors are plain text or empty; a header holds the code then."""
     code = header(response, b"x-ms-error-code")
     if header(response, b"content-type").startswith("text/plain") or (code and not body.strip()):

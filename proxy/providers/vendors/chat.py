@@ -16,12 +16,12 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.config import Deployment
 from proxy.domain.usage import Usage, total
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamRejected
+from proxy.http.messages import URL, Response
 from proxy.providers.base import Adapter, BufferedRequest, Capabilities, Step
 from proxy.providers.wire.target import Target, segment
 
@@ -72,9 +72,7 @@ class ChatAdapter(Adapter):
         query = {"api-version": deployment.api_version} if _is_dated(deployment) and deployment.api_version else {}
         self._url = self._target.url("/chat/completions", query)
 
-    def translation(
-        self, texts: Sequence[str], hint: str | None = None
-    ) -> Generator[Step, httpx.Response, Translation]:
+    def translation(self, texts: Sequence[str], hint: str | None = None) -> Generator[Step, Response, Translation]:
         """Raises Mistranslated if the model has failed twice to answer in the requested shape."""
         rows = [{"id": number, "text": text} for number, text in enumerate(texts, 1)]
         document = {"segments": rows} | ({"hint": hint} if hint else {})
@@ -101,7 +99,7 @@ def _is_dated(deployment: Deployment) -> bool:
 
 def _address(deployment: Deployment, base: str, key: str | None) -> tuple[str, Mapping[str, str]]:
     if deployment.vendor != "azure":
-        has_path = bool(httpx.URL(base).path.strip("/"))
+        has_path = bool(URL(base).path.strip("/"))
         return (base if has_path else f"{base.rstrip('/')}/v1"), ({"authorization": f"Bearer {key}"} if key else {})
     root = _AZURE_PATH.sub("", base.rstrip("/"))
     place = f"/deployments/{segment(deployment.model, param='model')}" if _is_dated(deployment) else "/v1"

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.audio.languages import language_code
@@ -25,6 +24,7 @@ from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import UnsupportedValue, UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -39,7 +39,7 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import NAMES, Voice, Voices
 from proxy.providers.wire import errors, usage
 from proxy.providers.wire.errors import ErrorDetails
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.target import Target, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
@@ -242,7 +242,7 @@ class DeepgramAdapter(Adapter):
             self._target.send(
                 "POST",
                 self._target.url("/v1/listen", query),
-                stream=UploadStream(request.file),
+                body=UploadStream(request.file),
                 content_type=content_type if _MEDIA.fullmatch(content_type) else ANY_BYTES,
                 length=request.file.size,
             )
@@ -290,7 +290,7 @@ class DeepgramAdapter(Adapter):
         voices = tuple(map(_voice, rows(document_of(response.content), "tts")))
         return tuple(voice for voice in voices if f"{voice.id}-".startswith(f"{self._model}-"))
 
-    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+    def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         details = _error_details(errors.of_response(response, body), body)
         if details.is_rejection and details.message.startswith("No such model"):
             return replace(details, code="model_not_found", effective_status=404, log=details.summary)
@@ -383,7 +383,7 @@ def _voice(row: Mapping[str, Any]) -> Voice:
     return Voice(id, title, max(codes, key=len, default=None), genders[0] if genders else None)
 
 
-def _billed(response: httpx.Response) -> Usage | None:
+def _billed(response: Response) -> Usage | None:
     value = header(response, b"dg-char-count").strip()
     return Usage(characters=int(value)) if re.fullmatch(r"[0-9]{1,9}", value) else None
 

@@ -24,7 +24,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.audio.languages import language_code
@@ -34,6 +33,7 @@ from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import UnsupportedValue, UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -48,8 +48,8 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire import errors, usage
 from proxy.providers.wire.errors import ErrorDetails
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.multipart import MultipartStream
-from proxy.providers.wire.requests import header
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.terms import key_terms
 from proxy.providers.wire.transcripts import Speakers, document_of, rows, time
@@ -221,7 +221,7 @@ class ElevenLabsAdapter(Adapter):
         listed = rows(document_of(response.content), "voices")
         return tuple(voice for row in listed if (voice := _public_voice(row)) is not None)
 
-    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+    def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         general, detail = errors.of_response(response, body), _detail(body)
         return _error_details(general, detail) if detail else general
 
@@ -254,7 +254,7 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
-def _characters(response: httpx.Response, text: str) -> int:
+def _characters(response: Response, text: str) -> int:
     count = header(response, b"x-character-count")
     return int(count) if count.isdecimal() and len(count) < 10 else len(text)
 

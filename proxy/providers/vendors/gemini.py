@@ -17,7 +17,6 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
 from pydantic_core import from_json, to_json
 
 from proxy.audio import wav
@@ -28,6 +27,8 @@ from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import UnsupportedValue, UpstreamInvalid, UpstreamRejected
+from proxy.http.errors import InvalidURL
+from proxy.http.messages import URL, ByteStream, Request, Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -42,7 +43,7 @@ from proxy.providers.vendor import Vendor
 from proxy.providers.voices import Voice, Voices
 from proxy.providers.wire import errors, sse, terms, usage
 from proxy.providers.wire.errors import ErrorDetails
-from proxy.providers.wire.requests import header
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.streams import Failure, decoded
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.transcripts import Speakers, document_of, rows
@@ -155,14 +156,14 @@ class GeminiAdapter(Adapter):
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def _with_uploaded(self, body: dict[str, Any], file: Upload) -> Generator[Step, httpx.Response, httpx.Response]:
+    def _with_uploaded(self, body: dict[str, Any], file: Upload) -> Generator[Step, Response, Response]:
         """Uploads the file, requests the transcript and deletes the file."""
         kind = mime_type(file)
         response = yield BufferedRequest(self._upload_start(file, kind))
         response = yield BufferedRequest(self._upload(self._upload_url(response), file))
         uploaded = _Uploaded.of(document_of(response.content).get("file"))
         url = self._target.url(f"/v1beta/{uploaded.name}")
-        delete: httpx.Request | None = self._target.send("DELETE", url)
+        delete: Request | None = self._target.send("DELETE", url)
         polls = 0
         while uploaded.state not in ("ACTIVE", "FAILED"):
             wait = WAITS[min(polls, len(WAITS) - 1)]
@@ -174,10 +175,10 @@ class GeminiAdapter(Adapter):
             raise UpstreamInvalid("The upstream vendor could not process the file.")
         audio = {"type": "audio", "uri": uploaded.uri, "mime_type": kind}
         content = to_json(body | {"input": [audio]})
-        response = yield BufferedRequest(self._json(httpx.ByteStream(content), len(content)), cleanup=delete)
+        response = yield BufferedRequest(self._json(content, len(content)), cleanup=delete)
         return response
 
-    def _upload_start(self, file: Upload, kind: str) -> httpx.Request:
+    def _upload_start(self, file: Upload, kind: str) -> Request:
         content = to_json({"file": {"display_name": "audio"}})
         headers = {
             "x-goog-upload-protocol": "resumable",
@@ -188,40 +189,40 @@ class GeminiAdapter(Adapter):
         return self._target.send(
             "POST",
             self._target.url("/upload/v1beta/files"),
-            stream=httpx.ByteStream(content),
+            body=content,
             content_type="application/json",
             length=len(content),
             headers=headers,
         )
 
-    def _upload_url(self, response: httpx.Response) -> httpx.URL:
+    def _upload_url(self, response: Response) -> URL:
         """The URL for the bytes. It must be on the vendor's own host, because the key is sent there, too."""
         try:
-            url = httpx.URL(header(response, b"x-goog-upload-url"))
-        except httpx.InvalidURL:
-            url = httpx.URL("")
+            url = URL(header(response, b"x-goog-upload-url"))
+        except InvalidURL:
+            url = URL("")
         own = self._interactions_url
         if (url.scheme, url.host, url.port) != (own.scheme, own.host, own.port) or url.userinfo:
             raise UpstreamInvalid("The upstream vendor named an upload address that is not its own.")
         return url
 
-    def _upload(self, url: httpx.URL, file: Upload) -> httpx.Request:
+    def _upload(self, url: URL, file: Upload) -> Request:
         return self._target.send(
             "POST",
             url,
-            stream=UploadStream(file),
+            body=UploadStream(file),
             length=file.size,
             headers={"x-goog-upload-offset": "0", "x-goog-upload-command": "upload, finalize"},
         )
 
-    def _json(self, stream: httpx.AsyncByteStream, length: int) -> httpx.Request:
+    def _json(self, body: bytes | ByteStream, length: int) -> Request:
         return self._target.send(
-            "POST", self._interactions_url, stream=stream, content_type="application/json", length=length
+            "POST", self._interactions_url, body=body, content_type="application/json", length=length
         )
 
     # -- errors --------------------------------------------------------------------------------------------------------
 
-    def error_details(self, response: httpx.Response, body: bytes) -> ErrorDetails:
+    def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         return _error_details(errors.of_response(response, body), _error_object(body))
 
     def event_error_details(self, event: bytes) -> ErrorDetails:

@@ -9,8 +9,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
-import httpx
 from pydantic_core import to_json
 
 from proxy.config import Deployment
@@ -19,6 +19,7 @@ from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.domain.usage import Usage
 from proxy.errors import NotInstalled, ProxyError, UpstreamInvalid, UpstreamRateLimited
+from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -65,16 +66,13 @@ class LocalAdapter(Adapter):
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         body = to_json({"input": request.input, "voice": request.voice, "speed": request.speed})
-        response = yield httpx.Request("POST", "local://espeak-ng/speech", content=body)
+        response = yield Request("POST", URL("local://espeak-ng/speech"), body=body)
         return SpeechAnswer("pcm", rate=_rate(response))
 
     def transcription(self, request: TranscriptionRequest) -> TranscriptionFlow:
-        recognition = httpx.Request(
-            "POST",
-            "local://pocketsphinx/transcription",
-            params={"language": request.language or "", "stream": "true" if request.stream else "false"},
-            extensions={"upload": request.file},
-        )
+        query = urlencode({"language": request.language or "", "stream": "true" if request.stream else "false"})
+        url = URL(f"local://pocketsphinx/transcription?{query}")
+        recognition = Request("POST", url, extensions={"upload": request.file})
         if request.stream:
             yield recognition
             return StreamedTranscript(_JsonLines())
@@ -82,7 +80,7 @@ class LocalAdapter(Adapter):
         transcript = _transcript(_object(response.content))
         return WholeTranscript(transcript, metadata=StaticMetadata(Usage(seconds_in=transcript.duration)))
 
-    def error(self, response: httpx.Response, body: bytes) -> ProxyError:
+    def error(self, response: Response, body: bytes) -> ProxyError:
         """The engine's own error, which travels with the response.
 
         A full pool is not a failure of the engine, and a missing package is nobody's failure.
@@ -127,7 +125,7 @@ class _JsonLines:
         yield {"type": "transcript.text.done", "text": " ".join(self._texts), "usage": _usage(self._seconds)}
 
 
-def _rate(response: httpx.Response) -> int:
+def _rate(response: Response) -> int:
     """From a content type such as ``audio/pcm;rate=22050;channels=1``."""
     parameters = dict(part.partition("=")[::2] for part in response.headers["content-type"].split(";")[1:])
     return int(parameters["rate"])

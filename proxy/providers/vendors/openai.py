@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-import httpx
-
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
+from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -32,9 +31,9 @@ from proxy.providers.sockets import live, realtime
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES
 from proxy.providers.wire import forms, transcripts
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
-from proxy.providers.wire.requests import header
 from proxy.providers.wire.streams import SpeechEvents
 from proxy.providers.wire.target import Target
 
@@ -123,7 +122,7 @@ class OpenAIAdapter(Adapter):
         quirks: Quirks | None = None,
     ) -> Self:
         """For a server with OpenAI's paths, authorization and names of models."""
-        is_own = httpx.URL(base).host == _OPENAI_HOST
+        is_own = URL(base).host == _OPENAI_HOST
         quirks = quirks or MODEL_QUIRKS.get(deployment.base_model or deployment.model, OPENAI_QUIRKS)
         if deployment.api_base is None:
             base = quirks.bases.get(deployment.model, base)
@@ -174,7 +173,7 @@ class OpenAIAdapter(Adapter):
             return StreamedTranscript(decoder, metadata=decoder)
         return OpenAITranscript(events=_is_sse(response))
 
-    def _form(self, request: TranscriptionRequest) -> httpx.Request:
+    def _form(self, request: TranscriptionRequest) -> Request:
         fields = [("model", self._deployment.model), *forms.fields(request, self._quirks)]
         if not self._deployment.drop_unknown:
             fields.extend(request.extra)
@@ -207,7 +206,7 @@ def native(formats: Sequence[str] | None, requested: str) -> str:
     return next(source for source in (*_SOURCES, *formats) if source in formats)
 
 
-def rate_of(response: httpx.Response) -> int:
+def rate_of(response: Response) -> int:
     """Samples per second, from a content type such as ``audio/pcm;rate=22050``; else OpenAI's 24,000."""
     match = _RATE.search(header(response, b"content-type"))
     rate = int(match[1]) if match else SPEECH_RATE
@@ -217,7 +216,7 @@ def rate_of(response: httpx.Response) -> int:
 def _with_path(base: str, path: str) -> str:
     """A base URL with the API's path, whether it is given with all of it, without the version, or as a host only."""
     base = base.rstrip("/")
-    present = httpx.URL(base).path.strip("/")
+    present = URL(base).path.strip("/")
     if not present:
         return base + path
     head, _, version = path.rpartition("/")
@@ -233,7 +232,7 @@ def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
     return headers
 
 
-def _is_sse(response: httpx.Response) -> bool:
+def _is_sse(response: Response) -> bool:
     return header(response, b"content-type").partition(";")[0].strip() == "text/event-stream"
 
 

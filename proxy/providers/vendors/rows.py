@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode
 from proxy.errors import UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.providers.base import Adapter, BufferedRequest, Capabilities, VoicesFlow
 from proxy.providers.vendor import Binder, Vendor
 from proxy.providers.vendors import kokoro
@@ -83,7 +83,7 @@ class ListingAdapter(OpenAIAdapter):
         return tuple(_voices(response, self._deployment.model))
 
 
-def _voices(response: httpx.Response, model: str) -> list[Voice]:
+def _voices(response: Response, model: str) -> list[Voice]:
     """``{"voices": […]}``, or ``{"data": [{"model", "voices": […]}]}``; a voice is an id or ``{"id", "name"}``."""
     try:
         document = from_json(response.content)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
 from pydantic_core import from_json
 
 from proxy.errors import (
@@ -23,6 +22,7 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from proxy.http.messages import Headers, Response
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_LOG_LENGTH = 400
@@ -106,7 +106,7 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
 # -- OpenAI's shape and its relatives ----------------------------------------------------------------------------------
 
 
-def of_response(response: httpx.Response, body: bytes) -> ErrorDetails:
+def of_response(response: Response, body: bytes) -> ErrorDetails:
     """OpenAI's ``error`` object, FastAPI's ``detail`` or a plain ``message``; anything else has a status only."""
     return of_object(response.status_code, _error_object(body), retry_after=_retry_after(response.headers))
 
@@ -156,7 +156,7 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def _retry_after(headers: Headers) -> float | None:
     """Seconds from ``retry-after-ms`` or ``retry-after``; dates and nonsense count as missing."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable
 
-import httpx
-
 from proxy.domain.requests import Upload
+from proxy.http.messages import ByteStream
 
 
-class MultipartStream(httpx.AsyncByteStream):
+class MultipartStream(ByteStream):
     """The body of a multipart request around an upload; it may be read from the beginning as often as needed."""
 
     replayable = True

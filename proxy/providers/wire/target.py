@@ -1,4 +1,4 @@
-"""Where a deployment's requests go: URLs and headers prepared once, and requests made of them.
+"""Where a deployment's requests go: URLs and headers are prepared once, and requests are made from them.
 
 A hot path: nothing is parsed, looked up or encoded twice. Nothing that a caller sends may choose a URL: whatever goes
 into a path is encoded by `segment`.
@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
 from pydantic_core import to_json
 
 from proxy.config import Deployment
 from proxy.errors import UnsupportedValue
-from proxy.messages import Address
+from proxy.http.messages import URL, ByteStream, Headers, PreparedHeaders, Request
+from proxy.providers.wire.headers import secrets_extension
 from proxy.providers.wire.multipart import MultipartStream
-from proxy.providers.wire.requests import Prepared
 
 _VERSION = re.compile(r"/v\d+\w*$")
 
@@ -28,9 +27,10 @@ class Target:
 
     def __init__(self, deployment: Deployment, *, base: str, authorization: Mapping[str, str]) -> None:
         self._base = base.rstrip("/")
-        url = httpx.URL(self._base)
+        url = URL(self._base)
+        authority = url.authority.decode("ascii")
         prepared = {
-            "host": url.netloc.decode("ascii"),
+            "host": authority,
             "user-agent": "audio-proxy",
             "accept": "*/*",
             "accept-encoding": "identity",
@@ -40,46 +40,44 @@ class Target:
         for name, value in deployment.headers.items():
             prepared[name.lower()] = value.get_secret_value()
         #: For requests that are built elsewhere.
-        self.headers = httpx.Headers(prepared, encoding="latin-1")
-        self._prepared = Prepared(self.headers)
+        self.headers = Headers.of(prepared)
+        self._prepared = PreparedHeaders(self.headers, secrets_extension(self.headers))
         keys = [value.rpartition(" ")[2] for value in authorization.values()]
+        hosts = (authority, url.host, urlsplit(self._base).hostname or "")
         #: To be redacted from the vendor's errors.
-        self.secrets = tuple(
-            secret
-            for secret in (*keys, base, url.netloc.decode("ascii"), url.host, *hidden)
-            if secret and len(secret) > 3
-        )
+        self.secrets = tuple(secret for secret in (*keys, base, *hosts, *hidden) if len(secret) > 3)
 
-    def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> httpx.URL:
+    def url(self, path: str, query: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> URL:
         """``path`` begins with a slash and is already encoded."""
         pairs = urlencode(list(query.items() if isinstance(query, Mapping) else query))
-        return Address(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
+        return URL(f"{self._base}{path}{'?' if pairs else ''}{pairs}")
 
-    def post(self, url: httpx.URL, body: Any) -> httpx.Request:
+    def post(self, url: URL, body: Any) -> Request:
         """A POST request with a JSON body."""
-        return self._prepared.post_json(url, to_json(body, inf_nan_mode="null"))
+        content = to_json(body, inf_nan_mode="null")
+        return self._prepared.post(url, content, b"application/json", len(content))
 
-    def form(self, url: httpx.URL, form: MultipartStream) -> httpx.Request:
-        return self._prepared.post_form(url, form)
+    def form(self, url: URL, form: MultipartStream) -> Request:
+        return self._prepared.post(url, form, form.content_type.encode("ascii"), form.length)
 
     def send(
         self,
         method: str,
-        url: httpx.URL,
+        url: URL,
         *,
-        stream: httpx.AsyncByteStream | None = None,
+        body: bytes | ByteStream = b"",
         content_type: str | None = None,
-        length: int = 0,
+        length: int | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> httpx.Request:
-        """Any other request; ``stream`` is its body, of ``length`` bytes."""
-        sent = httpx.Headers(self.headers)
-        if stream is not None or method in ("POST", "PUT"):
-            sent["content-length"] = str(length)
+    ) -> Request:
+        """Any other request; ``length`` is that of a ``body`` that is a stream."""
+        fields = dict(self.headers)
+        if length is not None:
+            fields["content-length"] = str(length)
         if content_type is not None:
-            sent["content-type"] = content_type
-        sent.update(headers or {})
-        return httpx.Request(method, url, headers=sent, stream=stream or httpx.ByteStream(b""))
+            fields["content-type"] = content_type
+        fields.update(headers or {})
+        return Request(method, url, Headers.of(fields), body)
 
 
 def without_version(base: str) -> str:

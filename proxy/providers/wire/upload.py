@@ -6,10 +6,9 @@ import os
 from base64 import b64encode
 from collections.abc import AsyncIterator
 
-import httpx
-
 from proxy.audio import formats
 from proxy.domain.requests import Upload
+from proxy.http.messages import ByteStream
 
 #: The content type of bytes whose format is unknown.
 ANY_BYTES = "application/octet-stream"
@@ -21,7 +20,7 @@ def sniffed_format(file: Upload) -> str | None:
     return formats.sniff(bytes(file.getbuffer()[:size]) if descriptor is None else os.pread(descriptor, size, 0))
 
 
-class UploadStream(httpx.AsyncByteStream):
+class UploadStream(ByteStream):
     """The bytes of an upload and nothing else; it may be read from the beginning as often as needed."""
 
     replayable = True
@@ -35,7 +34,7 @@ class UploadStream(httpx.AsyncByteStream):
             yield chunk
 
 
-class Base64Stream(httpx.AsyncByteStream):
+class Base64Stream(ByteStream):
     """An upload as base64 between ``head`` and ``tail``, encoded while it is sent; it may be read repeatedly."""
 
     replayable = True

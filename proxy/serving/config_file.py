@@ -1,4 +1,4 @@
-"""The configuration file while the server runs: loaded anew as a whole, or not at all."""
+"""The configuration file of a running server: a changed file replaces the configuration as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import structlog
 from proxy.config import Config
 from proxy.errors import ConfigError
 
-#: Seconds between two looks at the file.
-INTERVAL = 1.0
+#: Seconds between two checks whether the file has changed.
+CHECK_INTERVAL = 1.0
 
 
 class ConfigFile:
-    """The configuration in force, and the file behind it. ``load`` raises ConfigError for one with mistakes."""
+    """The configuration in force, and the file it came from. ``load`` raises ConfigError for a file with mistakes."""
 
     def __init__(self, load: Callable[[], Config]) -> None:
         self._load = load
         self.config = load()
-        self._stamp = self._look()
+        self._stamp = self._current_stamp()
 
     def changed(self) -> bool:
-        """Whether the file is another one than at the last load; a missing one counts as unchanged."""
-        stamp = self._look()
+        """Whether the file has changed since it was last loaded. A missing file counts as unchanged."""
+        stamp = self._current_stamp()
         return stamp is not None and stamp != self._stamp
 
     def reload(self) -> bool:
-        """Whether there is a new ``config``. A file with mistakes changes nothing; they go to the log."""
+        """Load the file; whether it replaced ``config``. Mistakes go to the log, and the old configuration stays."""
         log = structlog.get_logger()
-        self._stamp = self._look()
+        self._stamp = self._current_stamp()
         try:
             self.config = self._load()
         except ConfigError as error:
@@ -41,9 +41,9 @@ class ConfigFile:
         log.info("configuration loaded", deployments=len(self.config.deployments))
         return True
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _current_stamp(self) -> tuple[int, int, int] | None:
         try:
-            found = os.stat(self.config.path)
+            status = os.stat(self.config.path)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return status.st_mtime_ns, status.st_size, status.st_ino

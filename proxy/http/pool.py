@@ -1,4 +1,4 @@
-"""The open connections: reused most recently used first, bounded in number, closed when idle for long."""
+"""The open connections: the most recently used one is reused first, their number is limited, idle ones are closed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 
-import httpx
-
-from proxy.upstream.connection import Connection, Timeouts
-from proxy.upstream.dial import dial
-from proxy.upstream.route import Route
+from proxy.http.connection import Connection
+from proxy.http.dial import dial
+from proxy.http.errors import ConnectError, PoolTimeout
+from proxy.http.messages import Timeouts
+from proxy.http.route import Route
 
 
 class ConnectionPool:
-    """Hands out connections; whoever takes one gives it back with `release`, or aborts it."""
+    """Hands out connections. Whoever takes one returns it with `release`, or aborts it."""
 
     def __init__(self, tls: Callable[[], ssl.SSLContext], *, limit: int, idle_seconds: float) -> None:
         self._tls = tls
         self._limit = limit
         self._idle_seconds = idle_seconds
         self._live: dict[Connection, Route] = {}
-        #: Dicts serve as ordered sets: the last in is the first out.
+        #: The dicts serve as ordered sets: last in, first out.
         self._idle: dict[Route, dict[Connection, None]] = {}
-        self._dialling = 0
+        self._opening = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._closed = False
         self._emptied = asyncio.Event()
@@ -32,17 +32,17 @@ class ConnectionPool:
     @property
     def open(self) -> int:
         """Connections that are open or being opened."""
-        return len(self._live) + self._dialling
+        return len(self._live) + self._opening
 
     def take_idle(self, route: Route) -> Connection | None:
-        """A connection that is open and that nobody uses or waits for, if there is one."""
+        """An open connection that nobody uses or waits for, if there is one."""
         self._check_open()
         return None if self._waiters else self._pop_idle(route)
 
     async def take(self, route: Route, timeouts: Timeouts, *, fresh: bool = False) -> Connection:
         """A connection that nobody else uses; a new one if ``fresh``.
 
-        Raises what `dial` raises, and httpx.PoolTimeout if the bound allows none within ``timeouts["pool"]``.
+        Raises what `dial` raises, and PoolTimeout if the limit allows none within ``timeouts["pool"]``.
         """
         if not fresh and (connection := self.take_idle(route)) is not None:
             return connection
@@ -54,7 +54,7 @@ class ConnectionPool:
         return await self._open(route, timeouts)
 
     def release(self, connection: Connection) -> None:
-        """Take back a connection after its exchange; one that cannot be used again is closed."""
+        """Take a connection back after its exchange; one that cannot be reused is closed."""
         route = self._live.get(connection)
         if route is None or self._closed or not connection.reusable:
             connection.abort()
@@ -64,7 +64,7 @@ class ConnectionPool:
         self._wake()
 
     async def aclose(self) -> None:
-        """Close everything, connections in use included; those who wait get an error."""
+        """Close all connections, including those in use; waiting callers get an error."""
         self._closed = True
         for connection in list(self._live):
             connection.abort()
@@ -76,13 +76,13 @@ class ConnectionPool:
 
     async def _open(self, route: Route, timeouts: Timeouts) -> Connection:
         connection = Connection(self._on_lost)
-        self._dialling += 1
+        self._opening += 1
         try:
             await dial(connection, route, self._tls, timeouts)
             if not connection.lost:
                 self._live[connection] = route
         finally:
-            self._dialling -= 1
+            self._opening -= 1
             if connection not in self._live:
                 self._wake()
         if self._closed:
@@ -98,10 +98,10 @@ class ConnectionPool:
                 return connection
         return None
 
-    # -- the bound -----------------------------------------------------------------------------------------------------
+    # -- the limit -----------------------------------------------------------------------------------------------------
 
     def _make_room(self) -> bool:
-        """Whether one more may be opened, if need be at the cost of an idle connection to somewhere else."""
+        """Whether one more may be opened, if necessary after closing an idle connection to another server."""
         if self.open < self._limit:
             return True
         for idle in self._idle.values():
@@ -112,7 +112,7 @@ class ConnectionPool:
         return False
 
     async def _queue(self, route: Route, timeouts: Timeouts, fresh: bool) -> Connection | None:
-        """Wait for a turn, first come first served: an idle connection, or None if a new one may be opened."""
+        """Wait in the queue: returns an idle connection, or None if a new one may be opened."""
         seconds = timeouts.get("pool")
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -128,14 +128,14 @@ class ConnectionPool:
                     place = self._waiters.index(waiter)
                     waiter = self._waiters[place] = asyncio.get_running_loop().create_future()
         except TimeoutError:
-            raise httpx.PoolTimeout("no connection came free in time") from None
+            raise PoolTimeout("no connection became free in time") from None
         finally:
             self._waiters.remove(waiter)
-            if waiter.done():  # woken, but perhaps cancelled in the same moment: somebody else may use the chance
+            if waiter.done():  # woken, but perhaps cancelled at the same moment: let the next one have the connection
                 self._wake()
 
     def _wake(self) -> None:
-        """Something came free: let the first in the queue look."""
+        """A connection became free: wake the first in the queue."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -143,7 +143,7 @@ class ConnectionPool:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise httpx.ConnectError("the transport is closed")
+            raise ConnectError("the transport is closed")
 
     def _on_lost(self, connection: Connection) -> None:
         route = self._live.pop(connection, None)

@@ -1,4 +1,4 @@
-"""The way to an origin: straight, or through the forward proxy that the environment names."""
+"""How an origin is reached: directly, or through the forward proxy that the environment configures."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import base64
 import ipaddress
 import urllib.request
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
-import httpx
+from proxy.http.errors import UnsupportedProtocol
+from proxy.http.messages import URL
 
 PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """Where to connect to, and what to ask for there. Compared by identity."""
+    """Where to connect to, and which host to request there. Compared by identity."""
 
     scheme: str
     host: str
@@ -34,26 +36,27 @@ class Route:
         return f"{host}:{self.port}".encode("ascii")
 
 
-def route_to(url: httpx.URL, *, trust_env: bool) -> Route:
+def route_to(url: URL, *, trust_env: bool) -> Route:
     """The route for an absolute URL; reads HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY if ``trust_env``."""
-    scheme, host = url.scheme, url.raw_host.decode("ascii")
+    scheme, host = url.scheme, url.host
     if scheme not in PORTS or not host:
-        raise httpx.UnsupportedProtocol("the URL of a request must begin with http:// or https:// and name a host")
+        raise UnsupportedProtocol("the URL of a request must begin with http:// or https:// and name a host")
     port = url.port or PORTS[scheme]
     address = _proxy_address(scheme, host, port) if trust_env and not is_loopback(host) else None
     if address is None:
         return Route(scheme, host, port)
-    proxy = httpx.URL(address if "://" in address else f"http://{address}")
+    proxy = URL(address if "://" in address else f"http://{address}")
     if proxy.scheme != "http" or not proxy.host:
-        raise httpx.UnsupportedProtocol(f"a forward proxy must be an http:// URL, not {proxy.scheme}://")
+        raise UnsupportedProtocol(f"a forward proxy must be an http:// URL, not {proxy.scheme}://")
     secret = b""
-    if proxy.username or proxy.password:
-        secret = b"Basic " + base64.b64encode(f"{proxy.username}:{proxy.password}".encode())
-    return Route(scheme, host, port, (proxy.raw_host.decode("ascii"), proxy.port or 80), secret)
+    if proxy.userinfo:
+        user, _, password = proxy.userinfo.partition(b":")
+        secret = b"Basic " + base64.b64encode(unquote_to_bytes(user) + b":" + unquote_to_bytes(password))
+    return Route(scheme, host, port, (proxy.host, proxy.port or 80), secret)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this very machine."""
+    """Whether a host name or address refers to this machine."""
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True

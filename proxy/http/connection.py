@@ -1,37 +1,44 @@
-"""One HTTP/1.1 connection: sends a request, parses the answer as it arrives, times both.
+"""One HTTP/1.1 connection: sends a request, parses the response as it arrives, and times both.
 
-Own code rather than a library because this is the way of every audio byte: no task, lock or timer is created per chunk,
-bytes wait for nobody, and what nobody reads is not taken from the socket.
+This is our own code rather than a library because every byte of audio passes through it: no task, lock or timer is
+created per chunk, bytes are handed over as they arrive, and the socket is not read while nobody reads the body.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 import httptools
-import httpx
 
-from proxy.upstream.message import Message
+from proxy.http.encoding import EncodedRequest
+from proxy.http.errors import (
+    ConnectError,
+    ReadError,
+    ReadTimeout,
+    RemoteProtocolError,
+    TransportError,
+    TransportTimeout,
+    WriteTimeout,
+)
+from proxy.http.messages import Timeouts
 
-Timeouts = Mapping[str, float | None]
-
-#: Bytes of all heads of one answer (1xx included) that are accepted.
+#: Maximum size in bytes of all heads of one response (1xx included).
 HEAD_LIMIT = 64 * 1024
-#: Unread bytes of an answer at which the socket is no longer read.
+#: Unread bytes of a body at which reading from the socket is paused.
 READ_HIGH = 256 * 1024
-#: Unsent bytes of a request at which its body is no longer taken from its source.
+#: Unsent bytes of a request at which reading from the source of its body is paused.
 WRITE_HIGH = 256 * 1024
-#: A body up to this size travels in one write with its head; a larger one is written in pieces of WRITE_HIGH.
+#: A body up to this size is sent in one write with its head; a larger one is written in pieces of WRITE_HIGH.
 SMALL_BODY = 64 * 1024
-#: Seconds; a connection's one timer never sleeps longer, so that a nearer deadline seldom has to replace it.
+#: Seconds. The one timer of a connection never sleeps longer, so that a nearer deadline seldom has to replace it.
 TICK = 10.0
 
 
 class Connection(asyncio.Protocol):
-    """Carries one exchange at a time: `exchange`, then `read` until b"", then `park` or `abort`.
+    """Carries out one exchange at a time: `exchange`, then `read` until b"", then `park` or `abort`.
 
     At most one coroutine waits on a connection at any time.
     """
@@ -41,21 +48,21 @@ class Connection(asyncio.Protocol):
         "_buffered",
         "_complete",
         "_deadline",
-        "_ended",
         "_failure",
         "_head_bytes",
         "_head_complete",
         "_keep_alive",
         "_loop",
-        "_message",
         "_on_lost",
         "_parser",
         "_read_paused",
+        "_received_any",
+        "_received_eof",
+        "_request",
         "_sent",
+        "_timeout",
         "_timer",
         "_timer_due",
-        "_too_late",
-        "_touched",
         "_transport",
         "_waiter",
         "_write_paused",
@@ -70,17 +77,17 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._message: Message | None = None
+        self._request: EncodedRequest | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._deadline: float | None = None
-        #: What the waiter raises where nothing happens until the deadline.
-        self._too_late: tuple[type[httpx.TimeoutException], str] = (httpx.ReadTimeout, "")
+        #: What the waiter raises if nothing happens until the deadline.
+        self._timeout: tuple[type[TransportTimeout], str] = (ReadTimeout, "")
         self._write_paused = self._read_paused = False
-        self._ended = False
+        self._received_eof = False
         self.lost = False
-        #: Whether an exchange went over it before.
+        #: Whether it has carried an exchange before.
         self.used = False
         self._reset()
 
@@ -90,40 +97,40 @@ class Connection(asyncio.Protocol):
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._head_bytes = 0
-        self._head_complete = self._complete = self._keep_alive = self._sent = self._touched = False
-        self._failure: httpx.TransportError | None = None
+        self._head_complete = self._complete = self._keep_alive = self._sent = self._received_any = False
+        self._failure: TransportError | None = None
 
     # -- the exchange --------------------------------------------------------------------------------------------------
 
-    async def exchange(self, message: Message, timeouts: Timeouts) -> None:
-        """Send the request and wait for the head of its answer; `status` and `headers` hold it afterwards.
+    async def exchange(self, request: EncodedRequest, timeouts: Timeouts) -> None:
+        """Send the request and wait for the head of its response, which `status` and `headers` hold afterwards.
 
-        An answer that comes early ends the sending. Raises httpx.TransportError; the connection is then of no more use.
+        An early response ends the sending. Raises TransportError; the connection cannot be used after that.
         """
         self._deadline = None
         self._reset()
         if self.lost:
             raise self._loss(None)
-        self._message = message
-        body = message.body
+        self._request = request
+        body = request.body
         if body is not None and len(body) <= SMALL_BODY:
-            # What is asked in one turn of the loop is written after it: to wake a server once costs less.
-            self._loop.call_soon(self._write_whole, message.head + body)
+            # All requests of one turn of the event loop are written after it: that wakes a server once.
+            self._loop.call_soon(self._write_whole, request.head + body)
         else:
-            await self._send(message, timeouts)
+            await self._send(request, timeouts)
         while not self._head_complete:
             if self._failure is not None:
                 raise self._failure
-            await self._wait(timeouts.get("read"), httpx.ReadTimeout, "no answer in time")
+            await self._wait(timeouts.get("read"), ReadTimeout, "no response in time")
 
     async def read(self, timeouts: Timeouts) -> bytes:
-        """The bytes of the body that have arrived by now, at least one, or b"" at its end."""
+        """The bytes of the body that have arrived so far, at least one; b"" at the end of the body."""
         while not self._buffer:
             if self._complete:
                 return b""
             if self._failure is not None:
                 raise self._failure
-            await self._wait(timeouts.get("read"), httpx.ReadTimeout, "the answer stalled")
+            await self._wait(timeouts.get("read"), ReadTimeout, "the response stalled")
         buffer = self._buffer
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
         buffer.clear()
@@ -134,13 +141,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def at_end(self) -> bool:
-        """All bytes of the body have come and been read."""
+        """Whether all bytes of the body have arrived and been read."""
         return self._complete and not self._buffer
 
     @property
     def stale(self) -> bool:
-        """The server had closed the connection, or did so before it answered anything."""
-        return self.lost and not self._touched
+        """Whether the server closed the connection before it sent any part of the response."""
+        return self.lost and not self._received_any
 
     @property
     def closing(self) -> bool:
@@ -148,12 +155,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """The exchange came to its end in both directions, and the server keeps the connection open."""
+        """Whether the exchange is complete in both directions and the server keeps the connection open."""
         return self._complete and self._keep_alive and self._sent and not self.lost
 
     def park(self, seconds: float) -> None:
-        """Rest between two exchanges; closes itself after so many seconds, or when the server says anything."""
-        self._message = None
+        """Wait for the next exchange. The connection closes after ``seconds``, or if the server sends anything."""
+        self._request = None
         self.used = True
         self._buffer.clear()
         if self._read_paused:
@@ -161,14 +168,14 @@ class Connection(asyncio.Protocol):
         self._arm(seconds)
 
     def abort(self) -> None:
-        """Close at once; whoever waits gets an error."""
+        """Close at once; a waiting caller gets an error."""
         self._keep_alive = False
         if self._transport is not None:
             self._transport.abort()
 
     async def start_tls(self, context: ssl.SSLContext, server_name: str) -> None:
-        """Encrypt the rest, as after a CONNECT."""
-        self._message = None
+        """Encrypt everything from here on, after a CONNECT."""
+        self._request = None
         self._parser = httptools.HttpResponseParser(self)
         plain = cast(asyncio.Transport, self._transport)
         self._transport = await self._loop.start_tls(plain, self, context, server_hostname=server_name)
@@ -176,14 +183,21 @@ class Connection(asyncio.Protocol):
             raise ConnectionError("the connection was lost")
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
 
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """Let another protocol use the connection from here on. Raises ConnectError if it is lost."""
+        if self._transport is None or self.lost:
+            raise ConnectError("the connection was lost")
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+
     # -- sending -------------------------------------------------------------------------------------------------------
 
-    async def _send(self, message: Message, timeouts: Timeouts) -> None:
-        self._write(message.head)
-        if message.body is not None:
-            await self._send_large(message.body, timeouts)
+    async def _send(self, request: EncodedRequest, timeouts: Timeouts) -> None:
+        self._write(request.head)
+        if request.body is not None:
+            await self._send_large(request.body, timeouts)
             return
-        pieces = message.pieces()
+        pieces = request.pieces()
         try:
             await self._send_pieces(pieces, timeouts)
         finally:
@@ -192,7 +206,7 @@ class Connection(asyncio.Protocol):
     async def _send_large(self, body: bytes, timeouts: Timeouts) -> None:
         view = memoryview(body)
         for start in range(0, len(view), WRITE_HIGH):
-            if self._refused:
+            if self._sending_is_over:
                 return
             self._write(view[start : start + WRITE_HIGH])
             await self._drain(timeouts)
@@ -201,18 +215,18 @@ class Connection(asyncio.Protocol):
     async def _send_pieces(self, pieces: AsyncIterator[bytes], timeouts: Timeouts) -> None:
         undrained = 0
         async for piece in pieces:
-            if self._refused:
+            if self._sending_is_over:
                 return
             self._write(piece)
             undrained += len(piece)
-            if undrained > SMALL_BODY:  # what is less travels with what follows
+            if undrained > SMALL_BODY:  # smaller pieces are sent together with the next one
                 await self._drain(timeouts)
                 undrained = 0
         self._sent = True
 
     @property
-    def _refused(self) -> bool:
-        """There is no point in sending any more: an answer is there, or the connection is gone."""
+    def _sending_is_over(self) -> bool:
+        """Whether there is no point in sending more: the response has begun, or the connection is lost."""
         return self._head_complete or self._failure is not None
 
     def _write_whole(self, data: bytes) -> None:
@@ -225,17 +239,17 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def _drain(self, timeouts: Timeouts) -> None:
-        """Let the loop look for an early answer; wait while too much is unsent."""
+        """Let the event loop receive an early response; wait while too much is unsent."""
         await asyncio.sleep(0)
-        while self._write_paused and not self._refused:
-            await self._wait(timeouts.get("write"), httpx.WriteTimeout, "the request could not be sent in time")
+        while self._write_paused and not self._sending_is_over:
+            await self._wait(timeouts.get("write"), WriteTimeout, "the request could not be sent in time")
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    def _wait(self, seconds: float | None, error: type[httpx.TimeoutException], text: str) -> asyncio.Future[None]:
-        """Done when something happened to the exchange; after so many seconds it raises the error."""
+    def _wait(self, seconds: float | None, error: type[TransportTimeout], text: str) -> asyncio.Future[None]:
+        """Done when something has happened to the exchange; raises the error after ``seconds``."""
         self._waiter = self._loop.create_future()
-        self._too_late = (error, text)
+        self._timeout = (error, text)
         if seconds is not None:
             self._arm(seconds)
         else:
@@ -272,20 +286,20 @@ class Connection(asyncio.Protocol):
         elif self._waiter is None:
             self.abort()
         elif not self._waiter.done():
-            error, text = self._too_late
+            error, text = self._timeout
             self._waiter.set_exception(error(text))
 
-    # -- what the event loop calls -------------------------------------------------------------------------------------
+    # -- callbacks of the event loop -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
 
     def data_received(self, data: bytes) -> None:
-        if self._message is None or self._complete:
+        if self._request is None or self._complete:
             self.abort()
             return
-        self._touched = True
+        self._received_any = True
         if not self._head_complete:
             self._head_bytes += len(data)
         try:
@@ -293,17 +307,17 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._keep_alive = False
             if not self._complete:
-                self._fail(httpx.RemoteProtocolError(f"malformed answer: {error}"))
+                self._fail(RemoteProtocolError(f"malformed response: {error}"))
         if not self._head_complete:
             if self._head_bytes > HEAD_LIMIT:
-                self._fail(httpx.RemoteProtocolError("the head of the answer is too large"))
+                self._fail(RemoteProtocolError("the head of the response is too large"))
         elif self._buffered > READ_HIGH and not self._read_paused and not self._complete:
             self._pause_reading()
-        if self._refused:
+        if self._sending_is_over:
             self._wake()
 
     def eof_received(self) -> None:
-        self._ended = True
+        self._received_eof = True
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -311,8 +325,8 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._message is not None and not self._complete and self._failure is None:
-            if self._ended and self._head_complete and self._ends_with_connection():
+        if self._request is not None and not self._complete and self._failure is None:
+            if self._received_eof and self._head_complete and self._ends_with_connection():
                 self._complete = True
             else:
                 self._failure = self._loss(exc)
@@ -336,28 +350,28 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self.closing:
             self._transport.resume_reading()
 
-    def _fail(self, error: httpx.TransportError) -> None:
+    def _fail(self, error: TransportError) -> None:
         self._failure = self._failure or error
         self.abort()
 
-    def _loss(self, exc: Exception | None) -> httpx.TransportError:
+    def _loss(self, exc: Exception | None) -> TransportError:
         if exc is not None:
-            return httpx.ReadError(f"the connection broke: {type(exc).__name__}")
+            return ReadError(f"the connection broke: {type(exc).__name__}")
         if self._head_complete:
-            return httpx.RemoteProtocolError("the answer was cut short")
-        if self._touched:
-            return httpx.RemoteProtocolError("the answer was cut short in its head")
-        return httpx.ReadError("the server closed the connection without an answer")
+            return RemoteProtocolError("the response was cut short")
+        if self._received_any:
+            return RemoteProtocolError("the response was cut short in its head")
+        return ReadError("the server closed the connection without a response")
 
     def _ends_with_connection(self) -> bool:
-        """Nothing in the head says where the body ends."""
+        """Whether nothing in the head says where the body ends."""
         return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
 
-    # -- what the parser calls -----------------------------------------------------------------------------------------
+    # -- callbacks of the parser ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         if self._complete:
-            raise ValueError("bytes after the answer")
+            raise ValueError("bytes after the response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._head_complete:  # else a trailer
@@ -369,11 +383,11 @@ class Connection(asyncio.Protocol):
             self.headers = []
             return
         if self._head_bytes > HEAD_LIMIT and sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
-            self._fail(httpx.RemoteProtocolError("the head of the answer is too large"))
+            self._fail(RemoteProtocolError("the head of the response is too large"))
             return
         self.status = status
         self._head_complete = True
-        if self._message is not None and self._message.headless:
+        if self._request is not None and self._request.response_has_no_body:
             self._complete = True
 
     def on_body(self, data: bytes) -> None:

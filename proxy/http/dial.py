@@ -1,4 +1,4 @@
-"""Opens connections: names, addresses, TLS, tunnels."""
+"""Opens connections: host names, addresses, TLS, tunnels."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohappyeyeballs
-import httpx
 
-from proxy.upstream.connection import Connection, Timeouts
-from proxy.upstream.message import Message
-from proxy.upstream.route import Route
+from proxy.http.connection import Connection
+from proxy.http.encoding import EncodedRequest
+from proxy.http.errors import ConnectError, ConnectTimeout, ForwardProxyError, TransportError
+from proxy.http.messages import Timeouts
+from proxy.http.route import Route
 
-#: Seconds that one address of a host has before the next is tried beside it (RFC 8305).
+#: Seconds after which the next address of a host is tried in parallel (RFC 8305).
 HAPPY_EYEBALLS_DELAY = 0.25
 
 AddrInfo = tuple[int, int, int, str, Any]
@@ -24,7 +25,7 @@ AddrInfo = tuple[int, int, int, str, Any]
 async def dial(connection: Connection, route: Route, tls: Callable[[], ssl.SSLContext], timeouts: Timeouts) -> None:
     """Connect ``connection`` along ``route`` within ``timeouts["connect"]``.
 
-    Raises httpx.ConnectTimeout, httpx.ConnectError and httpx.ProxyError; nothing is left open then.
+    Raises ConnectTimeout, ConnectError and ForwardProxyError, and leaves nothing open then.
     """
     try:
         async with asyncio.timeout(timeouts.get("connect")):
@@ -34,10 +35,10 @@ async def dial(connection: Connection, route: Route, tls: Callable[[], ssl.SSLCo
                 await _connect(connection, route, tls() if route.scheme == "https" else None)
     except TimeoutError:
         connection.abort()
-        raise httpx.ConnectTimeout("no connection in time") from None
-    except (OSError, ValueError, RuntimeError) as error:  # of a socket, a look-up or TLS; of a bad name; of uvloop
+        raise ConnectTimeout("no connection in time") from None
+    except (OSError, ValueError, RuntimeError) as error:  # of a socket, a lookup or TLS; of a bad name; of uvloop
         connection.abort()
-        raise httpx.ConnectError(_reason(error)) from error
+        raise ConnectError(_reason(error)) from error
     except BaseException:
         connection.abort()
         raise
@@ -63,16 +64,16 @@ async def _connect(connection: Connection, route: Route, tls: ssl.SSLContext | N
 async def _tunnel(connection: Connection, route: Route, tls: ssl.SSLContext) -> None:
     await _connect(connection, route, None)
     try:
-        await connection.exchange(Message.connect(route.authority, route.proxy_authorization), {})
-    except httpx.TransportError as error:
-        raise httpx.ProxyError(f"the forward proxy did not answer: {error}") from error
+        await connection.exchange(EncodedRequest.connect(route.authority, route.proxy_authorization), {})
+    except TransportError as error:
+        raise ForwardProxyError(f"the forward proxy did not answer: {error}") from error
     if not 200 <= connection.status < 300:
-        raise httpx.ProxyError(f"the forward proxy refused with status {connection.status}")
+        raise ForwardProxyError(f"the forward proxy refused with status {connection.status}")
     await connection.start_tls(tls, route.host)
 
 
 async def _resolve(host: str, port: int) -> Sequence[AddrInfo]:
-    try:  # an address needs no look-up, and so no thread
+    try:  # an address needs no lookup, and so no thread
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         loop = asyncio.get_running_loop()
@@ -86,4 +87,5 @@ def _reason(error: Exception) -> str:
         return f"the TLS handshake failed: {error.reason}"
     if isinstance(error, socket.gaierror):
         return "the host name could not be resolved"
-    return f"the connection failed: {getattr(error, 'strerror', None) or type(error).__name__}"
+    text = error.strerror if isinstance(error, OSError) else None
+    return f"the connection failed: {text or type(error).__name__}"
