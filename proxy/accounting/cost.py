@@ -303,8 +303,8 @@ class Prices:
     @cached_property
     def _families(self) -> tuple[tuple[str, PriceRow], ...]:
         """Prefixes of names, the longest first."""
-        found = [(alias[:-1], row) for alias, row in self._aliases.items() if alias.endswith("*")]
-        return tuple(sorted(found, key=lambda family: -len(family[0])))
+        families = [(alias[:-1], row) for alias, row in self._aliases.items() if alias.endswith("*")]
+        return tuple(sorted(families, key=lambda family: -len(family[0])))
 
     def _row(self, key: str, fields: Mapping[str, Any]) -> PriceRow:
         current = dict(fields)

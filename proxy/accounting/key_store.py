@@ -54,11 +54,11 @@ class KeyStore:
         """The ids of the deleted keys. Deletes all of them, or none and raises NotFound."""
         async with self._change(actor) as change:
             repository = KeyRepository(change.connection)
-            found = [await _resolve(repository, reference) for reference in references]
-            for key in {key.id: key for key in found}.values():
+            keys = [await _resolve(repository, reference) for reference in references]
+            for key in {key.id: key for key in keys}.values():
                 await repository.delete(key.id, change.revision)
                 await change.record("key.delete", key.id, {"key_alias": key.key_alias, "key_name": key.key_name})
-        return [key.id for key in found]
+        return [key.id for key in keys]
 
     async def regenerate(
         self, key_id: str, columns: Mapping[str, Any], actor: str, secret: str | None = None

@@ -95,8 +95,8 @@ class UsageReports:
             total = await calls.total(chosen)
             if not group_by:
                 return Report([], _numbers(total))
-            found = await calls.groups(chosen, [COLUMNS.get(name, name) for name in group_by], MAX_GROUPS + 1)
-            rows = [(dict(zip(group_by, values, strict=True)), sums) for values, sums in found]
+            sums_by_group = await calls.groups(chosen, [COLUMNS.get(name, name) for name in group_by], MAX_GROUPS + 1)
+            rows = [(dict(zip(group_by, values, strict=True)), sums) for values, sums in sums_by_group]
             ids = {group["key"] for group, _ in rows if group.get("key") is not None}
             aliases = await keys.aliases(ids) if "key" in group_by else {}
         return Report(
@@ -110,10 +110,10 @@ class UsageReports:
         async with self._database.transaction() as connection:
             calls = CallRepository(connection)
             chosen = await _filter(KeyRepository(connection), selected)
-            found = await calls.page(chosen, limit + 1, None if cursor is None else _position(cursor))
-            page = found[:limit]
+            rows = await calls.page(chosen, limit + 1, None if cursor is None else _position(cursor))
+            page = rows[:limit]
             tags = await calls.tags([row["id"] for row in page])
-        next_cursor = f"{page[-1]['time']}.{page[-1]['id']}" if len(found) > limit else None
+        next_cursor = f"{page[-1]['time']}.{page[-1]['id']}" if len(rows) > limit else None
         return [_call_row(row, sorted(tags.get(row["id"], ()))) for row in page], next_cursor
 
     async def end_users(self, selected: Selection, limit: int, after: str = "") -> tuple[list[Row], str | None]:

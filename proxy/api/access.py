@@ -30,7 +30,7 @@ async def visitor(request: Request) -> Caller:
 
 async def master(request: Request) -> None:
     """The master key, if there is one."""
-    if not (found := await caller(request)).is_master and found.key_id is not None:
+    if not (identity := await caller(request)).is_master and identity.key_id is not None:
         raise Forbidden("Only the master key may do this.")
 
 
@@ -41,25 +41,25 @@ async def operator(request: Request) -> None:
 
 async def administrator(request: Request) -> Caller:
     """The master key. If it can be guessed, only from this machine."""
-    found = await caller(request)
+    identity = await caller(request)
     if authenticator(request).allows_everybody:
         raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy keys'.")
-    if not found.is_master:
+    if not identity.is_master:
         raise Forbidden("Only the master key may do this.")
     if request.app.state.master_key_weak and not _is_local(request):
         raise Forbidden(
             "The master key can be guessed: until it is replaced, this is only allowed from the server's own machine.",
             code="weak_master_key",
         )
-    return found
+    return identity
 
 
 async def reader(request: Request) -> Caller:
     """A key that reads records: the master key reads all, a virtual key its own."""
-    found = await caller(request)
-    if found.key_id is None:
+    identity = await caller(request)
+    if identity.key_id is None:
         raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy usage'.")
-    return found
+    return identity
 
 
 Admin = Annotated[Caller, Depends(administrator)]
@@ -67,8 +67,8 @@ Reader = Annotated[Caller, Depends(reader)]
 
 
 def authenticator(request: Request) -> Authenticator:
-    found: Authenticator = request.app.state.keys
-    return found
+    keys: Authenticator = request.app.state.keys
+    return keys
 
 
 def _is_local(request: Request) -> bool:

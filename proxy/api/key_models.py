@@ -100,7 +100,7 @@ class _NewKey(BaseModel):
     token_id: str = Field(description="As ``token``.", examples=[_ID])
 
 
-class _Token(BaseModel):
+class _TokenField(BaseModel):
     token: str = Field(description="The key's SHA-256.", examples=[_ID])
 
 
@@ -117,7 +117,7 @@ class BlockedKey(KeyInfo, _Id):
     pass
 
 
-class ListedKey(KeyInfo, _Token):
+class ListedKey(KeyInfo, _TokenField):
     pass
 
 

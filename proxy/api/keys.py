@@ -117,8 +117,8 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
             await administrator(request)
         if reference is None or reference == MASTER_KEY_ID:
             raise BadRequest("'key' must name a virtual key; the master key is not one.", param="key")
-        found = await store.find(reference)
-        return FoundKey.model_validate({"key": found.id, "info": info_of(found)})
+        record = await store.find(reference)
+        return FoundKey.model_validate({"key": record.id, "info": info_of(record)})
 
     @routes.get("/key/list", dependencies=[Depends(administrator)])
     async def list_keys(
@@ -132,10 +132,10 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         """The keys, the newest first."""
         chosen = {"user_id": user_id, "team_id": team_id, "key_alias": key_alias}
         filters = {name: value.replace("\x00", "") for name, value in chosen.items() if value is not None}
-        found, total = await store.page(filters, limit=size, offset=(page - 1) * size)
+        keys, total = await store.page(filters, limit=size, offset=(page - 1) * size)
         return KeyList.model_validate(
             {
-                "keys": [{"token": key.id, **info_of(key)} if return_full_object else key.id for key in found],
+                "keys": [{"token": key.id, **info_of(key)} if return_full_object else key.id for key in keys],
                 "total_count": total,
                 "current_page": page,
                 "total_pages": ceil(total / size),

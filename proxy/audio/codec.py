@@ -77,18 +77,18 @@ async def transcode(
     """
     _check_target(target)
     begin = await _beginning(chunks)
-    found = formats.sniff(begin)
+    sniffed = formats.sniff(begin)
     if source_format == "pcm" and begin[:1] == b"\xff":  # a loud sample, not the sync word of mp3 or aac
-        found = None
-    if not begin or found in ("json", "html"):
+        sniffed = None
+    if not begin or sniffed in ("json", "html"):
         raise UpstreamInvalid("The vendor's answer is not audio.", detail=repr(begin[: formats.SNIFF_BYTES]))
     source = _joined(begin, chunks)
-    if found is None and source_format == "pcm":
+    if sniffed is None and source_format == "pcm":
         output = encode(pool, source, source=PcmFormat(), target=target, rate=rate, tempo=tempo)
-    elif (found or source_format) == "wav":
+    elif (sniffed or source_format) == "wav":
         output = _transcode_wav(pool, source, target, rate, tempo)
     else:
-        output = _transcode_by_worker(pool, source, found or source_format, target, rate, tempo)
+        output = _transcode_by_worker(pool, source, sniffed or source_format, target, rate, tempo)
     async with contextlib.aclosing(output):
         async for data in output:
             yield data

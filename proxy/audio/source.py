@@ -28,12 +28,12 @@ def container(source: Source) -> str:
     head = read_at(source, formats.SNIFF_BYTES, 0)
     if not head:
         raise InvalidAudio("The file is empty.")
-    found = formats.sniff(head)
+    name = formats.sniff(head)
     if head.startswith(b"ID3") and len(head) >= _ID3_HEADER:
-        found = formats.sniff(read_at(source, formats.SNIFF_BYTES, _behind_id3(head))) or found
-    if found not in READABLE:
+        name = formats.sniff(read_at(source, formats.SNIFF_BYTES, _behind_id3(head))) or name
+    if name not in READABLE:
         raise InvalidAudio(f"The file is not audio in a supported format: {', '.join(READABLE)}.")
-    return found
+    return name
 
 
 def _behind_id3(head: bytes) -> int:

@@ -41,8 +41,8 @@ general_settings:
 def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> int:
     """Returns 2 if the file exists, unless ``force`` is set; 1 if it cannot be written."""
     target = Path(path)
-    found = [vendor for vendor in STARTERS if environ.get(_variable(vendor))]
-    text = document(found, path=path, key=f"sk-{secrets.token_urlsafe(32)}")
+    vendors = [vendor for vendor in STARTERS if environ.get(_variable(vendor))]
+    text = document(vendors, path=path, key=f"sk-{secrets.token_urlsafe(32)}")
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
         with os.fdopen(os.open(target, flags, 0o600), "w", encoding="utf-8") as file:
@@ -53,8 +53,10 @@ def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> i
     except OSError as error:
         print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
         return 1
-    names = ", ".join(f"{vendor} (${_variable(vendor)})" for vendor in found)
-    print(f"Found keys of: {names}" if found else "Found no vendor's key in the environment: using local engines only.")
+    names = ", ".join(f"{vendor} (${_variable(vendor)})" for vendor in vendors)
+    print(
+        f"Found keys of: {names}" if vendors else "Found no vendor's key in the environment: using local engines only."
+    )
     print(f"Wrote {path}, readable by you only. Next: audio-proxy --config {path}")
     return 0
 

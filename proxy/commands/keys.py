@@ -86,8 +86,8 @@ def import_keys(config: Config, path: str, *, without_limits: bool, dry_run: boo
                 "note: the limits and models of LiteLLM's teams, users and organizations are not imported",
                 file=sys.stderr,
             )
-        done = f"would import {len(keys)}" if dry_run else f"imported {outcomes.count('added')}"
-        print(f"{done}, already present {outcomes.count('present')}, skipped {len(rejected)}")
+        summary = f"would import {len(keys)}" if dry_run else f"imported {outcomes.count('added')}"
+        print(f"{summary}, already present {outcomes.count('present')}, skipped {len(rejected)}")
         return 1 if rejected else 0
 
     return database.run(config, run)

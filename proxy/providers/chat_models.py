@@ -37,16 +37,16 @@ def _base(deployment: Deployment, environment: Mapping[str, str]) -> str | None:
 
 def problems(config: Config) -> list[str]:
     """What is wrong with the deployments that translate, one line each with file and line number."""
-    found = []
+    messages = []
     for deployment in (one for group in config.translators.values() for one in group):
         where, vendor, row = deployment.where, deployment.vendor, VENDORS[deployment.vendor]
         if vendor not in BASES:
             remedy = f"if its server speaks it, write openai/{deployment.model} and api_base"
-            found.append(f"{where}: {vendor} has no chat API of OpenAI's kind; {remedy}")
+            messages.append(f"{where}: {vendor} has no chat API of OpenAI's kind; {remedy}")
             continue
         if _base(deployment, config.environment) is None:
-            found.append(f"{where}: {vendor} needs an address: set api_base")
+            messages.append(f"{where}: {vendor} needs an address: set api_base")
         needs_key = row.key_variables and (deployment.api_base is None or not row.has_compatible_servers)
         if needs_key and not has_key(deployment, config.environment):
-            found.append(f"{where}: {vendor} needs a key: set api_key, or the variable {row.key_variable}")
-    return found
+            messages.append(f"{where}: {vendor} needs a key: set api_key, or the variable {row.key_variable}")
+    return messages

@@ -41,35 +41,37 @@ def infer_mode(vendor: str, model: str) -> Mode | None:
 
 def problems(config: Config) -> list[str]:
     """What is wrong with the deployments beyond their shape, one line each with file and line number."""
-    found = []
+    messages = []
     for deployment in config.deployments:
         vendor = VENDORS[deployment.vendor]
         declared = vendor.capabilities(deployment)
         if declared is None and vendor.closed:
             models = ", ".join(vendor.models)
-            found.append(f"{deployment.where}: {deployment.vendor} has no model '{deployment.model}'; it has: {models}")
+            messages.append(
+                f"{deployment.where}: {deployment.vendor} has no model '{deployment.model}'; it has: {models}"
+            )
         if declared is not None and deployment.mode not in declared.modes:
             modes = ", ".join(sorted(mode.value for mode in declared.modes))
-            found.append(
+            messages.append(
                 f"{deployment.where}: {deployment.vendor}/{deployment.model} cannot serve mode {deployment.mode}; "
                 f"it can: {modes}"
             )
         if not vendor.closed and vendor.base(deployment, config.environment) is None:
             variable = f", or the variable {vendor.base_variable}" if vendor.base_variable else ""
-            found.append(f"{deployment.where}: {deployment.vendor} needs an address: set api_base{variable}")
+            messages.append(f"{deployment.where}: {deployment.vendor} needs an address: set api_base{variable}")
         needs_key = vendor.key_variables and (deployment.api_base is None or not vendor.has_compatible_servers)
         if needs_key and not has_key(deployment, config.environment):
-            found.append(
+            messages.append(
                 f"{deployment.where}: {deployment.vendor} needs a key: set api_key, or the variable "
                 f"{vendor.key_variable}"
             )
         key = vendor.key(deployment, config.environment)
         if key is not None and not (key.isascii() and key.isprintable()):
-            found.append(
+            messages.append(
                 f"{deployment.where}: the key of {deployment.vendor} in the environment has characters that a header "
                 "cannot carry (only printable ASCII can be sent)"
             )
-    return found
+    return messages
 
 
 def has_key(deployment: Deployment, environment: Mapping[str, str]) -> bool:

@@ -32,16 +32,16 @@ class Shutdown(NamedTuple):
 
 def shutdowns(config: Config, today: date) -> list[Shutdown]:
     """The deployments whose models have a shutdown date, the nearest first."""
-    found = []
+    planned = []
     for deployment in config.deployments:
         declared = VENDORS[deployment.vendor].capabilities(deployment)
         if declared is not None and declared.shutdown_date is not None:
             on = date.fromisoformat(declared.shutdown_date)
-            found.append(Shutdown(deployment, on, (on - today).days))
-    return sorted(found, key=lambda shutdown: shutdown.days)
+            planned.append(Shutdown(deployment, on, (on - today).days))
+    return sorted(planned, key=lambda shutdown: shutdown.days)
 
 
-def warning(found: Sequence[Shutdown]) -> str | None:
+def warning(planned: Sequence[Shutdown]) -> str | None:
     """One line about those that are near or have passed; None if there are none."""
-    near = [str(shutdown) for shutdown in found if shutdown.days <= SOON]
+    near = [str(shutdown) for shutdown in planned if shutdown.days <= SOON]
     return f"models near or past retirement: {'; '.join(near)} (see docs/openai-audio-shutdown.md)" if near else None

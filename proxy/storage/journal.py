@@ -147,15 +147,15 @@ class Journal:
     @contextmanager
     def orphans(self) -> Iterator[list[JournalSegment]]:
         """The segments of dead processes; until the end of the block no other process gets them."""
-        found: list[JournalSegment] = []
+        segments: list[JournalSegment] = []
         locks: list[tuple[Path, int]] = []
         try:
             for path in sorted(self._directory.glob(f"*{LOCK}")):
                 if path.stem == self.owner or (lock := _try_lock(path)) is None:
                     continue
                 locks.append((path, lock))
-                found += map(JournalSegment, sorted(self._directory.glob(f"{path.stem}-*{SEGMENT}")))
-            yield found
+                segments += map(JournalSegment, sorted(self._directory.glob(f"{path.stem}-*{SEGMENT}")))
+            yield segments
         finally:
             for path, lock in locks:
                 if not any(self._directory.glob(f"{path.stem}-*{SEGMENT}")):

@@ -143,9 +143,9 @@ class ReadAlongMatcher:
         self._low, self._costs = new_low, row
 
 
-def _joined_numbers(found: Iterator[str], before: str) -> Iterator[str]:
+def _joined_numbers(tokens: Iterator[str], before: str) -> Iterator[str]:
     """Treats consecutive numbers as one: "twenty-five", "25", "two hundred"."""
-    for word in found:
+    for word in tokens:
         if word != _NUMBER or before != _NUMBER:
             yield word
         before = word

@@ -323,9 +323,9 @@ def bases(api_base: str) -> tuple[str, str]:
     """The base URLs of speech and of transcription."""
     url = URL(api_base)
     for speech, api in _CLOUDS:
-        for known in (f".tts.{speech}", f".stt.{speech}", f".{api}"):
-            if url.host.endswith(known):
-                region = url.host.removesuffix(known)
+        for suffix in (f".tts.{speech}", f".stt.{speech}", f".{api}"):
+            if url.host.endswith(suffix):
+                region = url.host.removesuffix(suffix)
                 return f"{url.scheme}://{region}.tts.{speech}", f"{url.scheme}://{region}.{api}"
     if url.host.endswith(_RESOURCES):
         resource = f"{url.scheme}://{url.host}"

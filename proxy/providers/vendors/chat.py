@@ -149,10 +149,10 @@ def _translated(content: str, texts: Sequence[str]) -> tuple[str, ...]:
     rows = document.get("segments") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("no list of segments")
-    found = {row.get("id"): row.get("text") for row in rows if type(row.get("id")) is int}
-    if len(rows) != len(texts) or found.keys() != set(range(1, len(texts) + 1)):
+    translated = {row.get("id"): row.get("text") for row in rows if type(row.get("id")) is int}
+    if len(rows) != len(texts) or translated.keys() != set(range(1, len(texts) + 1)):
         raise ValueError(f"{len(rows)} segments for {len(texts)}, or other ids")
-    answer = tuple(found[number] for number in range(1, len(texts) + 1))
+    answer = tuple(translated[number] for number in range(1, len(texts) + 1))
     if not all(isinstance(text, str) for text in answer) or not any(text.strip() for text in answer):
         raise ValueError("a text is missing")
     if sum(map(len, answer)) > MIN_BOUND + MAX_GROWTH * sum(map(len, texts)):

@@ -360,10 +360,10 @@ def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _first(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = rows(document, name)
-    if not found:
+    objects = rows(document, name)
+    if not objects:
         raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail=name)
-    return found[0]
+    return objects[0]
 
 
 def _text(value: Any) -> str:

@@ -68,9 +68,9 @@ def _bound(default: Quirks, by_model: Mapping[str, Quirks] = MappingProxyType({}
     return bind
 
 
-def _others(*known: Capabilities) -> Mapping[Mode, Capabilities]:
+def _others(*declared: Capabilities) -> Mapping[Mode, Capabilities]:
     """By mode; a transcription model's also for deployments that translate only."""
-    return {mode: capabilities for capabilities in known for mode in Mode if mode in capabilities.modes}
+    return {mode: capabilities for capabilities in declared for mode in Mode if mode in capabilities.modes}
 
 
 class ListingAdapter(OpenAIAdapter):
@@ -101,12 +101,12 @@ def _voices(response: Response, model: str) -> list[Voice]:
 
 
 def _voice(row: object) -> Voice | None:
-    known = {voice.id: voice for voice in kokoro.CATALOGUE}
+    catalogue = {voice.id: voice for voice in kokoro.CATALOGUE}
     name = row.get("name") if isinstance(row, dict) else None
     id = row.get("id", name) if isinstance(row, dict) else row
     if not isinstance(id, str) or not id:
         return None
-    return known.get(id) or Voice(id, name if isinstance(name, str) else None)
+    return catalogue.get(id) or Voice(id, name if isinstance(name, str) else None)
 
 
 # -- Groq --------------------------------------------------------------------------------------------------------------
@@ -352,7 +352,7 @@ SELF_HOSTED_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS, streams=Tru
 
 
 def _self_hosted(
-    name: str, quirks: Quirks, *known: Capabilities, models: Mapping[str, Capabilities] | None = None
+    name: str, quirks: Quirks, *declared: Capabilities, models: Mapping[str, Capabilities] | None = None
 ) -> Vendor:
     """A server at ``api_base``, with the deployment's key if it has one."""
     return Vendor(
@@ -361,7 +361,7 @@ def _self_hosted(
         key_variables=(),
         models=models or {},
         adapter=_bound(quirks),
-        others=_others(*known),
+        others=_others(*declared),
     )
 
 

@@ -29,8 +29,8 @@ class Reader:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         for block in self._blocks.feed(data):
-            if found := _data(block):
-                yield found
+            if content := _data(block):
+                yield content
 
     def end(self) -> None:
         """Raises UpstreamInvalid if the stream broke off within an event."""
@@ -72,8 +72,8 @@ class Relay:
         if data == b"[DONE]":
             self._is_ended = True
             return True
-        found = _TYPE.match(data)
-        kind = found[1] if found else b""
+        match = _TYPE.match(data)
+        kind = match[1] if match else b""
         if kind == b"error" or _ERROR.match(data):
             raise self._failure(data)
         if kind.endswith(b".done"):

@@ -88,12 +88,12 @@ def document_of(body: bytes) -> dict[str, Any]:
 
 def rows(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of objects; empty if it is missing. Raises UpstreamInvalid for anything else."""
-    found = document.get(name)
-    if found is None:
+    value = document.get(name)
+    if value is None:
         return []
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail=name)
-    return found
+    return value
 
 
 def time(value: Any, name: str) -> float:
