@@ -71,19 +71,19 @@ class KeyCache:
             try:
                 await self._check_soon()
             except ProxyError as error:
-                self._log.debug("keys are not up to date", reason=error.message)
+                self._log.debug("virtual keys may be out of date", reason=error.message)
             await asyncio.sleep(INTERVAL)
 
     async def refresh(self) -> None:
         """Returns after a check that began after this call. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         if self._failed is not None and loop.time() - self._failed < FAILURE_SECONDS:
-            raise _unavailable("it did not answer a moment ago")
+            raise _unavailable("the database did not answer a moment ago")
         try:
             await asyncio.wait_for(self._check_soon(), MAX_WAIT)
         except TimeoutError:
             self._failed = loop.time()
-            raise _unavailable("it takes too long") from None
+            raise _unavailable("the database takes too long") from None
 
     async def aclose(self) -> None:
         await cancel_all(check for check in (self._next, self._running) if check is not None)
@@ -106,15 +106,17 @@ class KeyCache:
                 self._report_failure(error)
                 raise _unavailable(type(error).__name__) from error
             if self._failed is not None:
-                self._log.info("keys are up to date again")
+                self._log.info("virtual keys are up to date again")
             self._failed = None
 
     def _report_failure(self, error: Exception) -> None:
         first, self._failed = self._failed is None, asyncio.get_running_loop().time()
         if not isinstance(error, ProxyError):
-            self._log.exception("keys cannot be read from the database")
+            self._log.exception("virtual keys cannot be read from the database")
         elif first:
-            self._log.error("keys wait for the database", reason=error.detail or error.message)
+            self._log.error(
+                "virtual keys cannot be updated: the database does not answer", reason=error.detail or error.message
+            )
 
     async def _load(self) -> None:
         """What changed since the last time, or everything if the database was restored to an older state."""

@@ -134,7 +134,7 @@ class Ledger:
             self._lose(reason)
             return
         if not self._buffer:
-            self._log.error("ledger journal cannot be written, rows are held in memory", reason=reason)
+            self._log.error("ledger journal cannot be written; rows are held in memory", reason=reason)
         self._buffer.append(record)
         self.waiting += 1
 
@@ -153,7 +153,7 @@ class Ledger:
         try:
             await self._journal.sync()
         except OSError as error:
-            self._log.error("ledger journal not on the disk", reason=str(error))
+            self._log.error("ledger journal cannot be synced to the disk", reason=str(error))
 
     # -- to the database -----------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Ledger:
             try:
                 await self.move()
             except Exception:
-                self._log.exception("ledger rows not moved, will be tried again")
+                self._log.exception("ledger rows not moved to the database; will retry")
 
     async def move(self) -> None:
         """Move new rows to the database. While it does not answer, they stay in the journal."""
@@ -182,11 +182,13 @@ class Ledger:
                 self._next_retention = now + RETENTION_INTERVAL
         except ProxyError as error:
             if not self._is_waiting:
-                self._log.error("ledger waits for the database", reason=error.detail or error.message)
+                self._log.error(
+                    "ledger database does not answer; rows stay in the journal", reason=error.detail or error.message
+                )
             self._is_waiting = True
         else:
             if self._is_waiting:
-                self._log.info("the ledger's database is back")
+                self._log.info("ledger database is available again")
             self._is_waiting = False
 
     async def _move_own(self) -> None:
@@ -231,7 +233,7 @@ class Ledger:
             for segment in segments:
                 rows = await self._store(segment)
                 segment.delete()
-                self._log.info("ledger rows of a dead process recovered", rows=rows)
+                self._log.info("recovered ledger rows of a dead process", rows=rows)
 
     async def _store(self, segment: JournalSegment) -> int:
         """The number of rows. Raises Unavailable."""
@@ -247,7 +249,7 @@ class Ledger:
         try:
             await self._writer.insert(records)
         except RowRejected as error:
-            self._log.error("ledger batch rejected, its rows are tried one by one", reason=str(error))
+            self._log.error("ledger batch rejected; inserting its rows one by one", reason=str(error))
             for record in records:
                 try:
                     await self._writer.insert([record.replace(_NUL, b"")])

@@ -95,8 +95,8 @@ class _Utterance:
     def words(self, decoder: Any) -> list[dict[str, Any]]:
         """The words, without silences and noises.
 
-        The utterance is decoded as a whole: then PocketSphinx normalizes it by its own loudness rather than by that of
-        earlier audio, and recognizes far more.
+        The utterance is decoded as a whole, so that PocketSphinx normalizes it by its own loudness rather than by that
+        of earlier audio. This recognizes far more.
         """
         decoder.start_utt()
         decoder.process_raw(bytes(self._speech), full_utt=True)

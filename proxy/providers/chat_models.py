@@ -42,7 +42,7 @@ def problems(config: Config) -> list[str]:
         where, vendor, row = deployment.where, deployment.vendor, VENDORS[deployment.vendor]
         if vendor not in BASES:
             remedy = f"if its server speaks it, write openai/{deployment.model} and api_base"
-            messages.append(f"{where}: {vendor} has no chat API of OpenAI's kind; {remedy}")
+            messages.append(f"{where}: {vendor} has no OpenAI-compatible chat API; {remedy}")
             continue
         if _base(deployment, config.environment) is None:
             messages.append(f"{where}: {vendor} needs an address: set api_base")

@@ -34,7 +34,7 @@ class ConfigFile:
         try:
             self.config = self._load()
         except ConfigError as error:
-            log.error("configuration refused, the old one stays", problems=error.problems)
+            log.error("invalid configuration; the previous one stays active", problems=error.problems)
             return False
         for warning in self.config.warnings:
             log.warning(warning)

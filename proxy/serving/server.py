@@ -78,7 +78,7 @@ class Server:
                     await asyncio.sleep(DRAIN_SECONDS)
         except TimeoutError:
             structlog.get_logger().error(
-                "shutdown_timeout exceeded, running calls are cut", calls=len(self._state.tasks)
+                "shutdown_timeout exceeded; running calls are aborted", calls=len(self._state.tasks)
             )
             for task in self._state.tasks:
                 task.cancel()

@@ -56,7 +56,9 @@ def _prepare_database(config: Config) -> None:
     try:
         asyncio.run(preparation.prepare_records(config))
     except Unavailable as error:
-        structlog.get_logger().error("the database is unreachable, virtual keys wait for it", reason=error.detail)
+        structlog.get_logger().error(
+            "the database is unreachable; virtual keys cannot be checked until it is back", reason=error.detail
+        )
 
 
 def _raise_file_limit(streams: int) -> None:

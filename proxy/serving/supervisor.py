@@ -97,7 +97,7 @@ class Supervisor:
 
         def supervisor_gone() -> None:
             loop.remove_reader(self._lifeline)
-            structlog.get_logger().error("the supervisor is gone, its worker stops")
+            structlog.get_logger().error("the supervisor is gone; its worker stops")
             stop()
 
         loop.add_reader(self._lifeline, supervisor_gone)
@@ -105,7 +105,7 @@ class Supervisor:
     def _replace(self, worker: ForkProcess, number: int) -> None:
         if self._stopping:
             return
-        structlog.get_logger().error("a worker died and is replaced", pid=worker.pid, exit_code=worker.exitcode)
+        structlog.get_logger().error("a worker died and is being replaced", pid=worker.pid, exit_code=worker.exitcode)
         time.sleep(RESTART_DELAY)
         if not self._stopping:
             self._start(number).close()

@@ -59,7 +59,7 @@ def trust_reverse_proxies(app: ASGIApp, addresses: str | None) -> ASGIApp:
     """Take the client's address and scheme from the X-Forwarded headers that these addresses send."""
     if addresses is None:
         return app
-    # uvicorn and Starlette have types of their own for the same interface.
+    # uvicorn and Starlette have their own types for the same interface.
     return ProxyHeadersMiddleware(app, addresses)  # type: ignore[arg-type, return-value]
 
 
@@ -126,7 +126,7 @@ class Worker:
                     if await asyncio.to_thread(self._file.reload):
                         self._site.replace(self._file.config)
                 except Exception:
-                    structlog.get_logger().exception("configuration not loaded, the old one stays")
+                    structlog.get_logger().exception("configuration not reloaded; the previous one stays active")
 
 
 def _ignore_signals(loop: asyncio.AbstractEventLoop) -> None:

@@ -134,7 +134,7 @@ class Feed:
                 reason, last = type(error).__name__, True
             if attempt == 1 or last:
                 self._log.warning(
-                    "sink did not take records", sink=self.settings.name, records=len(batch), reason=reason, last=last
+                    "sink delivery failed", sink=self.settings.name, records=len(batch), reason=reason, last=last
                 )
             if last:
                 return False
@@ -146,4 +146,4 @@ class Feed:
         self._counters.dropped[self._key] += count
         if not self._is_overflowing:
             self._is_overflowing = True
-            self._log.error("sink loses records", sink=self.settings.name, waiting=len(self._queue))
+            self._log.error("sink records are dropped", sink=self.settings.name, waiting=len(self._queue))

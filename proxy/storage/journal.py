@@ -163,7 +163,7 @@ class Journal:
                 os.close(lock)
 
     def close(self) -> None:
-        """Release the lock. Segments that are left are for other processes."""
+        """Release the lock. Other processes take over the remaining segments."""
         self.rotate()
         if self._file is not None:  # empty
             os.close(self._file)

@@ -52,7 +52,7 @@ class IdleSockets:
             self._idle.pop(socket)[2].cancel()
 
     def _find(self, endpoint: Endpoint, setting: str | None) -> Duplex | None:
-        """Prefers a used socket to an unused one. Closes dead and expired sockets on the way."""
+        """Prefers a used socket to an unused one. Closes the dead and expired ones that it encounters."""
         unused = None
         for socket, (its_endpoint, its_setting, _) in reversed(list(self._idle.items())):
             if its_endpoint != endpoint or its_setting not in (None, setting):

@@ -129,7 +129,7 @@ def config(*deployments: Deployment) -> Config:
         ("openai", {}, ""),
         ("openai", {"api_key": None}, "c.yaml:1: openai needs a key: set api_key, or the variable OPENAI_API_KEY"),
         ("openai", {"api_key": None, "api_base": "http://gpu:8000"}, ""),
-        ("local", {}, "c.yaml:1: local has no chat API of OpenAI's kind; if its server speaks it, write"),
+        ("local", {}, "c.yaml:1: local has no OpenAI-compatible chat API; if its server speaks it, write"),
     ],
 )
 def test_problems(vendor: str, settings: dict[str, Any], expected: str) -> None:

@@ -67,4 +67,4 @@ def vendor_error(reported: Any, secrets: Iterable[str]) -> ProxyError:
 
 
 def invalid_answer(detail: str) -> UpstreamInvalid:
-    return UpstreamInvalid("The upstream vendor's answer broke off or made no sense.", detail=detail)
+    return UpstreamInvalid("The upstream vendor's answer broke off or was malformed.", detail=detail)

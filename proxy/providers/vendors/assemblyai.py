@@ -379,7 +379,7 @@ def _text(value: Any, name: str) -> str:
 
 
 def _broken(name: str) -> UpstreamInvalid:
-    return UpstreamInvalid("The upstream vendor's answer makes no sense.", detail=name)
+    return UpstreamInvalid("The upstream vendor's answer is malformed.", detail=name)
 
 
 def _billed(response: Response) -> Usage | None:

@@ -506,14 +506,14 @@ def _span(row: Mapping[str, Any]) -> tuple[float, float]:
 def _milliseconds(value: Any) -> float:
     """Milliseconds to seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _MAX_MILLISECONDS:
-        raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=type(value).__name__)
+        raise UpstreamInvalid("The upstream vendor's transcript has invalid times.", detail=type(value).__name__)
     return time(value / 1000, "milliseconds")
 
 
 def _text(row: Mapping[str, Any]) -> str:
     text = row.get("text")
     if not isinstance(text, str):
-        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail="text")
+        raise UpstreamInvalid("The upstream vendor's transcript is malformed.", detail="text")
     return text
 
 

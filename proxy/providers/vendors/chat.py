@@ -117,7 +117,7 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("choices"), list) or not document["choices"]:
-        raise UpstreamInvalid("The translation model's server sent a response that makes no sense.")
+        raise UpstreamInvalid("The translation model's server sent a malformed response.")
     return document
 
 
@@ -126,7 +126,7 @@ def _content(document: dict[str, Any]) -> str:
     choice = document["choices"][0]
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
-        raise UpstreamInvalid("The translation model's server sent a response that makes no sense.")
+        raise UpstreamInvalid("The translation model's server sent a malformed response.")
     if choice.get("finish_reason") == "content_filter":
         raise UpstreamRejected(
             "The translation model's content filter refused the transcript.", status=400, code="content_filter"

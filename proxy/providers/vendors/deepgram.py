@@ -355,20 +355,20 @@ def _span(row: Mapping[str, Any]) -> tuple[float, float]:
 def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     part = document.get(name)
     if not isinstance(part, dict):
-        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail=name)
+        raise UpstreamInvalid("The upstream vendor's transcript is malformed.", detail=name)
     return part
 
 
 def _first(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     objects = rows(document, name)
     if not objects:
-        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail=name)
+        raise UpstreamInvalid("The upstream vendor's transcript is malformed.", detail=name)
     return objects[0]
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail="text")
+        raise UpstreamInvalid("The upstream vendor's transcript is malformed.", detail="text")
     return value
 
 

@@ -323,7 +323,7 @@ def _transcript(content: bytes, *, diarized: bool) -> Transcript:
 def _word(row: Mapping[str, Any], speakers: Speakers | None) -> Word:
     text, start = row.get("text"), time(row.get("start"), "start")
     if not isinstance(text, str):
-        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail="text")
+        raise UpstreamInvalid("The upstream vendor's transcript is malformed.", detail="text")
     speaker = speakers.letter(row.get("speaker_id")) if speakers is not None else None
     return Word(text, start, max(start, time(row.get("end"), "end")), speaker)
 

@@ -237,7 +237,7 @@ def _is_sse(response: Response) -> bool:
 
 
 def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:
-    """Models behind a WebSocket have adapters of their own."""
+    """Models behind a WebSocket have their own adapters."""
     model = deployment.base_model or deployment.model
     if live.declared_of(model) is not None:
         return live.LiveAdapter(deployment, base=base, authorization=_authorization(deployment, key), declared=declared)

@@ -66,7 +66,7 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
     status = details.effective_status or details.status
     message, log = details.message, details.log or details.summary
     if status < 400:
-        return UpstreamInvalid("The upstream vendor sent a response that makes no sense.", detail=log)
+        return UpstreamInvalid("The upstream vendor sent a malformed response.", detail=log)
     if status in _CREDENTIALS:
         # The message is about the operator's key: the caller must not see it, and it is not about the caller's request.
         return UpstreamCredentials(

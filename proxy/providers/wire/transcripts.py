@@ -92,7 +92,7 @@ def rows(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail=name)
+        raise UpstreamInvalid("The upstream vendor's transcript is malformed.", detail=name)
     return value
 
 
@@ -100,7 +100,7 @@ def time(value: Any, name: str) -> float:
     """Seconds from the start. Raises UpstreamInvalid for anything else."""
     seconds = usage.seconds_of(value)
     if seconds is None:
-        raise UpstreamInvalid("The upstream vendor's transcript has broken times.", detail=name)
+        raise UpstreamInvalid("The upstream vendor's transcript has invalid times.", detail=name)
     return seconds
 
 
@@ -146,7 +146,7 @@ def _without_speakers(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise UpstreamInvalid("The upstream vendor's transcript has broken parts.", detail="text")
+        raise UpstreamInvalid("The upstream vendor's transcript is malformed.", detail="text")
     return value
 
 
