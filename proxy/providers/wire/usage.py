@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
 from proxy.domain.usage import Usage
 
+_FIELDS = tuple(field.name for field in fields(Usage))
 _MAX_SECONDS = 1e7
 _MAX_TOKENS = 1 << 53
 _MAX_USD = 1e6
@@ -76,7 +77,7 @@ def seconds_of(value: Any) -> float | None:
 
 
 def _unless_empty(usage: Usage) -> Usage | None:
-    return usage if any(astuple(usage)) else None
+    return usage if any(getattr(usage, name) for name in _FIELDS) else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
