@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_keys(commands.add_parser("keys", help="create, list, revoke or import virtual keys in the database"))
     _add_usage(commands.add_parser("usage", help="print who used what and what it cost"))
 
-    check = commands.add_parser("check", help="check a configuration, and list its mistakes or what it serves")
+    check = commands.add_parser("check", help="check a configuration: list its mistakes, or what it serves")
     _add_config(check)
     check.set_defaults(command=_check)
     return parser

@@ -1,7 +1,7 @@
 """A YAML file as a tree of values that know their file and line.
 
 Scalars stay text, so ``api_key: 0012`` keeps its zeros and ``voice: no`` is a voice. Validation turns the text into
-numbers and booleans where a setting needs them.
+numbers and booleans if a setting needs them.
 """
 
 from __future__ import annotations

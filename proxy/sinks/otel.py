@@ -64,7 +64,7 @@ class Otel(Sink):
         self._transport, self._is_langfuse = transport, is_langfuse
 
     async def send(self, records: Sequence[Record]) -> None:
-        records = [record for record in records if self._sampler.takes(record.call)]
+        records = [record for record in records if self._sampler.includes(record.call)]
         if not records:
             return
         body = await self._encoded(records)
@@ -100,7 +100,7 @@ class Sampler:
         share = {"always_on": 1.0, "always_off": 0.0}.get(name.removeprefix(PARENT_BASED))
         self._share = _share(environment) if share is None else share
 
-    def takes(self, call: Call) -> bool:
+    def includes(self, call: Call) -> bool:
         from proxy.sinks.spans import is_sampled_by_parent
 
         sampled = is_sampled_by_parent(call) if self._follows_parent else None

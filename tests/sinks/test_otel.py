@@ -33,12 +33,12 @@ UNSAMPLED = PARENT[:-2] + "00"
 )
 def test_who_decides(sampler: str, parent: str, wanted: bool) -> None:
     environment = Environment({"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": "0"})
-    assert Sampler(environment).takes(Call("req", "speech", 0.0, traceparent=parent)) == wanted
+    assert Sampler(environment).includes(Call("req", "speech", 0.0, traceparent=parent)) == wanted
 
 
 def test_a_ratio_takes_about_that_share() -> None:
     sampler = Sampler(Environment({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}))
-    taken = sum(sampler.takes(Call("req", "speech", 0.0)) for _ in range(4000))
+    taken = sum(sampler.includes(Call("req", "speech", 0.0)) for _ in range(4000))
     assert 800 < taken < 1200
 
 
