@@ -1,4 +1,4 @@
-"""Loads the custom classes of guardrails and sinks that the configuration names."""
+"""Loads the classes of custom guardrails and sinks that the configuration names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 def load_class(path: str, folder: Path, method: str) -> type[Any]:
     """The class ``module.Class`` of a module in the folder, or of an installed module.
 
-    It must have the coroutine ``method``, which is written with its parameters: ``send(self, records)``.
+    It must have the coroutine ``method``, given with its parameters: ``send(self, records)``.
     Raises ValueError, ImportError, or whatever the module raises when it is imported.
     """
     module_name, _, name = path.rpartition(".")

@@ -1,4 +1,4 @@
-"""One tree of errors. Each says how it looks to a client (status, type, code, param) and what it means for routing.
+"""The tree of errors. Each has what a client sees (status, type, code, param) and what routing needs to know.
 
 The body is OpenAI's: ``{"error": {"message", "type", "param", "code"}}``, all four keys always.
 Source: OpenAI's published openapi.yaml and the exception classes of openai-python and openai-node.
@@ -20,7 +20,7 @@ class ProxyError(Exception):
     status: int = 500
     type: str = "server_error"
     code: str | int | None = None
-    #: Label for metrics and logs; one word per class of failure.
+    #: Label for metrics and logs.
     kind: ClassVar[str] = "internal"
     #: Whether another deployment of the group may be tried.
     retryable: ClassVar[bool] = False
@@ -44,12 +44,12 @@ class ProxyError(Exception):
         self.status = self.status if status is None else status
         #: Seconds, sent as ``retry-after``.
         self.retry_after = retry_after
-        #: Sent as ``x-should-retry`` where it is not None: OpenAI's SDKs heed it over the status.
+        #: Sent as ``x-should-retry`` if it is not None. OpenAI's SDKs obey it rather than the status.
         self.should_retry: bool | None = None
         self.detail = detail
 
     def body(self, request_id: str | None = None) -> dict[str, Any]:
-        """The JSON document that a client gets; where the server is at fault, with the id that finds the log line."""
+        """The JSON document that a client gets. Errors of the server include the request id, to find the log entry."""
         message = self.message
         if request_id is not None and self.status >= 500:
             message = f"{message} (request id {request_id})"
@@ -69,11 +69,11 @@ class ConfigError(ProxyError):
         self.problems = problems
 
 
-# -- what the caller can mend ------------------------------------------------------------------------------------------
+# -- what the caller can fix -------------------------------------------------------------------------------------------
 
 
 class BadRequest(ProxyError):
-    """The request cannot be served as it stands."""
+    """The request cannot be served as it is."""
 
     status = 400
     type = "invalid_request_error"
@@ -81,18 +81,18 @@ class BadRequest(ProxyError):
 
 
 def invalid_value(field: str, message: str) -> BadRequest:
-    """The value of a field cannot be used; ``message`` is pydantic's."""
+    """A field has an invalid value; ``message`` is pydantic's."""
     return BadRequest(f"'{field}': {message.removeprefix('Value error, ')}.", param=field, code="invalid_value")
 
 
 class UnsupportedValue(BadRequest):
-    """A field has a value that the deployment does not know; the message names the allowed ones."""
+    """A field has a value that the deployment does not support; the message lists the allowed ones."""
 
     code = "unsupported_value"
 
 
 class InvalidAudio(BadRequest):
-    """The upload is not audio that can be read, or it breaks a limit on decoded audio."""
+    """The upload is not readable audio, or it exceeds a limit on decoded audio."""
 
     code = "invalid_audio"
 
@@ -101,7 +101,7 @@ class InvalidAudio(BadRequest):
 
 
 class GuardrailViolation(BadRequest):
-    """A guardrail refuses the words of this call. The message names the guardrail, never what it found."""
+    """A guardrail blocked this call. The message names the guardrail and the kinds of what it found, never the text."""
 
     code = "guardrail_violation"
     kind = "guardrail_violation"
@@ -116,7 +116,7 @@ class Unauthorized(BadRequest):
 
 
 class Forbidden(BadRequest):
-    """The key is good but may not do this."""
+    """The key is valid but may not do this."""
 
     status = 403
     code = "permission_denied"
@@ -141,7 +141,7 @@ class ModelNotFound(NotFound):
 
 
 class MethodNotAllowed(BadRequest):
-    """The path exists, for another method."""
+    """The path does not support this method."""
 
     status = 405
     code = "method_not_allowed"
@@ -157,7 +157,7 @@ class ClientStalled(BadRequest):
 
 
 class RequestTooLarge(BadRequest):
-    """The body, or a part of it, passes a bound of the server."""
+    """The body, or a part of it, exceeds a limit of the server."""
 
     status = 413
     code: str | int | None = "request_too_large"
@@ -165,7 +165,7 @@ class RequestTooLarge(BadRequest):
 
 
 class FileTooLarge(RequestTooLarge):
-    """The upload passes ``max_file_size_mb``. The shape of the message is that of LiteLLM."""
+    """The upload exceeds ``max_file_size_mb``. The message has LiteLLM's format."""
 
     type = "bad_request"
     code: str | int | None = 413
@@ -175,7 +175,7 @@ class FileTooLarge(RequestTooLarge):
 
 
 class UnsupportedMedia(BadRequest):
-    """A content type or content encoding that the endpoint does not read."""
+    """The endpoint does not support this content type or content encoding."""
 
     status = 415
     code = "unsupported_media_type"
@@ -190,7 +190,7 @@ class ClientGone(ProxyError):
     kind = "client_gone"
 
 
-# -- what the server lacks right now -----------------------------------------------------------------------------------
+# -- what the server cannot do right now -------------------------------------------------------------------------------
 
 
 class RateLimited(ProxyError):
@@ -216,13 +216,13 @@ class Overloaded(ProxyError):
 
 
 class Saturated(Overloaded):
-    """As Overloaded, of something that every deployment needs: connections, open files."""
+    """As Overloaded, but every deployment needs what is used up: connections, open files."""
 
     retryable = False
 
 
 class GuardrailUnavailable(Overloaded):
-    """A guardrail could not decide, and is told to block then; no other deployment can change that."""
+    """A guardrail could not decide, and is configured to block then. Another deployment would not help."""
 
     code = "guardrail_unavailable"
     kind = "guardrail_unavailable"
@@ -230,7 +230,7 @@ class GuardrailUnavailable(Overloaded):
 
 
 class NotInstalled(ProxyError):
-    """An optional part is missing on this machine; the message says what to install."""
+    """An optional dependency is missing; the message says what to install."""
 
     status = 501
     code = "not_installed"
@@ -238,11 +238,11 @@ class NotInstalled(ProxyError):
     retryable = True
 
 
-# -- what went wrong upstream ------------------------------------------------------------------------------------------
+# -- failures of vendors -----------------------------------------------------------------------------------------------
 
 
 class UpstreamError(ProxyError):
-    """The vendor's fault, as far as the caller is concerned."""
+    """The vendor failed."""
 
     status = 502
     code: str | int | None = "upstream_error"
@@ -251,7 +251,7 @@ class UpstreamError(ProxyError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The vendor refuses this request (4xx); status, type, param and code are the vendor's."""
+    """The vendor rejected this request (4xx); status, type, param and code are the vendor's."""
 
     type = "invalid_request_error"
     code: str | int | None = None
@@ -278,7 +278,7 @@ class UpstreamRateLimited(UpstreamError):
 
 
 class UpstreamCredentials(UpstreamError):
-    """The vendor refuses the deployment's key (401, 403). The caller's key is fine."""
+    """The vendor rejected the deployment's key (401, 403). The caller's key is valid."""
 
     code = "upstream_credentials"
     kind = "upstream_credentials"
@@ -298,7 +298,7 @@ class UpstreamUnreachable(UpstreamError):
 
 
 class UpstreamTimeout(UpstreamError):
-    """Nothing came within the deployment's time limits."""
+    """The vendor did not answer within the deployment's time limits."""
 
     status = 504
     code = "upstream_timeout"
@@ -306,11 +306,11 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamUnfinished(UpstreamTimeout):
-    """A job that the vendor has begun, and bills, did not end in time: it is not begun again in the same group."""
+    """A job that the vendor has started, and bills, did not end in time. It is not started again in the same group."""
 
 
 class UpstreamInvalid(UpstreamError):
-    """The answer makes no sense: an error document with status 200, no bytes, broken JSON, a cut stream."""
+    """The answer is invalid: an error document with status 200, no bytes, broken JSON, a stream that was cut."""
 
     code = "upstream_invalid"
     kind = "upstream_invalid"

@@ -1,8 +1,8 @@
-"""The way of one call, readable from top to bottom. What each step means is defined in the layers below."""
+"""The steps of one call, from top to bottom. Each step is defined in the layers below."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import perf_counter
@@ -14,6 +14,7 @@ from proxy.domain.requests import NO_OPTIONS, CallOptions, Mode, SpeechRequest, 
 from proxy.domain.results import SpeechResult, TranscriptionResult
 from proxy.guardrails.engine import Guardrails
 from proxy.matching import (
+    BoundDeployment,
     Needs,
     SpeechPlan,
     TranscriptionPlan,
@@ -47,9 +48,7 @@ class Gateway:
             request = replace(request, model=call.group)
         guardrails = self._guardrails.due(call, request.guardrails, options.guardrails)
         if guardrails is not None:
-            (first, *_) = candidates.values()
-            if len(first) == 1 and isinstance(plan := match_speech(request, first[0]), SpeechPlan):
-                self._runner.warm(plan)
+            self._warm(candidates[call.group], request)
             request = await guardrails.check_request(request)
         plans = {name: [match_speech(request, bound) for bound in some] for name, some in candidates.items()}
         routed = self._router.route(plans, call, options)
@@ -87,11 +86,18 @@ class Gateway:
                 result = await guardrails.check_result(result)
             yield result
 
+    def _warm(self, deployments: Sequence[BoundDeployment], request: SpeechRequest) -> None:
+        """If only one deployment is in question and it is behind a socket, open that while guardrails check."""
+        if len(deployments) == 1 and deployments[0].adapter.over_socket:
+            plan = match_speech(request, deployments[0])
+            if isinstance(plan, SpeechPlan):
+                self._runner.warm(plan)
+
     async def voices(self, model: str | None, caller: Caller = EVERYBODY) -> list[ListedVoice]:
-        """What the caller may name as the voice of a model, or of any. Raises ModelNotFound."""
+        """The voices that the caller may name for a model, or for any model if it is None. Raises ModelNotFound."""
         groups = self.groups.one_or_all(model, caller)
         return await self._voices.of(bound for group in groups for bound in group if serves(bound, Mode.SPEECH))
 
 
 def _none(_: object) -> None:
-    """Nothing translates."""
+    """No chat model translates."""

@@ -1,6 +1,6 @@
-"""From what clients send to typed requests. Every complaint is a 400 that names the field.
+"""Parses what clients send into typed requests. Every error is a 400 that names the field.
 
-Source: OpenAI's openapi.yaml, and captures of what curl and the SDKs of six languages put on the wire.
+Source: OpenAI's openapi.yaml, and captured requests of curl and of the SDKs of six languages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OWN_FIELDS = frozenset({
     "organization", "project", "proxy_server_request", "retry_policy", "router_settings", "stream_timeout",
     "tags", "timeout", "ttl", "voices",
 })  # fmt: skip
-#: Of a JSON body; each unknown one is looked at before it goes on.
+#: Of a JSON body; each unknown one is checked before it is forwarded.
 MAX_FIELDS = 1000
 MAX_RETRIES = 10
 MAX_MODEL_LENGTH = 256
@@ -116,11 +116,11 @@ def transcription_request(
 
 
 def options(headers: Mapping[bytes, bytes]) -> CallOptions:
-    """What the request's headers say of its routing; the ``x-litellm-`` forms mean the same."""
+    """What the request's headers say about its routing; the ``x-litellm-`` forms mean the same."""
     timeout = _header(headers, b"timeout")
     retries = _header(headers, b"num-retries")
-    guarded = _header(headers, b"guardrails")
-    if timeout is None and retries is None and guarded is None and b"x-proxy-no-fallback" not in headers:
+    guardrails = _header(headers, b"guardrails")
+    if timeout is None and retries is None and guardrails is None and b"x-proxy-no-fallback" not in headers:
         return NO_OPTIONS
     seconds = _number("x-proxy-timeout", timeout)
     count = _number("x-proxy-num-retries", retries)
@@ -132,23 +132,23 @@ def options(headers: Mapping[bytes, bytes]) -> CallOptions:
         timeout=seconds,
         num_retries=None if count is None else int(count),
         no_fallback=_boolean("x-proxy-no-fallback", headers.get(b"x-proxy-no-fallback", b"").decode("latin-1")),
-        guardrails=_guardrails([guarded]) if guarded is not None else (),
+        guardrails=_guardrails([guardrails]) if guardrails is not None else (),
     )
 
 
 def end_user(request: SpeechRequest | TranscriptionRequest, headers: Mapping[bytes, bytes]) -> str | None:
     """Whom the caller serves: the field ``user``, else a header, else the field ``safety_identifier``."""
-    if request.user and (found := _end_user("user", request.user)):
-        return found
+    if request.user and (user := _end_user("user", request.user)):
+        return user
     for name in _END_USER_HEADERS:
-        if name in headers and (found := _end_user(name.decode(), _decoded(headers[name]))):
-            return found
+        if name in headers and (user := _end_user(name.decode(), _decoded(headers[name]))):
+            return user
     identifier = dict(request.extra).get("safety_identifier") if request.extra else None
     return _end_user("safety_identifier", identifier) if isinstance(identifier, str) else None
 
 
 def _end_user(name: str, value: str) -> str | None:
-    """Without control characters and without white space around it."""
+    """Without control characters and surrounding white space; None if nothing is left."""
     text = plain(value)
     if len(text) > MAX_END_USER_LENGTH:
         raise BadRequest(
@@ -159,10 +159,10 @@ def _end_user(name: str, value: str) -> str | None:
 
 def tags(headers: Mapping[bytes, bytes], own: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The key's ``own`` tags and those of ``x-proxy-tags`` (or ``x-litellm-tags``), which are separated by commas."""
-    stated = headers.get(b"x-proxy-tags", headers.get(b"x-litellm-tags"))
-    if stated is None:
+    header = headers.get(b"x-proxy-tags", headers.get(b"x-litellm-tags"))
+    if header is None:
         return own
-    names = [text for part in _decoded(stated).split(",") if (text := plain(part))]
+    names = [text for part in _decoded(header).split(",") if (text := plain(part))]
     if len(names) > MAX_TAGS or any(len(name) > MAX_TAG_LENGTH for name in names):
         raise BadRequest(
             f"x-proxy-tags must hold at most {MAX_TAGS} tags of at most {MAX_TAG_LENGTH} characters.",
@@ -173,7 +173,7 @@ def tags(headers: Mapping[bytes, bytes], own: tuple[str, ...] = ()) -> tuple[str
 
 
 def _guardrails(value: Any) -> tuple[str, ...]:
-    """Names in a list, each of which may hold several, separated by commas."""
+    """A list of names; each item may hold several, separated by commas."""
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise BadRequest("'guardrails' must be a list of names.", param="guardrails", code="invalid_type")
     names = dict.fromkeys(text for part in value for name in part.split(",") if (text := name.strip()))
@@ -185,7 +185,7 @@ def _guardrails(value: Any) -> tuple[str, ...]:
 
 
 def plain(text: str) -> str:
-    """Without what a database, a log or a terminal might stumble over."""
+    """Without characters that a database, a log or a terminal may not accept."""
     return _CONTROL.sub("", text).encode("utf-8", "replace").decode().strip()
 
 
@@ -242,7 +242,7 @@ def _text(document: Mapping[str, Any], name: str) -> str | None:
 
 
 def _voice(value: Any) -> tuple[str | None, bool]:
-    """The voice, and whether it came as ``{"id": …}``; an empty one counts as none."""
+    """The voice, and whether it was sent as ``{"id": …}``. An empty one counts as missing."""
     if isinstance(value, dict) and isinstance(value.get("id"), str) and value["id"]:
         return value["id"], True
     if value is None or isinstance(value, str):
@@ -270,9 +270,9 @@ def _boolean(name: str, value: str) -> bool:
 
 
 def _passes(name: str) -> bool:
-    """Whether a field that OpenAI does not know goes on to the vendor.
+    """Whether a field that OpenAI does not have may be forwarded to the vendor.
 
-    Not under another spelling of a field that is known here: some servers do not tell ``Model`` from ``model``.
+    Other spellings of known fields are not: some servers treat ``Model`` and ``model`` alike.
     """
     if not _FIELD_NAME.fullmatch(name):
         return False

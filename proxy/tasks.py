@@ -1,10 +1,11 @@
-"""Cancels asyncio tasks."""
+"""Ends asyncio tasks and asynchronous generators."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Iterable
+from types import AsyncGeneratorType
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -18,3 +19,9 @@ async def cancel_all(tasks: Iterable[asyncio.Future[T]]) -> list[T | BaseExcepti
     for task in ending:
         task.cancel()
     return await asyncio.gather(*ending, return_exceptions=True)
+
+
+async def close_generator(generator: AsyncGenerator[Any]) -> None:
+    """Close it, unless another task is reading it: then it ends when what it reads is closed."""
+    if not (isinstance(generator, AsyncGeneratorType) and generator.ag_running):
+        await generator.aclose()

@@ -18,7 +18,7 @@ SLOW_FIXTURE = "serve"
 FAST = (
     "tests/front/test_access.py::test_allow_unauthenticated_opens_the_door",
     "tests/front/test_billing.py::test_who_called_and_for_whom",
-    "tests/front/test_command.py::test_check_of_the_seeds_entries_prints_a_table_of_groups_and_deployments",
+    "tests/front/test_command.py::test_check_prints_a_table_of_groups_and_deployments",
     "tests/front/test_command.py::test_version_and_help",
     "tests/front/test_metrics.py::test_retries_fallbacks_and_attempts",
     "tests/front/test_reload.py::test_a_running_call_finishes_on_the_old_configuration",

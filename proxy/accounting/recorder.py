@@ -107,7 +107,7 @@ class CallRecorder:
             row["cost_basis"] = call.cost_basis
             _add_usage(row, usage)
         if call.fallback:
-            row["fallback"] = call.asked[:_MAX_NAME_LENGTH]
+            row["fallback"] = call.requested_group[:_MAX_NAME_LENGTH]
         if call.guardrails:
             row["guardrails"] = json.dumps([_document(result) for result in call.guardrails])
         if call.tags:

@@ -1,4 +1,4 @@
-"""The headers of an answer: how it came about, what it cost, and what the caller did not get."""
+"""The headers of an answer: routing, guardrails, cost and warnings."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def warnings_header(attempt: Attempt) -> Header:
 
 
 def cost_headers(cost: Decimal | None) -> list[Header]:
-    """USD in plain digits; nothing if the cost is not known."""
+    """USD in plain digits; no header if the cost is not known."""
     return [] if cost is None else [(b"x-proxy-response-cost", f"{cost.normalize():f}".encode("ascii"))]
 
 
 def _guardrail_headers(call: Call) -> list[Header]:
-    """Names of the guardrails that checked something, and of those that were due and had nothing to check."""
+    """The names of guardrails that checked something, and of those that were due but had nothing to check."""
     applied = dict.fromkeys(result.guardrail for result in call.guardrails)
     named = {b"x-proxy-guardrails-applied": applied, b"x-proxy-guardrails-skipped": call.guardrails_skipped}
     return [(header, ", ".join(names).encode()) for header, names in named.items() if names]

@@ -1,4 +1,4 @@
-"""The application: everything is wired here, in one visible place."""
+"""The application. Everything is wired here, in one place."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ from proxy.telemetry import Telemetry, WorkerSlot
 from proxy.upstream.client import Upstream
 from proxy.upstream.websocket import WebSocketTransport
 
-#: Streams whose format is changed at the same time; each takes a process of some 40 MB while it lasts.
+#: Streams that are converted at the same time. Each needs a process of about 40 MB.
 ENCODERS = 16
-#: How long a start waits for the keys; a database that is slower or away is asked again and again afterwards.
+#: How long a start waits for the keys. If the database is slower or unavailable, it is tried again afterwards.
 FIRST_LOOK_SECONDS = 2.0
 EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
@@ -70,10 +70,10 @@ EXPOSED_HEADERS = (
 
 
 class Resources:
-    """What a process has once, whatever configuration is in force: pools, counters, the standing of deployments."""
+    """What a process has once, for every configuration: pools, counters, the health of deployments."""
 
-    def __init__(self, config: Config, place: WorkerSlot | None = None, *, ledger: bool = True) -> None:
-        """``place``: of this process among the workers that share their metrics. ``ledger``: calls are recorded."""
+    def __init__(self, config: Config, slot: WorkerSlot | None = None, *, ledger: bool = True) -> None:
+        """``slot``: of this process among the workers that share their metrics. ``ledger``: calls are recorded."""
         general = config.general
         self._transport = HTTPTransport(max_connections=general.max_concurrent_streams)
         self._readers, self._encoders = WorkerPool(), WorkerPool(size=ENCODERS)
@@ -86,7 +86,7 @@ class Resources:
             "local": LocalTransport(self._readers),
         }
         self._upstream = Upstream(mounts)
-        self.telemetry = Telemetry(place)
+        self.telemetry = Telemetry(slot)
         self.health = HealthTracker(alarm=self.telemetry.cooldown)
         self.room = SpoolRoom(limit=int(general.spool_limit_mb * MEGABYTE), directory=general.spool_dir)
         self.telemetry.register(*gauges.of_process(self._streams, self.room))
@@ -98,14 +98,14 @@ class Resources:
         self.ledger = _ledger(config, self.database) if ledger else None
         self._unpriced = Counter("unpriced_calls", "Attempts whose cost is not known.", "model")
         self.telemetry.register(self._unpriced, *gauges.of_ledger(self.ledger))
-        #: Those of every configuration that has been in force; calls of an earlier one may still be under way.
+        #: Of every configuration so far, since calls of an earlier one may still be running.
         self._guardrails: list[Guardrails] = []
         self._tasks: list[asyncio.Task[None]] = []
-        #: The process was told to stop.
+        #: The process is about to stop.
         self.draining = False
 
     async def open(self) -> None:
-        """What runs in the background begins. The first look at the database is waited for, but not for long."""
+        """Start the background tasks. Waits for the first read of the database, but not for long."""
         loop = asyncio.get_running_loop()
         self._tasks += [loop.create_task(work) for work in (self.key_cache.run(), self.telemetry.run())]
         if self.ledger is not None:
@@ -114,21 +114,21 @@ class Resources:
             await asyncio.wait_for(self.key_cache.refresh(), timeout=FIRST_LOOK_SECONDS)
 
     def unpriced(self, deployment: Deployment) -> None:
-        """What a call of the deployment costs is not known; said once of each model."""
+        """Counts a call whose cost is not known, and logs a warning once for each model."""
         model = f"{deployment.vendor}/{deployment.model}"
         self._unpriced[model,] += 1
         if self._unpriced[model,] == 1:
             self.telemetry.log.warning(
                 "the cost of calls is not known",
                 model=model,
-                remedy=f"set its price (input_cost_per_…; 0 where it is free) in {deployment.where or 'its entry'}",
+                remedy=f"set its price (input_cost_per_…; 0 if it is free) in {deployment.where or 'its entry'}",
             )
 
     def _streams(self) -> int:
         return self._transport.in_flight + self._sockets.in_flight
 
     def runner(self, health: HealthTracker, settings: RouterSettings) -> AttemptRunner:
-        """Makes attempts by these settings; what becomes of them is noted in ``health``."""
+        """A runner with these settings. It notes the outcomes of attempts in ``health``."""
         return AttemptRunner(
             self._upstream,
             self._encoders,
@@ -139,14 +139,14 @@ class Resources:
         )
 
     def guardrails(self, config: Config) -> Guardrails:
-        """They ask others through the vendors' transport."""
-        made = guardrail_registry.build(config, self._transport)
-        self._guardrails.append(made)
-        return made
+        """The guardrails of a configuration. They send requests through the vendors' transport."""
+        guardrails = guardrail_registry.build(config, self._transport)
+        self._guardrails.append(guardrails)
+        return guardrails
 
     async def aclose(self) -> None:
-        for made in self._guardrails:
-            await made.aclose()
+        for guardrails in self._guardrails:
+            await guardrails.aclose()
         await self.sinks.aclose()
         await self._upstream.aclose()
         await self._encoders.aclose()
@@ -173,7 +173,7 @@ def build(config: Config, resources: Resources) -> App:
     )
     resources.sinks.use(config)
     telemetry.register(*gauges.of_deployments(groups, resources.health))
-    bounds = RequestLimits(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
+    limits = RequestLimits(body=int(general.max_request_size_mb * MEGABYTE), stall=general.client_stall_timeout)
     app = App(
         title="audio-proxy",
         redirect_slashes=False,
@@ -182,7 +182,7 @@ def build(config: Config, resources: Resources) -> App:
         openapi_url=None,
         responses=openapi.ERRORS,
     )
-    # A probe says by itself what its outcome means for the deployment's health.
+    # Probes update the health of deployments themselves.
     app.state.probes = Probes(groups, resources.runner(HealthTracker(), config.router), resources.health)
     app.state.keys = Authenticator(
         master=general.master_key.get_secret_value() if general.master_key else None,
@@ -190,12 +190,12 @@ def build(config: Config, resources: Resources) -> App:
         key_cache=resources.key_cache,
     )
     app.state.master_key_weak = general.master_key_weak
-    common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger), telemetry, bounds)
-    shown = general.expose_deployment
-    speech = SpeechEndpoint(*common, expose_deployment=shown)
+    common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger), telemetry, limits)
+    expose = general.expose_deployment
+    speech = SpeechEndpoint(*common, expose_deployment=expose)
     room = resources.room
-    transcriptions = TranscriptionEndpoint(*common, expose_deployment=shown, room=room, task="transcribe")
-    translations = TranscriptionEndpoint(*common, expose_deployment=shown, room=room, task="translate")
+    transcriptions = TranscriptionEndpoint(*common, expose_deployment=expose, room=room, task="transcribe")
+    translations = TranscriptionEndpoint(*common, expose_deployment=expose, room=room, task="translate")
     endpoints = {"/audio/speech": speech, "/audio/transcriptions": transcriptions, "/audio/translations": translations}
     for path, endpoint in endpoints.items():
         for prefix in ("/v1", ""):
@@ -218,7 +218,7 @@ def build(config: Config, resources: Resources) -> App:
 
 
 class App(FastAPI):
-    """FastAPI, with a way past its middleware and router for the audio endpoints: those cost more than a call."""
+    """FastAPI, except that the audio endpoints bypass its middleware and router, which cost more than a call."""
 
     hot: dict[str, ASGIApp]
 
@@ -238,7 +238,7 @@ class App(FastAPI):
 
 
 def _drop_doubled_prefix(scope: Scope) -> None:
-    """The server puts ``root_path`` before the path; where the reverse proxy left it there, it now stands twice."""
+    """The server prepends ``root_path`` to the path. If the reverse proxy has not removed it, it is there twice."""
     root: str = scope["root_path"]
     if scope["path"].startswith(f"{root}{root}/"):
         scope["path"] = scope["path"].removeprefix(root)
@@ -282,13 +282,13 @@ def _translating(config: Config) -> Iterator[Deployment]:
 
 def _ledger(config: Config, database: Database) -> Ledger:
     general = config.general
-    bounds = LedgerLimits(
+    limits = LedgerLimits(
         spool=int(general.ledger_spool_mb * MEGABYTE),
         deny_when_full=general.on_ledger_full == "deny",
         retention=general.ledger_retention_days,
     )
     journal = Journal(config.ledger_dir, power=general.ledger_durability == "power")
-    return Ledger(CallWriter(database), journal, bounds, config.ledger_dir)
+    return Ledger(CallWriter(database), journal, limits, config.ledger_dir)
 
 
 def translators(config: Config) -> Mapping[str, Sequence[BoundDeployment]]:

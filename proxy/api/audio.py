@@ -39,7 +39,7 @@ R = TypeVar("R", SpeechResult, TranscriptionResult)
 
 
 class AudioEndpoint(ABC):
-    """What the three endpoints have in common: who calls, errors, streaming, and one record at the end."""
+    """What the three endpoints share: authentication, errors, streaming, and one record at the end."""
 
     endpoint: str
 
@@ -75,7 +75,7 @@ class AudioEndpoint(ABC):
         except ProxyError as error:
             await self._fail(exchange, call, error)
         except asyncio.CancelledError:
-            # Only the end of the server cancels a call; one that reads on after its 503 is cancelled once more.
+            # Only a shutdown cancels a call. One that still reads its request after the 503 is cancelled once more.
             with contextlib.suppress(asyncio.CancelledError):
                 await self._fail(exchange, call, Overloaded("The server is shutting down."), kind="shutdown")
         except Exception:
@@ -87,16 +87,16 @@ class AudioEndpoint(ABC):
 
     @abstractmethod
     async def serve(self, exchange: Exchange, call: Call) -> None:
-        """Read the request, ask the gateway and send the answer."""
+        """Read the request, pass it to the gateway and send the answer."""
 
     def _identify(self, exchange: Exchange, call: Call, request: SpeechRequest | TranscriptionRequest) -> None:
-        """Whom the call is for; raises Forbidden for an end user that was blocked."""
+        """Notes the end user and the tags. Raises Forbidden if the end user is blocked."""
         call.end_user = parse.end_user(request, exchange.headers)
         call.tags = parse.tags(exchange.headers, call.caller.tags)
         self._keys.check_end_user(call.end_user)
 
     async def _fail(self, exchange: Exchange, call: Call, error: ProxyError, kind: str = "") -> None:
-        """An error document, if the answer has not begun; else an error event is out already, or the cut tells it."""
+        """Sends an error document, unless the answer has begun: then there is an error event or a cut connection."""
         call.status = error.status if not exchange.started else 200
         call.error = kind or error.kind
         call.detail = error.detail
@@ -105,7 +105,7 @@ class AudioEndpoint(ABC):
             await exchange.refuse(error, self._routing(call))
 
     async def _record(self, exchange: Exchange, call: Call) -> None:
-        """Before the last byte of the answer leaves, so that no client has one that is not recorded."""
+        """Called before the last byte of an answer is sent, so that every complete answer is recorded."""
         call.bytes_in = exchange.received
         self._recorder.record(call)
         if self._recorder.needs_sync:
@@ -121,7 +121,7 @@ class AudioEndpoint(ABC):
         routed: AbstractAsyncContextManager[R],
         render: Callable[[R], RenderedBody],
     ) -> None:
-        """Pass the answer on as it arrives; the call ends at once if the client goes away."""
+        """Send the answer as it arrives. The call ends at once if the client disconnects."""
         call.received = perf_counter()
         with self._watch.over(exchange):
             try:
@@ -186,7 +186,7 @@ class AudioEndpoint(ABC):
         await exchange.write(b"", more=False, trailers=late)
 
     async def _end_events(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
-        """The error as the last event."""
+        """Send the error as the last event."""
         await exchange.write(sse.event(error.body(call.request_id)), more=True)
         call.error, call.detail = error.kind, error.detail
         await self._record(exchange, call)

@@ -1,4 +1,4 @@
-"""One HTTP request and its answer on the hot path: bounded reading, OpenAI-shaped errors, no broken pipes."""
+"""One HTTP request and its answer on the hot path: limits on reading, OpenAI's errors, no broken pipes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from starlette.types import Receive, Scope, Send
 from proxy.api.identity import HEADER, request_id
 from proxy.errors import ClientGone, ClientStalled, ProxyError, RequestTooLarge, UnsupportedMedia
 
+#: Limits on reading the rest of a refused request.
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 30.0
 DRAIN_IDLE_SECONDS = 5.0
-#: Likewise, of a client that asked whether to send its body and was told no: most do not send it, some already have.
-DRAIN_UNASKED_SECONDS = 1.0
+#: For a client that sent ``expect: 100-continue`` and is refused: most do not send the body then, some already have.
+DRAIN_UNSOLICITED_SECONDS = 1.0
 
 TRAILERS = "http.response.trailers"
-#: Our own server's: a function that returns what ASGI's ``receive`` would without waiting, else None.
+#: An extension of our own server: returns what ASGI's ``receive`` would return without waiting, else None.
 ARRIVED = "audio_proxy.arrived"
 
 Header = tuple[bytes, bytes]
@@ -37,28 +38,28 @@ class RequestLimits:
 
 
 class Exchange:
-    """Wraps the ASGI triple of one request. Nothing is read until it is asked for."""
+    """Wraps the ASGI triple of one request. Nothing is read before `read` or `body` is called."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: RequestLimits) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: RequestLimits) -> None:
         self._receive = receive
         self._arrived: Arrived = scope.get("extensions", {}).get(ARRIVED, _nothing)
         self._send = send
-        self._bounds = bounds
+        self._limits = limits
         #: The task that serves this request.
         self.task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self._identity = request_id(self.headers.get(HEADER))
-        #: Bytes of the body that have come in.
+        #: Bytes of the body that have been received.
         self.received = 0
         self.read_all = False
         self.started = False
-        #: The answer is a stream of events: an error may follow as one.
+        #: The answer is a stream of events, so an error may follow as an event.
         self.sends_events = False
         self.gone = False
         self._stalled = False
-        #: The client and the server know trailers; some may follow the answer.
+        #: Client and server support trailers.
         self._trailers = b"te" in self.headers and _wants_trailers(self.headers[b"te"], scope)
-        #: A piece of the answer waits for the client to read; how many have not had to any more.
+        #: Whether a piece of the answer is being written, and how many have been.
         self.writing = False
         self.written = 0
 
@@ -72,24 +73,24 @@ class Exchange:
         return int(length) if length.isdigit() else None
 
     def check_head(self, content_type: bytes) -> None:
-        """What can be refused without the body: its type, its encoding and its declared length."""
+        """Refuse what can be refused without the body: its type, its encoding or its declared length."""
         if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise UnsupportedMedia("Content-Encoding is not supported; send the body as it is.")
-        stated = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if stated != content_type:
+            raise UnsupportedMedia("Content-Encoding is not supported; send the body uncompressed.")
+        sent = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if sent != content_type:
             raise UnsupportedMedia(
-                f"The Content-Type must be {content_type.decode()}, not '{stated.decode('latin-1')[:80]}'."
+                f"The Content-Type must be {content_type.decode()}, not '{sent.decode('latin-1')[:80]}'."
             )
-        if (self.declared_length or 0) > self._bounds.body:
+        if (self.declared_length or 0) > self._limits.body:
             raise self._too_large()
 
     async def read(self) -> bytes:
-        """The next bytes of the body, until ``read_all``; raises RequestTooLarge, ClientStalled or ClientGone."""
-        return self._taken(self._arrived() or await self._awaited())
+        """The next bytes of the body, until ``read_all``. Raises RequestTooLarge, ClientStalled or ClientGone."""
+        return self._chunk_of(self._arrived() or await self._awaited())
 
     async def _awaited(self) -> MutableMapping[str, Any]:
-        # asyncio.timeout would do the same; a bare timer costs less, and stands in the way of every call.
-        timer = self.task.get_loop().call_later(self._bounds.stall, self._stop_waiting)
+        # As asyncio.timeout, but a bare timer costs less, and every call needs one.
+        timer = self.task.get_loop().call_later(self._limits.stall, self._stop_waiting)
         try:
             return await self._receive()
         except asyncio.CancelledError:
@@ -110,31 +111,31 @@ class Exchange:
         while not self.read_all:
             parts.append(await self.read())
             if self.received > limit:
-                raise RequestTooLarge(f"The body is too large; at most {limit} bytes are read here.")
+                raise RequestTooLarge(f"The body is too large; at most {limit} bytes are accepted.")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _taken(self, message: MutableMapping[str, Any]) -> bytes:
+    def _chunk_of(self, message: MutableMapping[str, Any]) -> bytes:
         if message["type"] == "http.disconnect":
             self.gone = True
             raise ClientGone("The client closed the connection.")
         chunk: bytes = message["body"]
         self.read_all = not message["more_body"]
         self.received += len(chunk)
-        if self.received > self._bounds.body:
+        if self.received > self._limits.body:
             raise self._too_large()
         return chunk
 
     def _too_large(self) -> RequestTooLarge:
-        return RequestTooLarge(f"The request is too large; at most {self._bounds.body} bytes are accepted.")
+        return RequestTooLarge(f"The request is too large; at most {self._limits.body} bytes are accepted.")
 
     async def disconnected(self) -> None:
-        """Returns when the client has gone; to be awaited only after the body was read."""
+        """Returns when the client has disconnected. Call it only after the whole body has been read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self.gone = True
 
     def start(self, status: int, headers: list[Header]) -> Awaitable[None]:
-        """Begin an answer; its head leaves with the first piece that is written, be it empty."""
+        """Begin an answer. Its head is sent with the first piece that is written, even if that is empty."""
         self.started = True
         headers.append((HEADER, self._identity))
         return self._send(
@@ -142,7 +143,7 @@ class Exchange:
         )
 
     async def write(self, body: bytes, *, more: bool, trailers: Sequence[Header] = ()) -> None:
-        """The next piece of the answer. ``trailers`` follow the last one where the client asked for such."""
+        """The next piece of the answer. ``trailers`` follow the last one if the client supports them."""
         self.writing = True
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
         if self._trailers and not more:
@@ -151,7 +152,7 @@ class Exchange:
         self.written += 1
 
     async def refuse(self, error: ProxyError, also: list[Header]) -> None:
-        """Send an error. Where the body is still on its way, the answer leaves first and the rest is drained."""
+        """Send an error. If the body is still arriving, the answer is sent first; then the rest is drained."""
         body = error.json(self.request_id)
         headers = [*error_headers(error, len(body)), *also]
         if self.read_all:
@@ -165,10 +166,10 @@ class Exchange:
         await self.write(b"", more=False)
 
     async def _drain(self) -> None:
-        """Read on within bounds, so that a client which reads only after it has written sees its answer."""
-        unasked = b"expect" in self.headers and not self.received
-        idle = DRAIN_UNASKED_SECONDS if unasked else DRAIN_IDLE_SECONDS
-        drained, limit = 0, max(DRAIN_BYTES, self._bounds.body)
+        """Read the rest, within limits: some clients read the answer only after they have sent everything."""
+        is_unsolicited = b"expect" in self.headers and not self.received
+        idle = DRAIN_UNSOLICITED_SECONDS if is_unsolicited else DRAIN_IDLE_SECONDS
+        drained, limit = 0, max(DRAIN_BYTES, self._limits.body)
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while drained <= limit:

@@ -23,9 +23,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class FormReader:
-    """Feed it the body; then ``finish`` it. ``file_limit`` gives MB for a model (None while it is not known yet).
+    """`feed` it the body, then `finish`. ``file_limit`` returns MB for a model, which is None if it is not known yet.
 
-    A file past the limit is no longer stored but counted on, so that the answer can tell its size.
+    A file that exceeds the limit is not stored any more, only counted, so that the error can name its size.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class FormReader:
     ) -> None:
         self.fields: list[tuple[str, str]] = []
         self.file: Spool | None = None
-        #: MB of the limit that the file has passed, if it has.
+        #: The limit that the file has exceeded, in MB.
         self.passed_limit: float | None = None
         self.file_size = 0
         self._room = room
@@ -67,7 +67,7 @@ class FormReader:
             raise _broken(error) from None
 
     async def feed(self, data: bytes) -> None:
-        """Raises BadRequest for a broken form, RequestTooLarge past its bounds, Overloaded where there is no room."""
+        """Raises BadRequest for a broken form, RequestTooLarge beyond its limits, Overloaded if there is no room."""
         try:
             self._parser.write(data)
         except FormParserError as error:
@@ -76,7 +76,7 @@ class FormReader:
             await self.file.settle()
 
     async def finish(self) -> tuple[list[tuple[str, str]], Spool]:
-        """Fields in the client's order, and the file."""
+        """The fields in the client's order, and the file."""
         if not self._ended:
             raise BadRequest("The multipart form ends before its last boundary.", code="invalid_multipart")
         if self.passed_limit is not None:
@@ -136,7 +136,7 @@ class FormReader:
         self._part.value += data[start:end]
 
     def _count(self, size: int) -> None:
-        """What is kept in memory: fields, and the headers of parts."""
+        """Count what is stored in memory: fields, and the headers of parts."""
         self._field_bytes += size
         if self._field_bytes > MAX_FIELD_BYTES:
             raise RequestTooLarge(f"The fields of the form have more than {MAX_FIELD_BYTES} bytes.")
@@ -177,7 +177,7 @@ class _Part:
 
 
 def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
-    """``filename*`` (.NET) where it is there, else ``filename``; without control characters and folders."""
+    """``filename*`` (.NET) if present, else ``filename``; without control characters and folders."""
     extended = _EXTENDED_NAME.search(disposition)
     raw = unquote_to_bytes(extended[1]) if extended else options.get(b"filename", b"")
     name = _CONTROL.sub("", raw.decode("utf-8", "replace")).rpartition("/")[2]
@@ -185,8 +185,8 @@ def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
 
 
 def _content_type(headers: dict[bytes, bytes]) -> str:
-    stated = headers.get(b"content-type", b"").decode("latin-1").strip()
-    return stated if len(stated) < 200 and _CONTENT_TYPE.fullmatch(stated) else "application/octet-stream"
+    sent = headers.get(b"content-type", b"").decode("latin-1").strip()
+    return sent if len(sent) < 200 and _CONTENT_TYPE.fullmatch(sent) else "application/octet-stream"
 
 
 def _broken(error: Exception) -> BadRequest:

@@ -1,4 +1,4 @@
-"""The ASGI application of a process: whatever configuration is in force serves; another can take its place at once."""
+"""The ASGI application of a process. It serves the current configuration, which can be replaced at any time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from proxy.telemetry import WorkerSlot
 
 
 class Site:
-    """Calls that run when the configuration changes finish on the one that they began with."""
+    """Calls that are running when the configuration changes finish with the one that they began with."""
 
-    def __init__(self, config: Config, place: WorkerSlot | None = None, *, ledger: bool = True) -> None:
-        self.resources = Resources(config, place, ledger=ledger)
+    def __init__(self, config: Config, slot: WorkerSlot | None = None, *, ledger: bool = True) -> None:
+        self.resources = Resources(config, slot, ledger=ledger)
         self._app = build(config, self.resources)
         self._interval = config.general.health_check_interval
         self._checks: asyncio.Task[None] | None = None
 
     def replace(self, config: Config) -> None:
-        """Serve by ``config`` from the next call on. Pools, logs and the upload quota stay as at the start."""
+        """Serve ``config`` from the next call on. Pools, logs and the upload quota remain as they were at the start."""
         self._app = build(config, self.resources)
         self._interval = config.general.health_check_interval
         self._check_health()
@@ -42,7 +42,7 @@ class Site:
         await self.resources.aclose()
 
     def _check_health(self) -> None:
-        """In the background, as often as the configuration says."""
+        """Start the background health checks, if the configuration has an interval for them."""
         if self._checks is not None:
             self._checks.cancel()
             self._checks = None

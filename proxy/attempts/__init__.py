@@ -1,4 +1,4 @@
-"""One plan, executed once: the vendor's flow, and what the vendor lacks."""
+"""Executes a plan once: runs the vendor's flow, and adds what the vendor lacks."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import AsyncExitStack
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,7 @@ from proxy.errors import ProxyError
 from proxy.http.messages import Response
 from proxy.matching import Plan
 from proxy.providers.wire.headers import holds, secrets_of, upstream_id
+from proxy.tasks import close_generator
 
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
@@ -27,8 +29,8 @@ _PASSED_PREFIX = b"x-ratelimit-"
 class RunningAttempt(ABC, Generic[R_co]):
     """``async with attempt as result``: owns times, usage, health, and closing what the attempt has opened.
 
-    It counts as under way from the moment that it is made, so that limits and trials hold before its first step; so
-    whoever makes one opens or closes it. The result has its first byte; opening raises a ProxyError if none arrives.
+    It counts as in flight from its creation, so that limits hold before its first step. Whoever creates one must open
+    or close it. The result has its first byte; `open` raises a ProxyError if none arrives.
     """
 
     __slots__ = (
@@ -40,17 +42,17 @@ class RunningAttempt(ABC, Generic[R_co]):
     result: R_co
 
     def __init__(self, services: Services, plan: Plan[R_co], record: Attempt, seconds_left: float | None) -> None:
-        """``seconds_left`` of the whole call; None: the deployment's own timeout holds."""
+        """``seconds_left`` for the whole call; None: the deployment's own timeout applies."""
         self._services = services
         self.plan = plan
         self._seconds_left = seconds_left
         self._deployment = plan.bound.deployment
         self.record = record
         self._response: Response | None = None
-        #: Generators between the vendor's body and the result; they may hold processes until they are closed.
+        #: Generators between the vendor's body and the result. They may hold worker processes until they are closed.
         self._sources: list[AsyncGenerator[Any]] = []
         self._metadata: ResponseMetadata | None = None
-        #: The result holds all of the answer: nothing stays open.
+        #: The result contains the whole answer: nothing stays open.
         self._is_whole = False
         self._closed = False
         services.health.started(self._deployment.id, record, counted=self._deployment.rpm is not None)
@@ -68,17 +70,17 @@ class RunningAttempt(ABC, Generic[R_co]):
 
     @abstractmethod
     async def _execute(self) -> R_co:
-        """Ask the vendor; what is opened on the way is noted at once, so that `aclose` closes it."""
+        """Call the vendor. Register at once what is opened (`_owned`, `_answered_by`), so that `aclose` closes it."""
 
     async def aclose(self, error: BaseException | None = None) -> None:
-        """Close everything, once; ``error`` is what ended the attempt early, if anything did."""
+        """Close everything, once. ``error`` is what ended the attempt early, if anything did."""
         if self._closed:
             return
         self._closed = True
         self._note_usage()
         try:
-            for source in reversed(self._sources):
-                await source.aclose()
+            if self._sources:
+                await _close_all(self._sources)
         finally:
             try:
                 if self._response is not None:
@@ -91,17 +93,17 @@ class RunningAttempt(ABC, Generic[R_co]):
         """Find out what was used if the vendor does not report it."""
 
     def _owned(self, source: AsyncGenerator[T]) -> AsyncGenerator[T]:
-        """The generator, which is closed with the attempt."""
+        """Register a generator, which is closed with the attempt."""
         self._sources.append(source)
         return source
 
     def _answered_by(self, response: Response) -> None:
-        """The vendor answers: its response is closed with the attempt."""
+        """Register the vendor's response, which is closed with the attempt."""
         self._response = response
         self.record.upstream_id = upstream_id(response)
 
     def _report(self, metadata: ResponseMetadata | None) -> None:
-        """Usage and warnings come from here: at once if they are known, else when the answer is at its end."""
+        """Register the source of usage and warnings; they are noted at once if they are known, else at the end."""
         self._metadata = metadata
         if metadata is None or isinstance(metadata, StaticMetadata):
             self._note_usage()
@@ -109,7 +111,7 @@ class RunningAttempt(ABC, Generic[R_co]):
             self.record.note(metadata.warnings)
 
     def _note_usage(self) -> None:
-        """All that the vendor has reported up to now; all there is once its last byte has arrived."""
+        """Note, once, what the vendor has reported up to now; that is everything after its last byte."""
         if not self.record.is_settled:
             metadata, self.record.is_settled = self._metadata, True
             if metadata is not None:
@@ -140,8 +142,15 @@ class RunningAttempt(ABC, Generic[R_co]):
         await self.aclose(error)
 
 
+async def _close_all(sources: Iterable[AsyncGenerator[Any]]) -> None:
+    """Close the last one first, and each of them even if closing another one fails."""
+    async with AsyncExitStack() as stack:
+        for source in sources:
+            stack.push_async_callback(close_generator, source)
+
+
 def passed_headers(response: Response) -> Headers:
-    """What the vendor reports about itself and clients read, by allowlist."""
+    """The vendor's headers that clients read, by allowlist; none that contains a secret."""
     passed = [
         (name, value)
         for raw, value in response.headers.raw

@@ -14,10 +14,10 @@ from proxy.domain.usage import Usage, total
 from proxy.errors import UpstreamError, UpstreamInvalid
 from proxy.tasks import cancel_all
 
-#: How often a later piece is requested. The router retries the first one, perhaps with another deployment.
+#: How often a later piece is requested. The router retries the first one.
 TRIES = 2
-#: Seconds before the second try if the vendor names none, and the most that it may name: the pieces before are still
-#: playing, and a long text soon reaches a vendor's limit on requests.
+#: Seconds before the second try if the vendor does not say, and the longest pause that it may request: earlier pieces
+#: are still playing, and a long text soon reaches a vendor's limit on requests.
 PAUSE, MAX_PAUSE = 0.2, 10.0
 
 
@@ -26,10 +26,10 @@ class OpenPiece(Protocol):
 
 
 class ChunkedSpeech:
-    """While a piece streams, the next one is opened: no more than one, and only its first bytes are read.
+    """While a piece streams, the next one is opened: only one, and only its first bytes are read.
 
-    ``open_piece`` requests one text; ``decode`` turns other formats than pcm into s16le mono at a rate. As
-    `ResponseMetadata`, the sum over all pieces. Call ``start`` first, then ``samples``, and close that.
+    ``open_piece`` requests one text; ``decode`` converts formats other than pcm to s16le mono at a rate. As
+    `ResponseMetadata` it is the sum over all pieces. Call ``start`` first, then ``samples``, and close that.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ChunkedSpeech:
         self._decode = decode
         self._texts = texts
         self._metadata: list[ResponseMetadata] = []
-        #: Samples a second.
+        #: Samples per second.
         self.rate = SPEECH_RATE
 
     async def start(self) -> None:
@@ -50,7 +50,7 @@ class ChunkedSpeech:
         self._note(self._first)
 
     async def samples(self) -> AsyncGenerator[bytes]:
-        """s16le, mono. Raises what the first failing piece raises."""
+        """s16le, mono. Raises the error of the first piece that fails."""
         current, ahead = self._first, None
         try:
             for text in (*self._texts[1:], None):
@@ -81,12 +81,13 @@ class ChunkedSpeech:
 
     def _pcm(self, piece: OpenedStream) -> AsyncGenerator[bytes]:
         if not piece.format:
-            raise UpstreamInvalid("The upstream vendor sent events where audio was due.")
+            raise UpstreamInvalid("The upstream vendor sent events instead of audio.")
         if piece.format != "pcm":
             return self._decode(piece, self.rate)
         if piece.rate != self.rate:
             raise UpstreamInvalid(
-                "The upstream vendor's audio changed on the way.", detail=f"{self.rate} Hz, then {piece.rate} Hz"
+                "The upstream vendor changed the sample rate within one answer.",
+                detail=f"{self.rate} Hz, then {piece.rate} Hz",
             )
         return _whole_samples(piece.first, piece.chunks)
 
@@ -106,7 +107,7 @@ class ChunkedSpeech:
 
 
 async def _whole_samples(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Without half a sample at the end, which would turn all that follows into noise."""
+    """Drops half a sample at the end, which would turn all that follows into noise."""
     data = first
     while True:
         whole = len(data) // 2 * 2

@@ -1,4 +1,4 @@
-"""What is known of each deployment: how busy, how fast and how healthy it is. It survives a reload."""
+"""How busy, fast and healthy each deployment is. Reloading the configuration does not reset it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from proxy.errors import (
 MINUTE = 60.0
 #: Weight of the newest measurement in the smoothed ones.
 NEWEST_WEIGHT = 0.2
-#: First-byte times that are kept for percentiles, and how many of them make one.
+#: First-byte times that are stored for percentiles, and how many are needed for one.
 SAMPLES, ENOUGH_SAMPLES = 200, 20
 #: Seconds of cooldown for a deployment that is disabled.
 DISABLED_SECONDS = 600.0
 MAX_COOLDOWN = 3600.0
-#: Reasons that disable a deployment, by the vendor's code: no call can succeed before somebody fixes something.
+#: The vendor's codes that disable a deployment: no call can succeed before the operator fixes the cause.
 DISABLING_CODES = frozenset({UpstreamCredentials.code, "insufficient_quota", "model_not_found"})
 
 
@@ -36,7 +36,7 @@ class DeploymentHealth:
     in_flight: int = 0
     #: Smoothed seconds to the first byte; None before the first answer.
     first_byte: float | None = None
-    #: Smoothed seconds of audio transcribed in a second.
+    #: Smoothed seconds of audio transcribed per second.
     speed: float | None = None
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     requests: deque[float] = field(default_factory=deque)
@@ -48,7 +48,7 @@ class DeploymentHealth:
     reason: str = ""
 
     def percentile_95(self) -> float | None:
-        """Seconds to the first byte that 19 of 20 answers kept; None if too few are known."""
+        """The 95th percentile of the seconds to the first byte; None if too few are known."""
         if len(self.samples) < ENOUGH_SAMPLES:
             return None
         return sorted(self.samples)[int(len(self.samples) * 0.95)]
@@ -72,12 +72,12 @@ class HealthTracker:
         return state
 
     def is_cooling_down(self, deployment: str) -> bool:
-        """Whether it should be left alone: it cools down, or another call is trying it just now."""
+        """Whether it should be avoided: it cools down, or another call is on trial with it."""
         state = self[deployment]
         return self.clock() < state.cooldown_until or state.trial is not None
 
     def is_disabled(self, deployment: str) -> bool:
-        """Whether it cools down because its key is refused, its quota used up or its model gone."""
+        """Whether it cools down because its key is refused, its quota is used up or its model is gone."""
         return self[deployment].reason in DISABLING_CODES and self.is_cooling_down(deployment)
 
     def requests_last_minute(self, deployment: str) -> int:
@@ -87,7 +87,7 @@ class HealthTracker:
         return len(requests)
 
     def started(self, deployment: str, attempt: Attempt, *, counted: bool) -> None:
-        """An attempt is on its way. ``counted``: keep the time, for a limit on requests a minute."""
+        """An attempt has been created. ``counted``: store the time, for a limit on requests per minute."""
         state = self[deployment]
         state.in_flight += 1
         if state.half_open and not self.is_cooling_down(deployment):
@@ -103,7 +103,7 @@ class HealthTracker:
             state.trial = None
 
     def answered(self, deployment: str, attempt: Attempt) -> None:
-        """The first byte is here."""
+        """The first byte has arrived."""
         state = self[deployment]
         if state.trial is attempt:
             state.half_open, state.trial = False, None
@@ -118,7 +118,7 @@ class HealthTracker:
     def failed(
         self, deployment: str, attempt: Attempt, error: ProxyError, *, allowed_fails: int, cooldown: float
     ) -> None:
-        """The attempt failed; the deployment cools down if this failure, or one more of its kind, asks for it."""
+        """The attempt failed; the deployment cools down if the kind or the number of failures requires it."""
         if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
             return
         state = self[deployment]
@@ -139,7 +139,7 @@ class HealthTracker:
                 self.cool_down(deployment, cooldown, error.kind)
 
     def cool_down(self, deployment: str, seconds: float, reason: str) -> None:
-        """A longer cooldown goes on; the alarm is raised once for each reason."""
+        """Does not shorten a cooldown. The alarm is raised once for each reason."""
         state, now = self[deployment], self.clock()
         seconds = min(seconds, MAX_COOLDOWN)
         state.half_open, state.trial = True, None

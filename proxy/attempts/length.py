@@ -1,4 +1,4 @@
-"""How long an upload is, if its transcription is billed by that."""
+"""The length of an upload, if its transcription is billed by the second."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FORMATS_WITHOUT_LENGTH = frozenset({"text", "srt", "vtt"})
 
 
 class UploadLength:
-    """Of one attempt's upload: what the vendor reports, else what the transcript says, else measured.
+    """The length of one attempt's upload: the vendor's report, else the transcript's duration, else a measurement.
 
-    If the vendor is not expected to report it, the upload is measured while the vendor is at work; so a call waits for
-    a measurement only when a vendor stops reporting. A measurement that turns out to be unnecessary is left to finish.
+    If the vendor is not expected to report it, the upload is measured while the vendor works, so a call waits for a
+    measurement only when a vendor stops reporting. A measurement that turns out to be unnecessary runs to its end.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class UploadLength:
 
     @property
     def _is_report_expected(self) -> bool:
-        """As the vendor did the last time, else as OpenAI does."""
+        """What the vendor did last time; at first, what OpenAI does."""
         has_length = self._request.response_format not in FORMATS_WITHOUT_LENGTH
         return self._bound.reports_seconds.get(self._kind, has_length)
 
     async def settle(self, usage: Usage | None, duration: float | None = None) -> None:
-        """The answer is here, with whatever it reports. Notes the seconds in the attempt if they are needed."""
+        """Call it when the answer is complete. Notes the seconds in the attempt if they are needed."""
         if not self._bound.bills_seconds_in:
             return
         is_reported = duration is not None or _has_input(usage)
@@ -70,7 +70,7 @@ class UploadLength:
 
 
 def _has_input(usage: Usage | None) -> bool:
-    """Whether it says what a vendor bills of an upload."""
+    """Whether it includes what vendors bill for an upload."""
     return usage is not None and not (
         usage.seconds_in is None and usage.input_audio_tokens is None and usage.cost is None
     )

@@ -1,4 +1,4 @@
-"""A vendor's stream of speech whose first bytes are here."""
+"""A vendor's stream of speech whose first bytes have arrived."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxy.http.messages import Response
 from proxy.providers.base import SpeechAnswer
 from proxy.providers.wire.headers import header
 
-#: This many letters, if no format is known that begins with them, are text: ``Bad Gateway``.
+#: So many printable characters that are no known format's beginning are text, such as ``Bad Gateway``.
 MIN_TEXT_BYTES = 8
 
 
@@ -21,9 +21,9 @@ class OpenedStream:
     """Whoever holds it closes ``response``."""
 
     response: Response
-    #: What the bytes are; empty if they are OpenAI's events.
+    #: The audio format; empty if the bytes are OpenAI's events.
     format: str
-    #: Samples a second, if the format is pcm.
+    #: Samples per second, if the format is pcm.
     rate: int
     first: bytes
     chunks: AsyncIterator[bytes]
@@ -36,7 +36,7 @@ async def first_of(chunks: AsyncIterator[bytes]) -> bytes:
     async for chunk in chunks:
         if chunk:
             return chunk
-    raise UpstreamInvalid("The upstream vendor answered without a single byte.")
+    raise UpstreamInvalid("The upstream vendor sent an empty answer.")
 
 
 async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -46,15 +46,15 @@ async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
 
 
 def audio_format(described: SpeechAnswer, first: bytes, response: Response) -> str:
-    """The format of the bytes: what they say, else what is due. UpstreamInvalid if they are not audio."""
+    """The format that the bytes show, else the expected one. Raises UpstreamInvalid if they are not audio."""
     sniffed = formats.sniff(first)
     content_type = header(response, b"content-type")
     is_document = content_type.startswith(("application/json", "text/", "application/problem+json"))
-    # Headerless PCM may begin with any bytes, but hardly with a document.
+    # Headerless PCM may begin with any bytes, but is unlikely to begin like JSON or HTML.
     is_text = sniffed is None and described.format != "pcm" and (is_document or _is_text(first))
     if sniffed in ("json", "html") or is_text:
         raise UpstreamInvalid(
-            "The upstream vendor sent a document where audio was due.", detail=f"{content_type}, {len(first)} bytes"
+            "The upstream vendor sent a document instead of audio.", detail=f"{content_type}, {len(first)} bytes"
         )
     if described.format == "pcm" and sniffed != "wav":
         return "pcm"
@@ -62,5 +62,5 @@ def audio_format(described: SpeechAnswer, first: bytes, response: Response) -> s
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether the bytes are enough to tell, and ASCII without control characters, as no audio format begins."""
+    """Whether there are enough bytes to tell, all printable ASCII: no audio format begins like that."""
     return len(data) >= MIN_TEXT_BYTES and data.isascii() and data.translate(None, b"\t\r\n").decode().isprintable()

@@ -1,4 +1,4 @@
-"""Makes attempts."""
+"""Creates attempts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ATTEMPTS: Mapping[type[Plan[Any]], Any] = {
 
 
 class AttemptRunner:
-    """``encoders`` are the workers that convert the audio of answers, ``readers`` read uploads.
+    """``encoders`` are the workers that convert the audio of answers; ``readers`` read uploads.
 
     After more than ``allowed_fails`` failures within a minute a deployment cools down for ``cooldown`` seconds.
     """
@@ -53,16 +53,16 @@ class AttemptRunner:
         return self._services.health
 
     def attempt(self, plan: Plan[R], call: Call, deadline: float | None = None) -> RunningAttempt[R]:
-        """``deadline`` of the whole call, in seconds of ``time.perf_counter``; None: the deployment's own timeout."""
+        """``deadline`` for the whole call, in seconds of ``time.perf_counter``; None: the deployment's own timeout."""
         deployment = plan.bound.deployment
         record = Attempt(deployment.id, deployment.vendor, perf_counter())
         call.attempts.append(record)
-        seconds_left = None if deadline is None else deadline - record.asked
+        seconds_left = None if deadline is None else deadline - record.started
         attempt: RunningAttempt[R] = _ATTEMPTS[type(plan)](self._services, plan, record, seconds_left)
         return attempt
 
     def warm(self, plan: SpeechPlan) -> None:
-        """Begin to open the socket that the plan will need, if its vendor is behind one."""
+        """Start to open the socket that the plan will need, if its vendor is reached through one."""
         request = plan.bound.adapter.opening(plan.request)
         if request is not None:
             self._services.upstream.warm(request)
@@ -78,5 +78,5 @@ class AttemptRunner:
         return voices
 
     async def seconds_of(self, file: Upload) -> float | None:
-        """How long the audio is; None if it cannot be read, which is for the vendor to say."""
+        """How long the audio is; None if it cannot be read: the vendor will reject it."""
         return await self._services.seconds_of(file)

@@ -1,14 +1,15 @@
-"""What attempts share."""
+"""What attempts share: the HTTP client, workers, health."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from proxy.attempts.health import HealthTracker
 from proxy.audio.pool import WorkerPool
 from proxy.audio.probe import probe
 from proxy.domain.requests import Upload
-from proxy.errors import InvalidAudio
+from proxy.errors import InvalidAudio, Saturated
 from proxy.upstream.client import Upstream
 
 
@@ -24,10 +25,21 @@ class Services:
     cooldown: float
 
     async def seconds_of(self, file: Upload) -> float | None:
-        """How long the audio is; None if it cannot be read, which is for the vendor to say."""
-        descriptor = file.fileno()
+        """How long the audio is; None if it cannot be read: the vendor will reject it."""
+        descriptor = _copy(file.fileno())
         try:
             info = await probe(self.readers, file.getbuffer() if descriptor is None else descriptor)
         except InvalidAudio:
             return None
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
         return info.duration
+
+
+def _copy(descriptor: int | None) -> int | None:
+    """The upload may be closed, and its descriptor used for another one, while the measurement waits for a worker."""
+    try:
+        return None if descriptor is None else os.dup(descriptor)
+    except OSError as error:
+        raise Saturated("The server has too many files open. Please try again.", detail=str(error)) from error

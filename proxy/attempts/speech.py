@@ -1,4 +1,4 @@
-"""Speech: one request to the vendor, or one for each piece of a long text, and the caller's format and speed."""
+"""Speech: one request, or one for each piece of a long text; then conversion to the caller's format and speed."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         if not opened.format and plan.tempo == 1.0:
             return await self._relay(opened)
         self._report(opened.metadata)
+        requested, format = plan.response_format, opened.format
+        is_other = (format, opened.rate) != (requested, SPEECH_RATE)
+        if plan.tempo != 1.0 or (is_other and requested in SPEECH_FORMATS and format in SPEECH_FORMATS):
+            await self._convert(opened)
         if not self.record.is_settled:
             opened.chunks, opened.body = self._owned(self._noting_usage(opened.chunks)), None
-        wanted, format = plan.response_format, opened.format
-        is_other = (format, opened.rate) != (wanted, SPEECH_RATE)
-        if plan.tempo != 1.0 or (is_other and wanted in SPEECH_FORMATS and format in SPEECH_FORMATS):
-            return await self._convert(opened)
         return self._result(opened.first, opened.chunks, opened)
 
     def _result(self, first: bytes, rest: AsyncIterator[bytes], opened: OpenedStream) -> SpeechResult:
-        stated = "" if opened.format in SPEECH_FORMATS else header(opened.response, b"content-type")
-        return SpeechResult(first, rest, opened.format, stated, self._metadata, self._headers(), opened.body)
+        content_type = "" if opened.format in SPEECH_FORMATS else header(opened.response, b"content-type")
+        return SpeechResult(first, rest, opened.format, content_type, self._metadata, self._headers(), opened.body)
 
     # -- the vendor ----------------------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
             raise
 
     async def _relay(self, opened: OpenedStream) -> SpeechResult:
-        """OpenAI's events as they come; raises if the first event is an error or never arrives."""
+        """OpenAI's events as they arrive. Raises if the first event is an error or is missing."""
         relay = sse.Relay(self.plan.bound.adapter.event_error)
         self._report(opened.metadata or relay)
         events = self._owned(self._whole_events(relay, opened))
@@ -100,28 +100,31 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         self._note_usage()
 
     async def _noting_usage(self, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        """As they come; at their end the vendor has reported all that it has used."""
+        """Passes the chunks of the result on. At their end the vendor has reported everything.
+
+        This is the last step, since a converter may end before it has read all of the vendor's audio.
+        """
         async for chunk in chunks:
             yield chunk
         self._note_usage()
 
     # -- the caller's format and speed ---------------------------------------------------------------------------------
 
-    async def _convert(self, opened: OpenedStream) -> SpeechResult:
+    async def _convert(self, opened: OpenedStream) -> None:
         if not opened.format:
-            raise UpstreamInvalid("The upstream vendor sent events where audio was due.")
-        wanted, tempo, encoders = self.plan.response_format, self.plan.tempo, self._services.encoders
+            raise UpstreamInvalid("The upstream vendor sent events instead of audio.")
+        requested, tempo, encoders = self.plan.response_format, self.plan.tempo, self._services.encoders
         chunks = joined(opened.first, opened.chunks)
         if opened.format == "pcm":
             source = codec.PcmFormat(opened.rate)
-            encoded = codec.encode(encoders, chunks, source=source, target=wanted, tempo=tempo)
+            encoded = codec.encode(encoders, chunks, source=source, target=requested, tempo=tempo)
         else:
-            encoded = codec.transcode(encoders, chunks, source_format=opened.format, target=wanted, tempo=tempo)
-        opened.format, opened.body = wanted, None
-        return self._result(await first_of(self._owned(encoded)), encoded, opened)
+            encoded = codec.transcode(encoders, chunks, source_format=opened.format, target=requested, tempo=tempo)
+        opened.format, opened.body, opened.chunks = requested, None, self._owned(encoded)
+        opened.first = await first_of(encoded)
 
     async def _speak_in_pieces(self, deadlines: Deadlines, piece_characters: int) -> SpeechResult:
-        """The same, if the input is too long for one request."""
+        """As `_execute`, for an input that is too long for one request."""
         plan = self.plan
 
         async def open_piece(text: str, *, first: bool) -> OpenedStream:
@@ -132,14 +135,15 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         chunked = ChunkedSpeech(open_piece, self._samples, pieces(plan.request.input, piece_characters))
         await chunked.start()
         self._report(chunked)
-        source, wanted = codec.PcmFormat(chunked.rate), plan.response_format
-        spoken = self._owned(self._noting_usage(self._owned(chunked.samples())))
-        encoded = codec.encode(self._services.encoders, spoken, source=source, target=wanted, tempo=plan.tempo)
+        source, requested = codec.PcmFormat(chunked.rate), plan.response_format
+        spoken = self._owned(chunked.samples())
+        encoded = codec.encode(self._services.encoders, spoken, source=source, target=requested, tempo=plan.tempo)
         first = await first_of(self._owned(encoded))
-        return SpeechResult(first, encoded, wanted, metadata=chunked, headers=self._headers())
+        rest = self._owned(self._noting_usage(encoded))
+        return SpeechResult(first, rest, requested, metadata=chunked, headers=self._headers())
 
     def _samples(self, opened: OpenedStream, rate: int) -> AsyncGenerator[bytes]:
-        """s16le mono; by the readers, since a call that holds an encoder must not wait for another."""
+        """s16le mono. The readers do it, since a call that holds an encoder must not wait for another one."""
         chunks = joined(opened.first, opened.chunks)
         readers = self._services.readers
         return codec.transcode(readers, chunks, source_format=opened.format, target="pcm", rate=rate)

@@ -1,4 +1,4 @@
-"""Texts translated by a chat model."""
+"""Translation of texts by a chat model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transcription: one upload to the vendor, and its answer as a transcript, as events, or untouched."""
+"""Transcription: one upload to the vendor. The result is a transcript, events, or the vendor's own document."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from proxy.upstream.client import Deadlines, read_whole, stream
 PLAIN = "text/plain; charset=utf-8"
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
 SUBTITLES = ("srt", "vtt")
-#: Of speech as people upload it (128 kbit/s), if a speed is to be computed and the length is not known.
+#: Of typical uploads (128 kbit/s), to compute the speed if the length is not known.
 TYPICAL_BYTES_PER_SECOND = 16_000
 
 Whole = Transcript | RawDocument
@@ -55,7 +55,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
         self, services: Services, plan: TranscriptionPlan, record: Attempt, seconds_left: float | None
     ) -> None:
         super().__init__(services, plan, record, seconds_left)
-        #: Of the upload, while it is still to be found out.
+        #: The length of the upload, until it is settled.
         self._length: UploadLength | None = None
 
     async def _execute(self) -> TranscriptionResult:
@@ -70,7 +70,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
         record.is_billed = True
         if isinstance(answer, StreamedTranscript) or (isinstance(answer, OpenAITranscript) and answer.events):
             if not request.stream:
-                raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
+                raise UpstreamInvalid("The upstream vendor sent events instead of a transcript.")
             events = await self._events(answer, response, deadlines)
             self._length = length
             return TranscriptionResult(events, self._headers())
@@ -87,7 +87,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     # -- whole answers -------------------------------------------------------------------------------------------------
 
     async def _whole(self, answer: WholeTranscript | OpenAITranscript, response: Response) -> Whole:
-        """What is typed reports how long the audio is; of the vendor's own document nobody reads that."""
+        """A transcript, or the vendor's own document, whose duration is not read."""
         record, request = self.record, self.plan.request
         metadata = answer.metadata
         content: Whole
@@ -156,7 +156,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
         await self._finish()
 
     async def _finish(self) -> None:
-        """The last event is here, and with it all that the vendor reports."""
+        """The last event has arrived, and with it everything that the vendor reports."""
         self._note_usage()
         await self._settle()
 
@@ -164,30 +164,30 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
 def document(
     request: TranscriptionRequest, body: bytes, content_type: str
 ) -> tuple[Transcript | RawDocument, Usage | None]:
-    """A vendor's answer as it is, if it has the caller's format; else the transcript that it holds, to be rendered.
+    """A vendor's answer as it is, if it has the caller's format; else the transcript that it contains, and its usage.
 
-    Raises UpstreamInvalid if the caller's format cannot be made of it.
+    Raises UpstreamInvalid if it cannot be rendered in the caller's format.
     """
-    wanted = request.response_format
-    if wanted not in FORMATS:
+    requested = request.response_format
+    if requested not in FORMATS:
         return RawDocument(body, content_type if content_type.startswith("text/") else PLAIN), None
-    if wanted in JSON_FORMATS and not request.stream:
-        found = transcripts.document_of(body)
-        transcripts.check_text(found)
-        return RawDocument(body, "application/json"), usage.of_transcript(found)
-    if wanted in JSON_FORMATS:
+    if requested in JSON_FORMATS and not request.stream:
+        parsed = transcripts.document_of(body)
+        transcripts.check_text(parsed)
+        return RawDocument(body, "application/json"), usage.of_transcript(parsed)
+    if requested in JSON_FORMATS:
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
         return _read(request, body)
     is_json = content_type.startswith("application/json")
-    if (wanted in SUBTITLES or is_json) and _is_json(body):
+    if (requested in SUBTITLES or is_json) and _is_json(body):
         transcript, used = _read(request, body)
-        if wanted in SUBTITLES and not transcript.segments and not transcript.words:
-            raise UpstreamInvalid(f"The upstream vendor answered with JSON without times where {wanted} was due.")
+        if requested in SUBTITLES and not transcript.segments and not transcript.words:
+            raise UpstreamInvalid(f"The upstream vendor sent JSON without timestamps, which {requested} needs.")
         return transcript, used
     sniffed = formats.sniff(body)
-    if sniffed == "html" or (sniffed == "json" and (wanted in SUBTITLES or is_json)):
-        raise UpstreamInvalid("The upstream vendor sent a page where a transcript was due.", detail=content_type)
-    if request.stream and wanted == "text":
+    if sniffed == "html" or (sniffed == "json" and (requested in SUBTITLES or is_json)):
+        raise UpstreamInvalid("The upstream vendor sent a document instead of a transcript.", detail=content_type)
+    if request.stream and requested == "text":
         return Transcript(text=body.decode("utf-8", "replace").strip()), None
     return RawDocument(body, PLAIN), None
 
@@ -205,13 +205,13 @@ def _is_json(body: bytes) -> bool:
 
 
 def check_times(transcript: Transcript) -> None:
-    """Raises UpstreamInvalid if no subtitles can be made of it: one that stays to the end needs the length at least."""
+    """Raises UpstreamInvalid if subtitles need times that are missing; a duration is enough for a single subtitle."""
     if transcript.text.strip() and not (transcript.segments or transcript.words or transcript.duration):
-        raise UpstreamInvalid("The upstream vendor sent a transcript without times where subtitles were due.")
+        raise UpstreamInvalid("The upstream vendor sent a transcript without timestamps, which subtitles need.")
 
 
 async def _first_event(events: AsyncIterator[Event]) -> tuple[Event, ...]:
-    """Raises if the first event is an error."""
+    """Raises if the first event is an error or is missing."""
     async for event in events:
         return (event,)
-    raise UpstreamInvalid("The upstream vendor answered without a single event.")
+    raise UpstreamInvalid("The upstream vendor sent a stream without events.")

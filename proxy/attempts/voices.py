@@ -1,4 +1,4 @@
-"""The voices that a caller may name, with what is known about each."""
+"""The voices that a caller may name, and what is known about each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.errors import ProxyError
 from proxy.matching import BoundDeployment
 from proxy.providers.voices import NAMES, Voice
 
-#: Seconds that a vendor's list is cached, and seconds before a vendor that failed to send one is asked again.
+#: Seconds that a vendor's list is cached, and seconds before the next request to a vendor that failed to send one.
 CACHE_SECONDS, RETRY_SECONDS = 600.0, 60.0
 MAX_PER_VENDOR = 5_000
 
@@ -25,7 +25,7 @@ class ListedVoice:
 
 
 class VoiceLists:
-    """The vendors' own lists, fetched when they are needed: once for all who ask at the same time.
+    """The vendors' own lists, fetched when they are needed. Concurrent callers share one request.
 
     ``fetch`` returns None if the vendor has no list, and raises a ProxyError if it fails.
     """
@@ -37,7 +37,7 @@ class VoiceLists:
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        #: By deployment: the list, None if there is none, and until when that counts.
+        #: By deployment: the list (None if there is none), and until when it is valid.
         self._cache: dict[str, tuple[Sequence[Voice] | None, float]] = {}
         self._fetching: dict[str, asyncio.Task[Sequence[Voice] | None]] = {}
 
@@ -70,7 +70,7 @@ class VoiceLists:
         task = self._fetching.get(deployment)
         if task is None:
             task = self._fetching[deployment] = asyncio.ensure_future(self._fetch_list(bound))
-        # Those who wait for the same list must not suffer if one of them leaves.
+        # Other callers may be waiting for the same list when one of them is cancelled.
         return await asyncio.shield(task)
 
     async def _fetch_list(self, bound: BoundDeployment) -> Sequence[Voice] | None:
@@ -87,7 +87,7 @@ class VoiceLists:
 
 
 def _openai(bound: BoundDeployment) -> Iterator[ListedVoice]:
-    """OpenAI's names, as far as they stand for a voice; a server that declares nothing is assumed to know them all."""
+    """OpenAI's names that stand for a voice. A server that declares nothing is assumed to know them all."""
     known = bound.adapter.capabilities.voices
     for name in NAMES:
         id = bound.deployment.voices.get(name) or (known.find(name) if known is not None else name)
@@ -102,9 +102,9 @@ def _configured(bound: BoundDeployment) -> Iterator[ListedVoice]:
         yield _as(bound, name, name, deployment.voices.get(name, name))
 
 
-def _as(bound: BoundDeployment, name: str, shown: str, id: str) -> ListedVoice:
-    """The vendor's voice ``id`` under a name of ours."""
+def _as(bound: BoundDeployment, name: str, display_name: str, id: str) -> ListedVoice:
+    """The vendor's voice ``id``, which callers call ``name``."""
     known = bound.adapter.capabilities.voices
     catalogue = known.catalogue if known is not None else ()
     voice = next((voice for voice in catalogue if voice.id == id), Voice(id))
-    return ListedVoice(replace(voice, id=name, name=shown), bound.deployment.vendor)
+    return ListedVoice(replace(voice, id=name, name=display_name), bound.deployment.vendor)

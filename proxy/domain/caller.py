@@ -10,17 +10,17 @@ MASTER_KEY_ID = "master"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the master key, a virtual key, or, where everybody may call, nobody in particular."""
+    """The master key, a virtual key, or anybody if the proxy is open."""
 
-    #: SHA-256 of a virtual key in hexadecimal; None where everybody may call.
+    #: SHA-256 of a virtual key in hexadecimal; None if the proxy is open.
     key_id: str | None = None
     alias: str | None = None
     user_id: str | None = None
     team_id: str | None = None
-    #: Names of model groups, or aliases of theirs; empty: all.
+    #: Names of model groups, or aliases of them; empty: all.
     models: frozenset[str] = frozenset()
     tags: tuple[str, ...] = ()
-    #: Names of guardrails that look at all of its calls.
+    #: Names of guardrails that check all of its calls.
     guardrails: tuple[str, ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""What guardrails say about a call."""
+"""The results of guardrails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """When a guardrail looks at the words of a call; the names are those of LiteLLM's ``mode``."""
+    """When a guardrail checks the words of a call; the names are those of LiteLLM's ``mode``."""
 
     PRE_CALL = "pre_call"
     DURING_CALL = "during_call"
@@ -17,14 +17,14 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuardrailResult:
-    """What a guardrail said at one stage of a call. Never what it found, only of what kind that was."""
+    """What a guardrail decided at one stage of a call. It names the kinds of what was found, never the text."""
 
     guardrail: str
     stage: Stage
-    #: ``allowed``, ``logged`` (found, and only noted), ``redacted``, ``failed`` (it could not decide) or ``blocked``.
+    #: ``allowed``, ``logged`` (found, and only noted), ``redacted``, ``failed`` (no decision) or ``blocked``.
     verdict: str
     milliseconds: float
-    #: Such as ``CREDIT_CARD``.
+    #: Kinds such as ``CREDIT_CARD``.
     found: tuple[str, ...] = ()
-    #: When it was first asked, in seconds of ``time.perf_counter``.
-    began: float | None = field(default=None, compare=False)
+    #: When the first check started, in seconds of ``time.perf_counter``.
+    started: float | None = field(default=None, compare=False)

@@ -1,4 +1,4 @@
-"""What a caller asks for. No behaviour, no I/O.
+"""What a caller requests. No behaviour, no I/O.
 
 Nothing changes a request once it is made. Requests are not frozen dataclasses: every call makes one, and a frozen one
 takes three times as long to make.
@@ -22,7 +22,7 @@ class Mode(StrEnum):
 
 @dataclass(slots=True)
 class SpeechRequest:
-    """The body of ``POST /v1/audio/speech``. ``voice`` is None where the caller named none."""
+    """The body of ``POST /v1/audio/speech``. ``voice`` is None if the caller named none."""
 
     model: str
     input: str
@@ -32,13 +32,13 @@ class SpeechRequest:
     instructions: str | None = None
     response_format: str = "mp3"
     speed: float | None = None
-    #: ``audio`` or ``sse``; None where the caller left it out, which means audio.
+    #: ``audio`` or ``sse``; None if the caller left it out, which means audio.
     stream_format: str | None = None
     #: The end user, for our records only; never sent upstream.
     user: str | None = None
     #: Fields that OpenAI's API does not have, for self-hosted servers that do.
     extra: Mapping[str, Any] = field(default_factory=dict)
-    #: Names of guardrails that the caller wants besides those that are always on.
+    #: Names of guardrails that the caller requests in addition to those that are always on.
     guardrails: tuple[str, ...] = ()
 
 
@@ -50,13 +50,13 @@ class Upload(Protocol):
     size: int
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes from the beginning, as often as asked for."""
+        """The bytes from the beginning, as often as needed."""
 
     def fileno(self) -> int | None:
-        """The descriptor of the file; None where the upload is in memory."""
+        """The descriptor of the file; None if the upload is in memory."""
 
     def getbuffer(self) -> bytes | bytearray | memoryview:
-        """The whole upload, where ``fileno`` is None."""
+        """The whole upload, if ``fileno`` is None."""
 
 
 @dataclass(slots=True)
@@ -79,13 +79,13 @@ class TranscriptionRequest:
     chunking_strategy: str | Mapping[str, str] | None = None
     known_speaker_names: tuple[str, ...] = ()
     known_speaker_references: tuple[str, ...] = ()
-    #: How long the audio is, where somebody had to know.
+    #: How long the audio is, if it was measured.
     seconds: float | None = None
     #: The end user, for our records only; never sent upstream.
     user: str | None = None
     #: Form fields that OpenAI's API does not have, in the caller's order.
     extra: tuple[tuple[str, str], ...] = ()
-    #: Names of guardrails that the caller wants besides those that are always on.
+    #: Names of guardrails that the caller requests in addition to those that are always on.
     guardrails: tuple[str, ...] = ()
 
     @property
@@ -95,14 +95,14 @@ class TranscriptionRequest:
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """What a request says of its own routing and guardrails, in headers."""
+    """What the headers of a request say about its routing and guardrails."""
 
     #: Seconds for the whole call.
     timeout: float | None = None
     #: Further attempts within a group.
     num_retries: int | None = None
     no_fallback: bool = False
-    #: Names of guardrails, besides those that are always on.
+    #: Names of guardrails, in addition to those that are always on.
     guardrails: tuple[str, ...] = ()
 
 

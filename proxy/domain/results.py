@@ -1,4 +1,4 @@
-"""What an attempt brings: speech or a transcript, in the form that is nearest to what the vendor sent.
+"""The result of an attempt: speech or a transcript, in the form that is nearest to what the vendor sent.
 
 Results are typed until the entrance renders them: guardrails and translation take a result and return another.
 """
@@ -37,7 +37,7 @@ class StaticMetadata:
 
 
 class Body(Protocol):
-    """The body of a vendor's answer on its way."""
+    """The body of a vendor's answer, while it arrives."""
 
     @property
     def at_end(self) -> bool:
@@ -46,13 +46,13 @@ class Body(Protocol):
 
 @dataclass(slots=True)
 class SpeechResult:
-    """Audio, or OpenAI's events of it, whose first bytes are here. Later ones raise UpstreamError if they fail."""
+    """Audio, or OpenAI's events of it. The first bytes have arrived; ``rest`` raises UpstreamError if it breaks off."""
 
     first: bytes
     rest: AsyncIterator[bytes]
     #: The audio format; empty if the bytes are OpenAI's events (whole ones).
     format: str
-    #: Of the audio, if the format is none of OpenAI's six.
+    #: The vendor's, if the format is not one of OpenAI's six.
     content_type: str = ""
     metadata: ResponseMetadata | None = None
     #: The vendor's headers that clients read.
@@ -68,7 +68,7 @@ class SpeechResult:
 
 @dataclass(slots=True)
 class RawDocument:
-    """The vendor's own answer in the caller's format; nobody has to read it."""
+    """The vendor's own answer in the caller's format; the proxy does not have to read it."""
 
     content: bytes
     content_type: str
@@ -76,7 +76,7 @@ class RawDocument:
 
 @dataclass(slots=True)
 class RawEvents:
-    """OpenAI's own events, each a whole frame, ``[DONE]`` included; nobody has to read them."""
+    """OpenAI's own events, each a whole frame, ``[DONE]`` included; the proxy does not have to read them."""
 
     first: bytes
     rest: AsyncIterator[bytes]
@@ -84,7 +84,7 @@ class RawEvents:
 
 @dataclass(slots=True)
 class TranscriptEvents:
-    """A transcript bit by bit. ``first`` are the events that are here already."""
+    """A transcript that arrives incrementally. ``first``: the events that have arrived already."""
 
     first: Sequence[Event]
     rest: AsyncIterator[Event]

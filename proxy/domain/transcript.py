@@ -1,4 +1,4 @@
-"""A transcript as it is known, whatever format the caller wants it in."""
+"""A transcript, whatever format the caller wants it in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Times in seconds from the start of the audio. What the engine does not say is written as 0."""
+    """Times in seconds from the start of the audio. What is not known is written as 0."""
 
     id: int
     start: float
@@ -48,7 +48,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """All that is known; `render` writes of it what the format has room for."""
+    """All that is known; `proxy.render` writes as much of it as the format has room for."""
 
     text: str
     #: ISO code or English name.
@@ -67,7 +67,7 @@ class Transcript:
 
 
 def timed_segments(transcript: Transcript) -> tuple[Segment, ...]:
-    """The transcript's segments, or some made of its words, or one that holds everything."""
+    """The transcript's segments; else some made of its words; else one that holds everything."""
     if transcript.segments:
         return transcript.segments
     if transcript.words:
@@ -80,7 +80,7 @@ def timed_segments(transcript: Transcript) -> tuple[Segment, ...]:
 def segments_of_words(words: Sequence[Word], text: str = "") -> tuple[Segment, ...]:
     """Cues that end with a sentence, at a pause, at a change of speaker, or before they grow too long to read.
 
-    Each cue is cut out of ``text``, with its punctuation, where all words are found there, else joined of the words.
+    Each cue is cut out of ``text``, with its punctuation, if all words are found there; else its words are joined.
     """
     pieces = _pieces(words, text)
     segments: list[Segment] = []
@@ -108,7 +108,7 @@ def _breaks(words: Sequence[Word], pieces: Sequence[str], first: int, index: int
 
 
 def _pieces(words: Sequence[Word], text: str) -> list[str]:
-    """One piece of text a word, which joined give the whole: the word and what follows it up to the next."""
+    """One piece of text for each word, with what follows it up to the next. Joined, they give the whole text."""
     starts = _starts(words, text)
     if starts is not None:
         return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
@@ -126,9 +126,9 @@ def _starts(words: Sequence[Word], text: str) -> list[int] | None:
     position = 0
     for word in words:
         spoken = word.word.strip().lower()
-        found = lowered.find(spoken, position, position + len(spoken) + _GAP_CHARACTERS)
-        if not spoken or found < 0:
+        start = lowered.find(spoken, position, position + len(spoken) + _GAP_CHARACTERS)
+        if not spoken or start < 0:
             return None
-        starts.append(found)
-        position = found + len(spoken)
+        starts.append(start)
+        position = start + len(spoken)
     return [0, *starts[1:]]

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Usage:
-    """What an attempt used; None where the vendor does not report it. Each token is counted once."""
+    """What an attempt used; None if the vendor does not report it. Each token is counted once."""
 
     characters: int | None = None
     #: Seconds of input and output audio.
@@ -23,12 +23,12 @@ class Usage:
     cached_audio_tokens: int | None = None
     output_text_tokens: int | None = None
     output_audio_tokens: int | None = None
-    #: USD, where the vendor reports what it charged.
+    #: USD, if the vendor reports what it charged.
     cost: Decimal | None = None
 
 
 def total(usages: Iterable[Usage | None]) -> Usage | None:
-    """The sum of each count over the usages that report it; None where none of them reports anything."""
+    """The sum of each count over the usages that report it; None if none of them reports anything."""
     known = [usage for usage in usages if usage is not None]
     if len(known) < 2:
         return known[0] if known else None

@@ -1,4 +1,4 @@
-"""Which guardrails look at a call, and what becomes of what they say."""
+"""Which guardrails check a call, and what follows from their verdicts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from proxy.tasks import cancel_all
 
 R_co = TypeVar("R_co", covariant=True)
 
-#: Words that wait to be looked at by guardrails of ``logging_only``; more are not looked at, and that is logged.
+#: Texts that may wait for guardrails of ``logging_only``. Further ones are dropped, which is logged.
 MAX_WAITING: Final = 256
 MAX_NAMED: Final = 32
 _BY_WEIGHT: Final = ("allowed", "logged", "redacted", "failed", "blocked")
@@ -34,7 +34,7 @@ _BY_WEIGHT: Final = ("allowed", "logged", "redacted", "failed", "blocked")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A guardrail as it is configured, and at work."""
+    """A guardrail: its settings, and its implementation."""
 
     settings: GuardrailSettings
     guard: Guard
@@ -61,19 +61,19 @@ class Guardrails:
         self._teams = {team: None for rule in rules for team in rule.settings.teams}
         self._log = structlog.get_logger()
         self._afterwards: set[asyncio.Task[None]] = set()
-        #: Words that were not looked at, since too many waited.
+        #: Texts that were not checked, since too many were waiting.
         self.dropped = 0
 
     @property
     def names(self) -> list[str]:
         return list(self._rules)
 
-    def due(self, call: Call, wanted: Sequence[str] = (), also_wanted: Sequence[str] = ()) -> GuardrailRun | None:
-        """Those that look at this call; None where none does. Raises BadRequest for a name that does not exist."""
+    def due(self, call: Call, requested: Sequence[str] = (), also_requested: Sequence[str] = ()) -> GuardrailRun | None:
+        """The guardrails that check this call; None if there are none. Raises BadRequest for an unknown name."""
         caller = call.caller
-        if not (self._defaults or wanted or also_wanted or caller.guardrails or self._teams):
+        if not (self._defaults or requested or also_requested or caller.guardrails or self._teams):
             return None
-        named = {*wanted, *also_wanted, *caller.guardrails}
+        named = {*requested, *also_requested, *caller.guardrails}
         if unknown := sorted(named - self._rules.keys()):
             raise BadRequest(self._unknown(unknown), param="guardrails", code="guardrail_not_found")
         rules = [
@@ -84,12 +84,13 @@ class Guardrails:
         return GuardrailRun(self, rules, call) if rules else None
 
     def _unknown(self, names: Sequence[str]) -> str:
-        known = ", ".join(f"'{name}'" for name in list(self._rules)[:MAX_NAMED]) or "none"
-        return f"There is no guardrail '{names[0][:128]}'. Guardrails here: {known}."
+        known = ", ".join(f"'{name}'" for name in list(self._rules)[:MAX_NAMED])
+        hint = f"Available guardrails: {known}." if known else "No guardrails are configured."
+        return f"There is no guardrail '{names[0][:128]}'. {hint}"
 
-    async def ask(self, rule: Rule, text: str, stage: Stage, call: Call) -> tuple[Verdict, GuardrailResult]:
-        """What one guardrail says of one text, with the configuration's action worked in."""
-        caller, began = call.caller, perf_counter()
+    async def check(self, rule: Rule, text: str, stage: Stage, call: Call) -> tuple[Verdict, GuardrailResult]:
+        """One guardrail's verdict on one text, with the action that follows from it and the configuration."""
+        caller, started = call.caller, perf_counter()
         context = Context(
             rule.name, stage, call.request_id, call.endpoint, call.group,
             caller.key_id, caller.user_id, caller.team_id, call.end_user,
@@ -102,31 +103,26 @@ class Guardrails:
             self._log.warning(
                 "guardrail could not decide", guardrail=rule.name, request_id=call.request_id, reason=reason
             )
-            return ALLOW, self._ruling(rule, stage, "failed", began)
+            return ALLOW, _result(rule, stage, "failed", started)
         action = _action(rule.settings, verdict, stage)
         found = tuple(dict.fromkeys(label[:64] for label in verdict.found[:8]))
-        return replace(verdict, action=action), self._ruling(rule, stage, _VERDICTS[action], began, found)
+        return replace(verdict, action=action), _result(rule, stage, _VERDICTS[action], started, found)
 
-    def _ruling(
-        self, rule: Rule, stage: Stage, verdict: str, began: float, found: tuple[str, ...] = ()
-    ) -> GuardrailResult:
-        return GuardrailResult(rule.name, stage, verdict, round((perf_counter() - began) * 1000, 3), found, began)
-
-    def later(self, look: Coroutine[Any, Any, None]) -> None:
-        """Off the way of the call."""
+    def in_background(self, checking: Coroutine[Any, Any, None]) -> None:
+        """Runs the checks in a task that the call does not wait for."""
         if len(self._afterwards) >= MAX_WAITING:
-            look.close()
+            checking.close()
             self.dropped += 1
-            self._log.warning("guardrails have too much to look at", dropped=self.dropped)
+            self._log.warning("too many texts are waiting for guardrails of logging_only", dropped=self.dropped)
             return
-        task = asyncio.ensure_future(look)
+        task = asyncio.ensure_future(checking)
         self._afterwards.add(task)
         task.add_done_callback(self._afterwards.discard)
 
-    async def note(self, rules: Iterable[Rule], text: str, call: Call) -> None:
-        """What guardrails of ``logging_only`` say goes to the log."""
+    async def log_findings(self, rules: Iterable[Rule], text: str, call: Call) -> None:
+        """Writes what guardrails of ``logging_only`` find to the log."""
         for rule in rules:
-            verdict, result = await self.ask(rule, text, Stage.LOGGING_ONLY, call)
+            verdict, result = await self.check(rule, text, Stage.LOGGING_ONLY, call)
             if verdict.found:
                 self._log.info(
                     "guardrail found something",
@@ -150,19 +146,23 @@ _VERDICTS: Final[Mapping[Action | None, str]] = {
 }
 
 
+def _result(rule: Rule, stage: Stage, verdict: str, started: float, found: tuple[str, ...] = ()) -> GuardrailResult:
+    return GuardrailResult(rule.name, stage, verdict, round((perf_counter() - started) * 1000, 3), found, started)
+
+
 def _action(settings: GuardrailSettings, verdict: Verdict, stage: Stage) -> Action | None:
-    """None where nothing was found. Block where the configuration or the guardrail says so, or nothing else can be."""
+    """None if nothing was found; block if the settings or the verdict say so, or if nothing else is possible."""
     if not verdict.found:
         return None
     if settings.action == "log":
         return "log"
-    wished = {settings.action, verdict.action} - {None}
-    has_place = bool(verdict.spans) or verdict.text is not None
-    return "redact" if wished == {"redact"} and has_place and stage != Stage.DURING_CALL else "block"
+    actions = {settings.action, verdict.action} - {None}
+    can_redact = (bool(verdict.spans) or verdict.text is not None) and stage != Stage.DURING_CALL
+    return "redact" if actions == {"redact"} and can_redact else "block"
 
 
 class Opening(Protocol[R_co]):
-    """A call that can be opened before its result is needed; as a context manager it gives its result, too."""
+    """A call that can be opened before its result is needed. It is also a context manager that returns the result."""
 
     async def open(self) -> R_co: ...
 
@@ -174,7 +174,7 @@ class Opening(Protocol[R_co]):
 
 
 class GuardrailRun:
-    """The guardrails of one call, at each stage of its way. Raises GuardrailViolation or GuardrailUnavailable."""
+    """The guardrails of one call, at each stage. Raises GuardrailViolation or GuardrailUnavailable."""
 
     def __init__(self, guardrails: Guardrails, rules: Sequence[Rule], call: Call) -> None:
         self._all = guardrails
@@ -184,7 +184,7 @@ class GuardrailRun:
     # -- the request ---------------------------------------------------------------------------------------------------
 
     async def check_request(self, request: Request) -> Request:
-        """``pre_call``: the request as it may go on."""
+        """``pre_call``: the request as it may be sent to a vendor."""
         joined = original = _joined(request)
         self._note_skipped(request, original.text)
         for rule in self._of(Stage.PRE_CALL) if original.text else ():
@@ -200,7 +200,7 @@ class GuardrailRun:
     def beside(
         self, call: Opening[R_co], request: SpeechRequest | TranscriptionRequest
     ) -> AbstractAsyncContextManager[R_co]:
-        """``during_call``: the call's result, once the guardrails have allowed the words of its request."""
+        """``during_call``: the result of the call, once the guardrails have allowed the words of its request."""
         rules, text = self._of(Stage.DURING_CALL), _joined(request).text
         return self._checked_beside(call, rules, text) if rules and text else call
 
@@ -213,8 +213,10 @@ class GuardrailRun:
         try:
             await _all_or_first_failure([opening, *checks])
         except BaseException:
-            await cancel_all([opening, *checks])
-            await call.aclose()
+            try:
+                await cancel_all([opening, *checks])
+            finally:
+                await call.aclose()
             raise
         try:
             yield opening.result()
@@ -227,11 +229,11 @@ class GuardrailRun:
 
     @property
     def reads_transcripts(self) -> bool:
-        """Whether a guardrail has to see the transcript, so that it must come in a form that can be read."""
+        """Whether a guardrail checks the transcript, so that the proxy has to read it."""
         return bool(self._of(Stage.POST_CALL) or self._of(Stage.LOGGING_ONLY))
 
     async def check_result(self, result: TranscriptionResult) -> TranscriptionResult:
-        """``post_call``: the transcript as the caller may have it. Its first event has been checked already."""
+        """``post_call``: the transcript as the caller may see it. Of a stream, the first event has been checked."""
         content = result.content
         if isinstance(content, RawDocument | RawEvents):
             raise TypeError("guardrails read transcripts; this one was not read")
@@ -250,13 +252,13 @@ class GuardrailRun:
         return transcript
 
     async def _check_all_texts(self, rule: Rule, transcript: Transcript) -> Transcript:
-        """Every reading by itself, since what one hides the other may show."""
+        """Checks every reading, since one may show what another one hides."""
         found: dict[str, Sequence[Span]] = {}
         all_readings = readings(transcript)
         for name, reading in all_readings.items():
             if not reading.text.strip():
                 continue
-            if name != TEXT and not rule.guard.is_local and reading.says_the_same(all_readings[TEXT]):
+            if name != TEXT and not rule.guard.is_local and reading.has_letters_of(all_readings[TEXT]):
                 continue
             verdict = await self._check(rule, reading.text, Stage.POST_CALL)
             if verdict.action == "redact":
@@ -269,7 +271,7 @@ class GuardrailRun:
         return [rule for rule in self._rules if stage in rule.settings.mode]
 
     async def _check(self, rule: Rule, text: str, stage: Stage) -> Verdict:
-        verdict, result = await self._all.ask(rule, text, stage, self._call)
+        verdict, result = await self._all.check(rule, text, stage, self._call)
         self._record(result)
         if result.verdict == "failed" and rule.blocks_on_failure:
             raise GuardrailUnavailable(f"The guardrail '{rule.name}' could not decide. Please try again.")
@@ -279,8 +281,8 @@ class GuardrailRun:
         return verdict
 
     def _record(self, result: GuardrailResult) -> None:
-        """One entry a guardrail and stage, however many texts it looked at: the worst that it said."""
-        kept = []
+        """One entry for each guardrail and stage, however many texts it checked: the worst verdict."""
+        others = []
         for other in self._call.guardrails:
             if (other.guardrail, other.stage) == (result.guardrail, result.stage):
                 result = GuardrailResult(
@@ -289,29 +291,29 @@ class GuardrailRun:
                     max(result.verdict, other.verdict, key=_BY_WEIGHT.index),
                     round(result.milliseconds + other.milliseconds, 3),
                     tuple(dict.fromkeys((*other.found, *result.found))),
-                    other.began,
+                    other.started,
                 )
             else:
-                kept.append(other)
-        self._call.guardrails = (*kept, result)
+                others.append(other)
+        self._call.guardrails = (*others, result)
 
     def _note_skipped(self, request: SpeechRequest | TranscriptionRequest, words: str) -> None:
-        """Name those that find nothing to look at in this call."""
-        able = {Stage.LOGGING_ONLY}
-        able |= {Stage.PRE_CALL, Stage.DURING_CALL} if words else set()
-        able |= {Stage.POST_CALL} if isinstance(request, TranscriptionRequest) else set()
+        """Name the guardrails that have nothing to check in this call."""
+        stages = {Stage.LOGGING_ONLY}
+        stages |= {Stage.PRE_CALL, Stage.DURING_CALL} if words else set()
+        stages |= {Stage.POST_CALL} if isinstance(request, TranscriptionRequest) else set()
         self._call.guardrails_skipped = tuple(
-            rule.name for rule in self._rules if not able.intersection(rule.settings.mode)
+            rule.name for rule in self._rules if not stages.intersection(rule.settings.mode)
         )
 
     def _log_later(self, text: str) -> None:
         rules = self._of(Stage.LOGGING_ONLY)
         if rules and text:
-            self._all.later(self._all.note(rules, text, self._call))
+            self._all.in_background(self._all.log_findings(rules, text, self._call))
 
 
 def _joined(request: SpeechRequest | TranscriptionRequest) -> JoinedText:
-    """All words of a request, each in lines of its own."""
+    """All texts of a request, each on separate lines."""
     return JoinedText(words_of(request), "\n")
 
 
@@ -322,7 +324,7 @@ def _spans(verdict: Verdict, text: str) -> list[Span]:
 
 
 async def _all_or_first_failure(futures: Sequence[asyncio.Future[Any]]) -> None:
-    """Raises what the first of them raises that fails."""
+    """Raises the first failure."""
     pending = set(futures)
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_EXCEPTION)

@@ -180,7 +180,7 @@ def social_security_numbers(text: str) -> Positions:
 
 
 def by_name(regions: Iterable[str]) -> Mapping[str, Callable[[str], Positions]]:
-    """The finders, in the order of precedence: the first name wins where several find the same."""
+    """The finders, in the order of precedence: the first name wins if several find the same."""
     regions = tuple(regions)
     return {
         "CREDIT_CARD": credit_cards,

@@ -49,7 +49,7 @@ async def _all(events: TranscriptEvents) -> AsyncIterator[Event]:
 
 
 class Sentences:
-    """What has arrived and has not been let through yet."""
+    """Holds events back until their words have been checked."""
 
     def __init__(self, check: Check | None) -> None:
         self._check = check
@@ -104,7 +104,7 @@ class Sentences:
         yield _only(event, *names) | {"text": text if is_same else checked}
 
     async def _deltas_to(self, cut: int) -> AsyncIterator[Event]:
-        """Let through what is before the cut, as the deltas that arrived if nothing is changed."""
+        """Check and release what is before the cut: the original deltas if nothing is changed."""
         if not cut or self._check is None:
             return
         head, self._text = self._text[:cut], self._text[cut:]
@@ -129,7 +129,7 @@ class Sentences:
 
 
 def cut_of(text: str) -> int:
-    """Up to where a text may be looked at and let through; 0: nothing of it yet."""
+    """The position up to which a text can be checked and released; 0: none of it yet."""
     for end in reversed([match.end() for match in _SENTENCE_END.finditer(text)]):
         if _may_cut(text, end):
             return end
@@ -141,7 +141,7 @@ def cut_of(text: str) -> int:
 
 
 def _may_cut(text: str, at: int) -> bool:
-    """No number may go on behind the cut."""
+    """Whether no number continues after the cut."""
     last = _LAST_WORD.search(text, max(0, at - 40), at)
     if last is None or not _is_number(last[1]):
         return True
@@ -154,7 +154,7 @@ def _is_number(word: str) -> bool:
 
 
 def _split(deltas: list[Event], cut: int) -> tuple[list[Event], list[Event]]:
-    """The deltas before the cut and those behind it; one that is cut in two loses its logprobs."""
+    """The deltas before and after the cut. One that is cut in two loses its logprobs."""
     leaving: list[Event] = []
     position = 0
     for index, event in enumerate(deltas):

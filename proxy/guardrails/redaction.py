@@ -1,9 +1,9 @@
-"""Taking words out of texts and transcripts, so that no reading of a transcript has what was taken out of another.
+"""Removes words from texts and from transcripts, in every reading of a transcript.
 
-A transcript says the same several times: as its text, as segments, as words. They may differ in spaces, punctuation,
-capitals, or in more than that. What is found in one reading is looked for in the others by its letters and digits; a
-reading that differs so much that it cannot be found there is given up: the words and segments go, and of the text
-what the segments or words say is left.
+A transcript contains the same words several times: as its text, as segments, as words. These readings may differ in
+spaces, punctuation, capitals, or more. What was found in one reading is searched for in the others by its letters and
+digits. A reading in which it cannot be found is dropped: words and segments are removed, and the text is replaced by
+that of the segments or words.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from proxy.domain.transcript import Segment, Transcript, Word
 from proxy.guardrails.base import Span
 
 TEXT, SEGMENTS, WORDS, INNER_WORDS = "text", "segments", "words", "inner words"
-#: Different things that are looked for in a reading that differs from the one that they were found in.
-MAX_SOUGHT = 200
+#: Different texts that are searched for in a reading that differs from the one that they were found in.
+MAX_SEARCHED = 200
 #: Words of two texts that are compared one by one.
 MAX_COMPARED = 2_000
 #: The text of a transcript whose readings contradict each other.
@@ -32,7 +32,7 @@ _ASCII = re.compile("[0-9A-Za-z$+<=>^`|~]")
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
-    """In order and apart from each other; of those that overlap, the longest says what is put there."""
+    """The spans in order. Those that overlap are merged; the longest one provides the replacement."""
     merged: list[Span] = []
     longest = 0
     for span in sorted(spans):
@@ -48,10 +48,10 @@ def union(spans: Iterable[Span]) -> list[Span]:
 
 
 class JoinedText:
-    """Texts in a row that are read as one."""
+    """Consecutive texts that are checked as one."""
 
     def __init__(self, pieces: Sequence[str], joint: str | None = None) -> None:
-        """``joint`` stands between two pieces; None: a space, where there is none already."""
+        """``joint`` separates two pieces; None: a space, unless there is one already."""
         self.pieces = pieces
         joints = [joint if joint is not None else _joint(*pair) for pair in pairwise(pieces)]
         self.text = "".join(piece + after for piece, after in zip(pieces, [*joints, ""], strict=False))
@@ -60,10 +60,10 @@ class JoinedText:
 
     @cached_property
     def _lettered(self) -> tuple[str, list[int]]:
-        """The letters, digits and symbols, alike however they are written, and their positions."""
+        """The letters, digits and symbols in a canonical form, and their positions."""
         if self.text.isascii():
-            found = list(_ASCII.finditer(self.text))
-            return "".join(match[0] for match in found).lower(), [match.start() for match in found]
+            matches = list(_ASCII.finditer(self.text))
+            return "".join(match[0] for match in matches).lower(), [match.start() for match in matches]
         letters: list[str] = []
         places: list[int] = []
         for place, char in enumerate(self.text):
@@ -77,11 +77,11 @@ class JoinedText:
     def letters(self) -> str:
         return self._lettered[0]
 
-    def says_the_same(self, other: JoinedText) -> bool:
+    def has_letters_of(self, other: JoinedText) -> bool:
         return self.letters == other.letters
 
     def without(self, spans: Iterable[Span]) -> list[str]:
-        """The pieces without the spans; what is put there stands in the piece where a span begins."""
+        """The pieces without the spans; the replacement is in the piece in which a span begins."""
         pieces = list(self.pieces)
         for start, end, put in reversed(union(spans)):
             first = bisect_right(self._starts, start) - 1
@@ -91,32 +91,32 @@ class JoinedText:
                 pieces[index] = pieces[index][:begin] + (put if index == first else "") + pieces[index][finish:]
         return pieces
 
-    def carried(self, spans: Iterable[Span], other: JoinedText) -> list[Span] | None:
-        """The spans as they are in ``other``; None where one of them cannot be found there."""
+    def mapped(self, spans: Iterable[Span], other: JoinedText) -> list[Span] | None:
+        """The spans at their positions in ``other``; None if one of them cannot be found there."""
         letters, places = self._lettered
-        sought: dict[str, str] = {}
-        carried: list[Span] = []
-        same = self.says_the_same(other)
+        searched: dict[str, str] = {}
+        mapped: list[Span] = []
+        same = self.has_letters_of(other)
         for start, end, put in spans:
             first, last = _index(places, start), _index(places, end)
             if first == last:
                 continue  # nothing but punctuation
             if same:
                 theirs = other._lettered[1]
-                carried.append(Span(theirs[first], theirs[last - 1] + 1, put))
+                mapped.append(Span(theirs[first], theirs[last - 1] + 1, put))
             else:
-                sought[letters[first:last]] = put
-        if len(sought) > MAX_SOUGHT:
+                searched[letters[first:last]] = put
+        if len(searched) > MAX_SEARCHED:
             return None
-        for value, put in sought.items():
-            found = [Span(start, end, put) for start, end in other._places_of(value)]
-            if not found:
+        for value, put in searched.items():
+            matches = [Span(start, end, put) for start, end in other._positions_of(value)]
+            if not matches:
                 return None
-            carried += found
-        return carried
+            mapped += matches
+        return mapped
 
-    def _places_of(self, value: str) -> Iterable[tuple[int, int]]:
-        """Where these letters are, as far as they are no part of a longer word."""
+    def _positions_of(self, value: str) -> Iterable[tuple[int, int]]:
+        """The start and end of each occurrence of these letters that is not part of a longer word."""
         letters, places = self._lettered
         at = letters.find(value)
         while at >= 0:
@@ -131,7 +131,7 @@ def _joint(before: str, after: str) -> str:
 
 
 def _index(places: Sequence[int], position: int) -> int:
-    """The first letter that is not before the position."""
+    """The index of the first letter that is not before the position."""
     return bisect_right(places, position - 1)
 
 
@@ -139,7 +139,7 @@ def _index(places: Sequence[int], position: int) -> int:
 
 
 def readings(transcript: Transcript) -> dict[str, JoinedText]:
-    """All that a transcript says; the text is always there, words of segments only where all have them."""
+    """All readings of a transcript. There is always a text; words of segments only if all segments have them."""
     found = {TEXT: JoinedText([transcript.text])}
     if transcript.segments:
         found[SEGMENTS] = JoinedText([segment.text for segment in transcript.segments])
@@ -161,14 +161,14 @@ def redacted(transcript: Transcript, found: Mapping[str, Sequence[Span]]) -> Tra
         spans: list[Span] | None = list(found.get(name, ()))
         for other, theirs in found.items():
             if other != name and theirs and spans is not None:
-                carried = all_readings[other].carried(theirs, reading)
-                spans = None if carried is None else [*spans, *carried]
+                mapped = all_readings[other].mapped(theirs, reading)
+                spans = None if mapped is None else [*spans, *mapped]
         left[name] = None if spans is None else reading.without(spans)
     return _rebuilt(transcript, left)
 
 
 def _rebuilt(transcript: Transcript, left: Mapping[str, list[str] | None]) -> Transcript:
-    """Of the pieces that are left of each reading; None: the reading is given up."""
+    """The transcript with what is left of each reading; None: the reading is dropped."""
     words = _words(transcript.words, left.get(WORDS) or ())
     inner = left.get(INNER_WORDS)
     segments = _segments(transcript.segments, left.get(SEGMENTS) or (), inner)
@@ -180,22 +180,22 @@ def _rebuilt(transcript: Transcript, left: Mapping[str, list[str] | None]) -> Tr
 
 
 def _words(words: Sequence[Word], left: Sequence[str]) -> tuple[Word, ...]:
-    """A word of which nothing or only punctuation is left lengthens the one before it, which stands for both."""
-    kept: list[Word] = []
+    """If nothing or only punctuation is left of a word, the one before it is extended to cover both."""
+    result: list[Word] = []
     for word, spoken in zip(words, left, strict=False):
         if spoken == word.word:
-            kept.append(word)
+            result.append(word)
         elif any(char.isalnum() for char in spoken):
-            kept.append(replace(word, word=spoken))
-        elif kept:
-            last = kept[-1]
-            kept[-1] = replace(last, word=last.word + spoken.strip(), end=max(last.end, word.end))
-    return tuple(kept)
+            result.append(replace(word, word=spoken))
+        elif result:
+            last = result[-1]
+            result[-1] = replace(last, word=last.word + spoken.strip(), end=max(last.end, word.end))
+    return tuple(result)
 
 
 def _segments(segments: Sequence[Segment], left: Sequence[str], inner: Sequence[str] | None) -> tuple[Segment, ...]:
-    """Segments of which nothing is left go. ``inner``: what is left of their words."""
-    kept: list[Segment] = []
+    """Drops segments of which nothing is left. ``inner``: what is left of their words."""
+    result: list[Segment] = []
     position = 0
     for segment, spoken in zip(segments, left, strict=False):
         count = len(segment.words)
@@ -203,15 +203,15 @@ def _segments(segments: Sequence[Segment], left: Sequence[str], inner: Sequence[
         position += count
         if spoken.strip() or not segment.text.strip():
             ratio = segment.compression_ratio if spoken == segment.text else None
-            kept.append(replace(segment, text=spoken, words=words, tokens=(), compression_ratio=ratio))
-    return tuple(kept)
+            result.append(replace(segment, text=spoken, words=words, tokens=(), compression_ratio=ratio))
+    return tuple(result)
 
 
-# -- texts that somebody else has changed ------------------------------------------------------------------------------
+# -- texts that a guardrail has rewritten ------------------------------------------------------------------------------
 
 
 def changes(before: str, after: str) -> list[Span]:
-    """What to do to ``before`` so that it says what ``after`` does; coarse where they differ a lot."""
+    """The spans that turn ``before`` into ``after``; coarse if the texts differ a lot."""
     old, new = _split(before), _split(after)
     head = 0
     while head < min(len(old), len(new)) and old[head] == new[head]:
@@ -232,7 +232,7 @@ def changes(before: str, after: str) -> list[Span]:
 
 
 def _trimmed(text: str, span: Span) -> Span:
-    """Without the punctuation at its ends that stays as it is."""
+    """The span without punctuation at its ends that stays the same."""
     start, end, put = span
     while start < end and put and text[end - 1] == put[-1] and not put[-1].isalnum():
         end, put = end - 1, put[:-1]
@@ -242,5 +242,5 @@ def _trimmed(text: str, span: Span) -> Span:
 
 
 def _split(text: str) -> list[str]:
-    """Words and what is between them."""
+    """The words, and the white space between them."""
     return re.findall(r"\s+|\S+", text)

@@ -1,4 +1,4 @@
-"""Whether a deployment can serve a request, and how: one plan per candidate, made once."""
+"""Whether and how a deployment can serve a request: one plan or rejection per candidate, made once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A deployment ready to be called."""
+"""A deployment that is ready to be called."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class BoundDeployment:
 
     deployment: Deployment
     adapter: Adapter
-    #: How the vendor counts the characters that it bills.
+    #: Counts characters as the vendor bills them.
     characters: Callable[[str], int] = len
-    #: The vendor bills by seconds of uploaded audio, so the length of an upload must be known.
+    #: The vendor bills the seconds of uploaded audio, so the length of an upload must be known.
     bills_seconds_in: bool = False
-    #: Whether the last answer reported that length, by response format and whether it was to be streamed.
+    #: Whether the last answer reported that length, by response format and ``stream``.
     reports_seconds: dict[tuple[str, bool], bool] = field(default_factory=dict, compare=False)
 
     def deadlines(self, seconds_left: float | None) -> Deadlines:

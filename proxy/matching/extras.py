@@ -1,4 +1,4 @@
-"""Which fields that OpenAI does not have a request may set, and how to say that one has no effect."""
+"""Which fields that OpenAI's API does not have a request may set, and the warning about those that it may not."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from proxy.providers.base import Capabilities
 
 MAX_WARNINGS = 20
-#: What no request may set on any server: it would get around limits, bills and guardrails, or lead calls elsewhere.
+#: Never forwarded: such a field could bypass limits, billing and guardrails, or send the call elsewhere.
 NEVER_EXTRA = re.compile(r"url|uri|callback|webhook|api[-_]?key|token(?!s|i)|authorization|header", re.IGNORECASE)
 
 
 def is_allowed(capabilities: Capabilities, name: str, value: Any = None) -> bool:
-    """``name`` may be that of a form's field: ``options[seed]`` is one of ``options``."""
+    """``name`` may be the name of a form field: ``options[seed]`` belongs to ``options``."""
     if capabilities.extras is not None:
         return name.partition("[")[0] in capabilities.extras
     if NEVER_EXTRA.search(name) is not None:
@@ -28,7 +28,7 @@ def no_effect(name: str, model: str) -> str:
 
 
 def _texts_in(value: Any) -> Iterator[tuple[str, str]]:
-    """The names and the texts in a JSON value, however deep; each with an empty one of the other kind."""
+    """All names and texts in a JSON value: ``(name, "")`` or ``("", text)``."""
     pending = [value]
     while pending:
         node = pending.pop()

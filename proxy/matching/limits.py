@@ -17,7 +17,7 @@ def file_limit(bound: BoundDeployment) -> float | None:
 
 
 def file_too_large(limit: float, *, size: int | None) -> FileTooLarge:
-    """``limit`` in MB; ``size`` in bytes, None if the client did not declare it and the rest was not read."""
+    """``limit`` in MB; ``size`` in bytes, None if it is not known: the upload was not read to its end."""
     passed = f"{size / MEGABYTE} MB" if size is not None else f"more than {_plain(limit)} MB"
     return FileTooLarge(
         "File size is too large. Please check your file size. "

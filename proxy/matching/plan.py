@@ -1,4 +1,4 @@
-"""What was decided about a request and one deployment."""
+"""The decisions about one request and one deployment."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class Rejection:
 
 @dataclass(slots=True)
 class Plan(Generic[R]):
-    """How the deployment serves the request. An attempt executes it and brings an ``R``."""
+    """How the deployment serves the request. An attempt executes it; its result is an ``R``."""
 
     bound: BoundDeployment
 
 
 @dataclass(slots=True)
 class SpeechPlan(Plan[SpeechResult]):
-    #: As the vendor gets it: its voice, a speed and a format that it has, nothing that it ignores.
+    #: As the vendor gets it: with its own voice, a speed and a format that it supports, and nothing that it ignores.
     request: SpeechRequest
-    #: The caller's. The vendor's audio is converted if it comes in another format.
+    #: The caller's. The vendor's audio is converted if it has another format.
     response_format: str
-    #: What the vendor's audio is still to be sped up by.
+    #: The factor by which the proxy speeds the vendor's audio up.
     tempo: float = 1.0
-    #: The input is spoken in pieces of at most so many characters; None: in one request.
+    #: The input is spoken in pieces of at most this many characters; None: in one request.
     piece_characters: int | None = None
-    #: What the caller requested and will not get, one sentence each.
+    #: What the caller requested and does not get, one sentence each.
     warnings: Sequence[str] = ()
 
 
@@ -46,9 +46,9 @@ class SpeechPlan(Plan[SpeechResult]):
 class TranscriptionPlan(Plan[TranscriptionResult]):
     #: As the vendor gets it.
     request: TranscriptionRequest
-    #: The proxy has to read the transcript: a document or events of OpenAI's shape are parsed, not passed on.
+    #: The proxy has to read the transcript, so OpenAI's documents and events are parsed, not passed on.
     is_read: bool = False
-    #: The caller's format is subtitles, which need times.
+    #: The caller gets subtitles, which need times.
     needs_times: bool = False
     #: The model group of the chat model that translates the transcript.
     translator: str | None = None

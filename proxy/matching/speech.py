@@ -1,4 +1,4 @@
-"""Whether and how a deployment can speak a text, by what its vendor declares."""
+"""Whether and how a deployment can speak a text, according to its vendor's capabilities."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from proxy.matching.plan import Rejection, SpeechPlan
 from proxy.matching.voices import vendor_voice, voice_error
 from proxy.providers.base import Capabilities
 
-#: OpenAI's speeds; those that a vendor lacks are made by stretching.
+#: OpenAI's speeds. Those that a vendor lacks are made by time-stretching.
 SPEEDS = (0.25, 4.0)
-#: Of an input that is spoken in pieces, at normal speed: an hour of English, up to three hours of Chinese. Beyond that
-#: an encoder would use up the processor time that one stream may have.
+#: The longest input that is spoken in pieces, at normal speed: an hour of English, up to three hours of Chinese. More
+#: would exceed the processor time that one stream may use in an encoder.
 MAX_CHARACTERS = 50_000
-#: What the vendor is asked for, best first, if it does not make the caller's format itself.
+#: The formats to request, best first, if the vendor does not produce the caller's format.
 _SOURCES = ("pcm", "wav", "flac", "mp3", "opus", "aac")
-#: Formats that need not be decoded, and lose nothing.
+#: Formats that are lossless and need no decoding.
 _LOSSLESS = ("pcm", "wav")
 
 
@@ -50,8 +50,8 @@ def match_speech(request: SpeechRequest, bound: BoundDeployment) -> SpeechPlan |
     if request.instructions is not None and "instructions" in capabilities.ignores:
         changes["instructions"] = None
         warnings.append(no_effect("instructions", request.model))
-    if request.extra:
-        left_out = [name for name, value in request.extra.items() if not is_allowed(capabilities, name, value)]
+    left_out = [name for name, value in request.extra.items() if not is_allowed(capabilities, name, value)]
+    if left_out:
         changes["extra"] = {name: value for name, value in request.extra.items() if name not in left_out}
         warnings.extend(no_effect(name, request.model) for name in left_out[:MAX_WARNINGS])
     return SpeechPlan(
@@ -65,20 +65,20 @@ def match_speech(request: SpeechRequest, bound: BoundDeployment) -> SpeechPlan |
 
 
 def nearest_speed(requested: float, supported: tuple[float, float]) -> tuple[float | None, float]:
-    """The vendor's nearest speed, None if it has only one, and the factor that is left to do."""
+    """The vendor's nearest speed (None if it has only one), and the factor that remains."""
     nearest = min(max(requested, supported[0]), supported[1])
     return (None if supported[0] == supported[1] else nearest), requested / nearest
 
 
-def native_format(formats: Sequence[str] | None, wanted: str) -> str:
-    """The format to ask for of a vendor that makes ``formats`` itself; any if nothing is declared."""
-    if not formats or wanted in formats:
-        return wanted
+def native_format(formats: Sequence[str] | None, requested: str) -> str:
+    """The format to request from a vendor that produces ``formats``; the caller's if nothing is declared."""
+    if not formats or requested in formats:
+        return requested
     return next(source for source in (*_SOURCES, *formats) if source in formats)
 
 
 def _piece_characters(request: SpeechRequest, capabilities: Capabilities) -> int | None:
-    """The longest piece of an input that has to be spoken in pieces; None if one request carries it."""
+    """The maximum length of a piece, if the input has to be spoken in pieces; None if one request is enough."""
     limit = capabilities.max_characters
     return limit if capabilities.splits and limit is not None and len(request.input) > limit else None
 
@@ -86,10 +86,10 @@ def _piece_characters(request: SpeechRequest, capabilities: Capabilities) -> int
 def _limit_error(request: SpeechRequest, capabilities: Capabilities, *, is_split: bool) -> ProxyError | None:
     limit, model = capabilities.max_characters, request.model
     if limit is not None and len(request.input) > limit:
-        most = int(MAX_CHARACTERS * min(1.0, request.speed or 1.0)) if is_split else 0
-        if len(request.input) > (most := max(most, limit)):
+        longest = int(MAX_CHARACTERS * min(1.0, request.speed or 1.0)) if is_split else 0
+        if len(request.input) > (longest := max(longest, limit)):
             return BadRequest(
-                f"The input has {len(request.input)} characters; the model '{model}' takes at most {most}.",
+                f"The input has {len(request.input)} characters; the model '{model}' takes at most {longest}.",
                 param="input",
                 code="string_above_max_length",
             )
@@ -110,24 +110,24 @@ def _limit_error(request: SpeechRequest, capabilities: Capabilities, *, is_split
 
 
 def _format_error(request: SpeechRequest, native: Sequence[str] | None) -> ProxyError | None:
-    """Formats of the vendor's own cannot be converted to; OpenAI's six can."""
-    wanted = request.response_format
-    if native is None or wanted in SPEECH_FORMATS or wanted in native:
+    """The proxy converts to OpenAI's six formats only; any other must be one of the vendor's."""
+    requested = request.response_format
+    if native is None or requested in SPEECH_FORMATS or requested in native:
         return None
     return UnsupportedValue(
-        f"response_format '{wanted[:50]}' is not supported by '{request.model}'; it takes: "
+        f"response_format '{requested[:50]}' is not supported by '{request.model}'; it takes: "
         f"{', '.join((*SPEECH_FORMATS, *native))}.",
         param="response_format",
     )
 
 
 def _upstream_format(request: SpeechRequest, capabilities: Capabilities, *, is_changed: bool) -> dict[str, Any]:
-    """What to ask of the vendor, as far as that differs: audio that is to be converted must not come as events."""
-    wanted = request.response_format
-    native = native_format(capabilities.formats, wanted)
+    """The fields to change for the vendor. Audio that is to be converted must not be sent as events."""
+    requested = request.response_format
+    native = native_format(capabilities.formats, requested)
     if is_changed:
         native = next((name for name in _LOSSLESS if name in (capabilities.formats or ())), native)
-    changes = {"response_format": native} if native != wanted else {}
-    if request.stream_format is not None and (is_changed or native != wanted or not capabilities.sse):
+    changes = {"response_format": native} if native != requested else {}
+    if request.stream_format is not None and (is_changed or native != requested or not capabilities.sse):
         return changes | {"stream_format": None}
     return changes

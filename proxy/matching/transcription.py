@@ -1,4 +1,4 @@
-"""Whether and how a deployment can transcribe or translate a file, by what its vendor declares."""
+"""Whether and how a deployment can transcribe or translate a file, according to its vendor's capabilities."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from proxy.providers.base import Capabilities
 
 GRANULARITIES = ("word", "segment")
 SUBTITLES = ("srt", "vtt")
-#: The formats of OpenAI's translations: without times and with times; and the formats of transcripts that hold times.
+#: OpenAI's formats of translations, without times and with times; and the formats of transcripts that have times.
 _PLAIN_TRANSLATIONS = ("json", "text")
 _TIMED_TRANSLATIONS = ("srt", "verbose_json", "vtt")
 _TIMED = ("verbose_json", "diarized_json")
-#: What is asked for if the proxy has to read the transcript, best first, by the caller's format; else the same format.
+#: By the caller's format: what to request if the proxy has to read the transcript, best first. Others: the same format.
 _READABLE = {"text": ("json",), "srt": (*_TIMED, "json"), "vtt": (*_TIMED, "json")}
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the proxy itself needs of the transcript, whatever the caller gets."""
+    """What the proxy itself needs the transcript for, whatever the caller gets."""
 
     #: A guardrail reads it.
     reading: bool = False
@@ -66,26 +66,26 @@ def match_transcription(
 
 
 def serves(bound: BoundDeployment, mode: Mode) -> bool:
-    """Whether the deployment serves the mode by itself; a transcription model translates if its vendor can."""
+    """Whether the deployment itself serves the mode. A transcription model also translates if its vendor can."""
     if bound.deployment.mode == mode:
         return True
     return mode == Mode.TRANSLATION and bound.deployment.mode == Mode.TRANSCRIPTION and translates(bound)
 
 
 def translates(bound: BoundDeployment) -> bool:
-    """Whether the vendor itself translates, as far as that is known."""
+    """Whether the vendor declares that it translates."""
     return Mode.TRANSLATION in bound.adapter.capabilities.modes
 
 
 def length_matters(groups: Iterable[Sequence[BoundDeployment]], request: TranscriptionRequest) -> bool:
-    """Whether the length of the audio may decide which deployment serves it; a small upload is not worth measuring."""
+    """Whether the length of the audio may decide which deployment serves it. Small uploads are not measured."""
     deployments = [bound for group in groups for bound in group]
     is_limited = any(bound.adapter.capabilities.max_seconds is not None for bound in deployments)
     return is_limited and len(deployments) > 1 and request.file.size > MEGABYTE
 
 
 def unreadable(request: TranscriptionRequest) -> ProxyError | None:
-    """A format that only the vendor knows cannot be served if a guardrail has to read the transcript."""
+    """The error if a guardrail has to read the transcript but only the vendor knows the requested format."""
     return _not_one_of("response_format", request.response_format, FORMATS, request.model)
 
 
@@ -116,17 +116,17 @@ def _error(request: TranscriptionRequest, bound: BoundDeployment) -> ProxyError 
 
 
 def _translation_error(request: TranscriptionRequest, upstream: TranscriptionRequest) -> ProxyError | None:
-    """What stands against a translation by a chat model; ``upstream`` is what its transcript is asked for with."""
-    wanted, model = request.response_format, request.model
-    if wanted in _TIMED_TRANSLATIONS and upstream.response_format not in _TIMED:
-        return _not_one_of("response_format", wanted, _PLAIN_TRANSLATIONS, model)
-    return _not_one_of("response_format", wanted, (*_PLAIN_TRANSLATIONS, *_TIMED_TRANSLATIONS), model)
+    """The error if a chat model cannot translate; ``upstream`` is the request for the transcript."""
+    requested, model = request.response_format, request.model
+    if requested in _TIMED_TRANSLATIONS and upstream.response_format not in _TIMED:
+        return _not_one_of("response_format", requested, _PLAIN_TRANSLATIONS, model)
+    return _not_one_of("response_format", requested, (*_PLAIN_TRANSLATIONS, *_TIMED_TRANSLATIONS), model)
 
 
 def _for_translation(request: TranscriptionRequest, capabilities: Capabilities) -> TranscriptionRequest:
-    """Asks for all that the vendor knows, in the language that is spoken.
+    """The request for a transcript in the spoken language, with all that the vendor knows.
 
-    The prompt of a translation is in English, and goes to the model that writes English.
+    The prompt of a translation is in English, so it is sent to the chat model only.
     """
     supported = capabilities.response_formats
     preferred = ("verbose_json", "diarized_json", "json") if request.response_format in _TIMED_TRANSLATIONS else (
@@ -145,22 +145,22 @@ def _for_translation(request: TranscriptionRequest, capabilities: Capabilities) 
 
 
 def _streams_readably(request: TranscriptionRequest) -> bool:
-    """Whether the caller gets events, and the vendor may send them."""
+    """Whether the caller gets events, and the vendor may send events too."""
     return request.stream and request.response_format in ("json", "diarized_json")
 
 
 def _readable(request: TranscriptionRequest, capabilities: Capabilities) -> TranscriptionRequest:
-    """Asks for a format that can be read and holds what the caller wants."""
-    supported, wanted = capabilities.response_formats, request.response_format
-    better = _READABLE.get(wanted, (wanted,))
-    best = next((name for name in better if supported is None or name in supported), wanted)
+    """The request with a format that the proxy can read and that has what the caller's format needs."""
+    supported, requested = capabilities.response_formats, request.response_format
+    better = _READABLE.get(requested, (requested,))
+    best = next((name for name in better if supported is None or name in supported), requested)
     return replace(request, stream=False, response_format=best)
 
 
 def _without_ignored(
     request: TranscriptionRequest, capabilities: Capabilities
 ) -> tuple[TranscriptionRequest, list[str]]:
-    """The request without what has no effect, and a warning for each field that is left out."""
+    """The request without fields that have no effect, and a warning for each of them."""
     ignored = [name for name in capabilities.ignores if getattr(request, name, None) not in (None, ())]
     changes: dict[str, Any] = {name: () if isinstance(getattr(request, name), tuple) else None for name in ignored}
     left_out = dict.fromkeys(name for name, value in request.extra if not is_allowed(capabilities, name, value))

@@ -1,4 +1,4 @@
-"""Which of the vendor's voices speaks for the voice that the caller names."""
+"""Maps the caller's voice to one of the vendor's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MAX_VOICES_NAMED = 40
 
 
 def vendor_voice(bound: BoundDeployment, request: SpeechRequest) -> str | None:
-    """The vendor's voice; None if the caller names none that it may use, and the deployment has no voice of its own.
+    """The vendor's voice; None if there is none, or the caller may not use the one that it names.
 
-    That is the caller's voice, mapped by ``voices`` and by the vendor's table; or the deployment's own, if the caller
-    names none or the call has fallen back to a group whose vendor does not know the caller's voice.
+    It is the caller's voice, mapped by ``voices`` and by the vendor's table; or the deployment's own, if the caller
+    names none, or the call has fallen back to a group whose vendor does not know the caller's voice.
     """
     deployment, known = bound.deployment, bound.adapter.capabilities.voices
     requested, own = request.voice, deployment.voice
@@ -30,7 +30,7 @@ def vendor_voice(bound: BoundDeployment, request: SpeechRequest) -> str | None:
 
 
 def voice_error(bound: BoundDeployment, request: SpeechRequest) -> ProxyError:
-    """What the caller sees if there is no `vendor_voice`."""
+    """The error if there is no `vendor_voice`."""
     known = bound.adapter.capabilities.voices
     if request.voice is None:
         names = f" The voices are: {', '.join(known.names[:MAX_VOICES_NAMED])}." if known is not None else ""
@@ -38,7 +38,7 @@ def voice_error(bound: BoundDeployment, request: SpeechRequest) -> ProxyError:
             f"Missing required parameter: 'voice'.{names}", param="voice", code="missing_required_parameter"
         )
     allowed = list(dict.fromkeys((*bound.deployment.voices, *(known.names if known is not None else ()))))
-    shown = ", ".join(allowed[:MAX_VOICES_NAMED]) + (", …" if len(allowed) > MAX_VOICES_NAMED else "")
+    names = ", ".join(allowed[:MAX_VOICES_NAMED]) + (", …" if len(allowed) > MAX_VOICES_NAMED else "")
     return UnsupportedValue(
-        f"voice '{request.voice[:50]}' is not one of the voices of '{request.model}': {shown}.", param="voice"
+        f"voice '{request.voice[:50]}' is not one of the voices of '{request.model}': {names}.", param="voice"
     )

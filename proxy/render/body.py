@@ -1,4 +1,4 @@
-"""What goes back to the caller."""
+"""The body of an answer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from proxy.render import sse
+from proxy.tasks import close_generator
 
 
 @dataclass(slots=True)
 class RenderedBody:
-    """``first`` is here; ``rest`` follows as the vendor sends it, None if ``first`` is all."""
+    """``first`` has arrived; ``rest`` follows as the vendor sends it. None: ``first`` is everything."""
 
     content_type: str
     first: bytes
@@ -19,9 +20,9 @@ class RenderedBody:
     at_end: bool = False
 
     async def aclose(self) -> None:
-        """Ends the rendering; what it is made of is its owner's to close."""
+        """Ends the rendering. The result that is rendered is closed by its owner."""
         if isinstance(self.rest, AsyncGenerator):
-            await self.rest.aclose()
+            await close_generator(self.rest)
 
     @property
     def is_sse(self) -> bool:

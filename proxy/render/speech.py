@@ -1,4 +1,4 @@
-"""Speech as bytes: audio as it is, or OpenAI's events."""
+"""Renders speech: unchanged audio, or OpenAI's events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.render.body import RenderedBody
 
 
 def render_speech(result: SpeechResult, stream_format: str | None) -> RenderedBody:
-    """``stream_format`` is the caller's."""
+    """``stream_format``: what the caller requested, ``audio`` or ``sse``."""
     if not result.format:
         return RenderedBody(sse.CONTENT_TYPE, result.first, result.rest)
     if stream_format == "sse":

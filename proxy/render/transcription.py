@@ -1,4 +1,4 @@
-"""A transcription as bytes, in the caller's format."""
+"""Renders a transcription in the caller's format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxy.render.transcripts import render, sse_events
 
 
 def render_transcription(result: TranscriptionResult, request: TranscriptionRequest) -> RenderedBody:
-    """What the vendor sent in the caller's format passes untouched."""
+    """The vendor's own documents and events are passed on unchanged."""
     content = result.content
     if isinstance(content, RawDocument):
         return RenderedBody(content.content_type, content.content)

@@ -1,7 +1,7 @@
-"""Transcripts as OpenAI's API writes them, to the byte.
+"""Renders transcripts exactly as OpenAI's API does.
 
-The subtitles are written here and not by pysubs2: that numbers the cues of WebVTT, which OpenAI does not, takes
-``\\N``, ``\\h`` and ``{…}`` in a text for commands, and stops at a hundred hours. The tests read the result with it.
+Subtitles are not written by pysubs2, since that numbers the cues of WebVTT, interprets ``\\N``, ``\\h`` and ``{…}`` in
+texts, and stops at a hundred hours. The tests parse the result with it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ TEXT_FORMATS: Final = ("text", "srt", "vtt")
 def render(
     transcript: Transcript, response_format: str, granularities: Collection[str] = ("segment",)
 ) -> tuple[bytes, str]:
-    """Body and content type of json, text, srt, vtt, verbose_json or diarized_json; any other name is a KeyError."""
+    """Body and content type, in one of OpenAI's six formats. Raises KeyError for any other name."""
     if response_format in TEXT_FORMATS:
         return _utf8(as_text(transcript, response_format)), _PLAIN
     return _utf8(_compact(as_document(transcript, response_format, granularities))), _JSON
 
 
 def as_text(transcript: Transcript, response_format: str) -> str:
-    """``text``, ``srt`` or ``vtt``. Subtitles are made of the words if there are no segments."""
+    """``text``, ``srt`` or ``vtt``. Without segments, subtitles are made from the words."""
     if response_format == "text":
         return f"{transcript.text}\n"
     return _SUBTITLES[response_format](timed_segments(transcript))
@@ -38,10 +38,10 @@ def as_text(transcript: Transcript, response_format: str) -> str:
 def as_document(
     transcript: Transcript, response_format: str, granularities: Collection[str] = ("segment",)
 ) -> dict[str, Any]:
-    """``json``, ``verbose_json`` or ``diarized_json``; any other name is a KeyError.
+    """``json``, ``verbose_json`` or ``diarized_json``. Raises KeyError for any other name.
 
-    ``granularities`` ("word", "segment"; none means segment) matters to verbose_json only. Formats with times make
-    segments of the words if there are only words, and one segment of the whole if there are no times at all.
+    ``granularities`` ("word", "segment"; empty means segment) applies to verbose_json only. Formats with times make
+    segments from the words if there are only words, and a single segment if there are no times at all.
     """
     if response_format == "json":
         return _plain_document(transcript)
@@ -53,7 +53,7 @@ def as_document(
 
 
 def sse_events(transcript: Transcript, *, diarized: bool = False) -> list[bytes]:
-    """The frames of ``stream=true`` for a transcript that arrives whole, ``[DONE]`` included."""
+    """The frames of ``stream=true`` for a transcript that is complete, ``[DONE]`` included."""
     events: list[dict[str, Any]] = []
     if diarized:
         for segment in _speaker_segments(transcript):
@@ -70,7 +70,7 @@ def sse_events(transcript: Transcript, *, diarized: bool = False) -> list[bytes]
 
 
 def _plain_document(transcript: Transcript, *, languages_first: bool = False) -> dict[str, Any]:
-    """``text``, then what is known of logprobs, languages, usage; events have the languages before the logprobs."""
+    """``text``, then logprobs, languages and usage if known; events have the languages before the logprobs."""
     languages = None if transcript.languages is None else [{"code": code} for code in transcript.languages]
     if languages_first:
         return _known(text=transcript.text, languages=languages, logprobs=transcript.logprobs, usage=transcript.usage)
@@ -135,7 +135,7 @@ def _word(word: Word) -> dict[str, Any]:
 
 
 def _speaker_segments(transcript: Transcript) -> list[dict[str, Any]]:
-    """The same in a diarized body and as events; numbered by their place."""
+    """The segments of a diarized document or of its events, numbered in order."""
     return [
         {
             "type": "transcript.text.segment",
@@ -159,7 +159,7 @@ def _compact(document: Mapping[str, Any]) -> str:
 
 
 def _utf8(text: str) -> bytes:
-    """A vendor's JSON can hold half of a surrogate pair, which no UTF-8 can."""
+    """A text may contain half of a surrogate pair, which UTF-8 cannot encode."""
     return text.encode(errors="replace")
 
 
@@ -187,7 +187,7 @@ def _clock(seconds: float, mark: str) -> str:
 
 
 def _cue(text: str) -> str:
-    """One cue's text: an empty line or an arrow in it would begin another cue."""
+    """The text of a cue, without empty lines and arrows, which would start another cue."""
     lines = (line.strip() for line in text.replace("-->", "->").splitlines())
     return "\n".join(line for line in lines if line)
 

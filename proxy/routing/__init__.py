@@ -1,1 +1,1 @@
-"""Which deployments serve a call, and in which order."""
+"""Which deployments serve a call, and in which order they are tried."""

@@ -1,4 +1,4 @@
-"""What is wrong with ``router_settings`` beyond their shape: names of groups that do not exist."""
+"""Checks ``router_settings`` for names of groups that do not exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxy.config import Config
 
 
 def problems(config: Config) -> list[str]:
-    """One line each, with file and line number. Groups that were skipped as no audio count as existing."""
+    """One line for each problem, with file and line number. Groups that were skipped (no audio models) exist, too."""
     aliases = config.router.model_group_alias
     known = {*config.groups, *config.translators, *config.skipped, *aliases}
     return [
@@ -30,5 +30,5 @@ def _named(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _nearest(name: str, known: set[str]) -> str:
-    found = get_close_matches(name, known, n=1)
-    return f"; did you mean '{found[0]}'?" if found else ""
+    nearest = get_close_matches(name, known, n=1)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""

@@ -1,4 +1,4 @@
-"""Which deployments come into question for a call: model groups, aliases, fallbacks, and what a key may use."""
+"""The candidates for a call, from model groups, aliases, fallbacks and the groups that a key may use."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class ModelGroups:
         translators: Deployments = MappingProxyType({}),
         translation_model: str | None = None,
     ) -> None:
-        """``translators`` are groups of chat models, ``translation_model`` the one for deployments that name none."""
+        """``translators``: groups of chat models; ``translation_model``: the one for deployments that name none."""
         self.deployments = deployments
         self._settings = settings
         self._aliases = settings.model_group_alias
         self._fallbacks = {self.named(name): groups for row in settings.fallbacks for name, groups in row.items()}
         self._translators = translators
         self._translation_model = translation_model
-        #: By name, mode and the option of no fallback: computed once.
+        #: By name, mode and ``no_fallback``; each is computed once.
         self._candidates: dict[tuple[str, Mode, bool], Deployments] = {}
 
     def named(self, model: str) -> str:
-        """The group that a model's name, or an alias of it, stands for."""
+        """The name of the group: an alias is resolved."""
         return self._aliases.get(model, model)
 
     def visible(self, caller: Caller) -> Deployments:
@@ -60,14 +60,14 @@ class ModelGroups:
         return [visible[name]]
 
     def candidates(self, model: str, mode: Mode, call: Call, options: CallOptions) -> Deployments:
-        """The deployments that serve the mode: of the model's group, then of its fallbacks.
+        """The deployments of the model's group, then of its fallbacks, that serve the mode.
 
         Notes the group in the call. Raises ModelNotFound, or BadRequest if the group does not serve the mode.
         """
         name, visible = self.named(model), self.visible(call.caller)
         if name not in visible:
             raise ModelNotFound(unknown_model(model, [name for name in visible if self._serving(name, mode)]))
-        call.group = call.asked = name
+        call.group = call.requested_group = name
         key = (name, mode, options.no_fallback)
         candidates = self._candidates.get(key)
         if candidates is None:
@@ -91,9 +91,9 @@ class ModelGroups:
     def file_limit(
         self, model: str | None, options: CallOptions = NO_OPTIONS, caller: Caller = EVERYBODY
     ) -> float | None:
-        """MB that an upload for this model, or its fallbacks, may have. None: no limit.
+        """The highest limit, in MB, on uploads for this model or its fallbacks. None: no limit.
 
-        While the model is not known, it is the highest limit of all models. Raises ModelNotFound.
+        ``model`` None means any model. Raises ModelNotFound.
         """
         groups = self.one_or_all(model, caller)
         if model is not None:
@@ -104,13 +104,13 @@ class ModelGroups:
         return max(known) if len(known) == len(limits) and known else None
 
     def translator(self, bound: BoundDeployment) -> str | None:
-        """The chat group that translates for a deployment; None if it translates by itself, or nothing does."""
+        """The group of chat models that translates for a deployment; None if the vendor translates, or nothing does."""
         own = bound.deployment.translation_model
         name = own if own is not None or translates(bound) else self._translation_model
         return self.named(name) if name is not None else None
 
     def translators(self, name: str, options: CallOptions) -> Deployments:
-        """The chat deployments of a group, and of its fallbacks."""
+        """The deployments of a group of chat models, and of its fallbacks."""
         names = self.with_fallbacks(name, options)
         return {name: self._translators[name] for name in names if name in self._translators}
 
@@ -119,7 +119,7 @@ class ModelGroups:
         return [bound for bound in some if serves(bound, mode) or self._can_transcribe_for(bound, mode)]
 
     def _can_transcribe_for(self, bound: BoundDeployment, mode: Mode) -> bool:
-        """Whether it transcribes what a chat model then translates."""
+        """Whether it transcribes and a chat model then translates."""
         is_translation = bound.deployment.mode == Mode.TRANSCRIPTION and mode == Mode.TRANSLATION
         return is_translation and self.translator(bound) is not None
 
@@ -130,10 +130,9 @@ class ModelGroups:
                 "or in general_settings) names a model group of mode chat.",
                 param="model",
             )
-        able = ", ".join(repr(name) for name in visible if self._serving(name, mode)) or "none"
-        return BadRequest(
-            f"The model '{model}' does not serve {ENDPOINTS[mode]}. Models that do: {able}.", param="model"
-        )
+        others = ", ".join(repr(name) for name in visible if self._serving(name, mode))
+        hint = f"Models that do: {others}." if others else "No model does."
+        return BadRequest(f"The model '{model}' does not serve {ENDPOINTS[mode]}. {hint}", param="model")
 
 
 def unknown_model(model: str, available: Sequence[str]) -> str:
@@ -141,5 +140,6 @@ def unknown_model(model: str, available: Sequence[str]) -> str:
     by_lower_case = {name.lower(): name for name in available}
     nearest = get_close_matches(model[:100].lower().rpartition("/")[2], by_lower_case, n=1, cutoff=0.5)
     hint = f" Did you mean '{by_lower_case[nearest[0]]}'?" if nearest else ""
-    names = ", ".join(f"'{name}'" for name in sorted(available)[:20]) or "none"
-    return f"The model '{model[:100]}' does not exist or you do not have access to it.{hint} Available here: {names}."
+    names = ", ".join(f"'{name}'" for name in sorted(available)[:20])
+    known = f"Available models: {names}." if names else "No models are available."
+    return f"The model '{model[:100]}' does not exist or you do not have access to it.{hint} {known}"

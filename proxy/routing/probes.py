@@ -1,4 +1,4 @@
-"""Real, tiny calls to the vendors: a word of speech, a second of speech to transcribe."""
+"""Probes: real but tiny calls that check deployments. One word to speak, or one second of speech to transcribe."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ class Clip:
 
 
 class Probes:
-    """Asks every deployment of ``groups``, some at a time."""
+    """Probes every deployment of ``groups``, a few at a time."""
 
     def __init__(
         self, groups: Mapping[str, Sequence[BoundDeployment]], runner: AttemptRunner, health: HealthTracker
     ) -> None:
-        """``health`` learns the outcome of each probe; the runner's own tracker is not used."""
+        """``health`` is updated with the outcomes; the runner's own tracker is not used."""
         self._deployments = [(group, bound) for group, deployments in groups.items() for bound in deployments]
         self._runner = runner
         self._health = health
         self._lock = asyncio.Lock()
 
     async def run(self, *, cooldown: float | None = None) -> list[Outcome]:
-        """``cooldown``: seconds for a deployment that fails; one that answers takes calls again at once."""
+        """``cooldown``: seconds for a deployment that fails. One that answers takes calls again at once."""
         async with self._lock:
             slots = asyncio.Semaphore(CONCURRENT_PROBES)
             probes = (self._probe(group, bound, slots, cooldown) for group, bound in self._deployments)
@@ -80,7 +80,7 @@ class Probes:
     ) -> Outcome:
         async with slots:
             started = perf_counter()
-            error = await self._ask(bound)
+            error = await self._call(bound)
         deployment = bound.deployment.id
         if error is None:
             self._health.recovered(deployment)
@@ -88,7 +88,7 @@ class Probes:
             self._health.cool_down(deployment, cooldown, error.kind)
         return Outcome(deployment, group, perf_counter() - started, error)
 
-    async def _ask(self, bound: BoundDeployment) -> ProxyError | None:
+    async def _call(self, bound: BoundDeployment) -> ProxyError | None:
         plan = await _plan(bound)
         if isinstance(plan, Rejection):
             return plan.error

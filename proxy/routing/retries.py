@@ -1,4 +1,4 @@
-"""What a failure means for the next attempt."""
+"""Whether and when to try again after a failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0
 
 
 def allowed(settings: RouterSettings, error: ProxyError, requested: int | None) -> int:
-    """Further attempts within the group after this kind of failure; ``requested`` is what the request says."""
+    """The number of retries within the group after this kind of failure; ``requested`` is the request's."""
     if not isinstance(error, UpstreamError) or isinstance(error, UpstreamUnfinished):
         return 0
     by_kind = _by_kind(settings.retry_policy, error)
@@ -34,14 +34,14 @@ def allowed(settings: RouterSettings, error: ProxyError, requested: int | None) 
 
 
 def may_fall_back(error: ProxyError) -> bool:
-    """Whether another group may be tried: not if the request itself is at fault, unless for its content."""
+    """Whether another group may be tried: not if the request itself is wrong, except for its content."""
     return error.retryable or (isinstance(error, UpstreamRejected) and error.code in CONTENT_POLICY)
 
 
 def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, is_repeated: bool) -> float:
-    """Seconds after attempt ``attempt``, counted from 1: jittered and growing; 0 if waiting cannot help.
+    """Seconds to wait after attempt ``attempt`` (from 1), growing, with jitter; 0 if waiting cannot help.
 
-    ``is_repeated``: only deployments are left that were tried already. Another one need not wait for a rate limit.
+    ``is_repeated``: every deployment that is left was tried already. An untried one need not wait for a rate limit.
     """
     if isinstance(error, UpstreamCredentials | UpstreamNotFound):
         return 0.0
@@ -57,15 +57,15 @@ def _by_kind(policy: RetryPolicy, error: UpstreamError) -> int | None:
             return policy.ContentPolicyViolationErrorRetries
         return policy.BadRequestErrorRetries
     if isinstance(error, UpstreamNotFound):
-        found = policy.NotFoundErrorRetries
+        retries = policy.NotFoundErrorRetries
     elif isinstance(error, UpstreamCredentials):
-        found = policy.AuthenticationErrorRetries
+        retries = policy.AuthenticationErrorRetries
     elif isinstance(error, UpstreamRateLimited):
-        found = policy.RateLimitErrorRetries
+        retries = policy.RateLimitErrorRetries
     elif isinstance(error, UpstreamTimeout):
-        found = policy.TimeoutErrorRetries
+        retries = policy.TimeoutErrorRetries
     elif error.status == 503:
-        found = policy.ServiceUnavailableErrorRetries
+        retries = policy.ServiceUnavailableErrorRetries
     else:
-        found = policy.InternalServerErrorRetries
-    return policy.DefaultRetries if found is None else found
+        retries = policy.InternalServerErrorRetries
+    return policy.DefaultRetries if retries is None else retries

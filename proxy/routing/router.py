@@ -1,4 +1,4 @@
-"""The order in which plans are tried: best deployment first, retries with pauses, other groups, a hedge in parallel."""
+"""Tries plans in order: the best deployment first, retries with pauses, other groups, a hedge in parallel."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from proxy.routing.strategies import STRATEGIES
 from proxy.tasks import cancel_all
 
 R = TypeVar("R")
-#: By model group, in the order of the fallbacks: a plan or a rejection for each of its deployments.
+#: By model group, in the order of the fallbacks: a plan or a rejection for each deployment.
 Candidates = Mapping[str, Sequence[Plan[R] | Rejection]]
 
 
 class Router:
-    """Serves calls by the deployments of a group, then by those of its fallbacks."""
+    """Routes calls to the deployments of a group, then to those of its fallbacks."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Router:
         costs: Mapping[str, float] = MappingProxyType({}),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``costs``: of a minute of audio, by deployment."""
+        """``costs``: USD for a minute of audio, by deployment."""
         self._settings = settings
         self._runner = runner
         self._health = runner.health
@@ -47,7 +47,7 @@ class Router:
         return RoutedCall(self, candidates, call, options)
 
     async def open(self, candidates: Candidates[R], call: Call, options: CallOptions) -> RunningAttempt[R]:
-        """The attempt that won, with its first byte; the failed ones before it are in ``call``. The caller closes it.
+        """The attempt that won, open, with its first byte; all attempts are in ``call``. The caller closes it.
 
         Raises the first rejection if no deployment can serve the request, else the last upstream error.
         """
@@ -60,7 +60,7 @@ class Router:
             try:
                 attempt = await _GroupCall(self, plans[name], call, deadline).open(options.num_retries)
             except ProxyError as error:
-                # A limit of our own must not hide what a vendor said.
+                # A limit of our own must not hide a vendor's error.
                 failure = error if failure is None or not isinstance(error, RateLimited) else failure
                 if not retries.may_fall_back(error) or _is_over(deadline):
                     break
@@ -73,7 +73,7 @@ class Router:
         raise _final(failure, call)
 
     def _ordered(self, plans: Mapping[str, Sequence[Plan[Any]]]) -> list[str]:
-        """Groups whose deployments all cool down come last, but they are tried: a cooldown is not an error of ours."""
+        """Groups whose deployments all cool down come last, but they are tried: a cooldown alone is never an error."""
         filled = [name for name, some in plans.items() if some]
         return sorted(filled, key=lambda name: all(self._is_cooling_down(plan) for plan in plans[name]))
 
@@ -82,7 +82,7 @@ class Router:
 
 
 class RoutedCall(Generic[R]):
-    """Opens an attempt, and closes it with whatever ended the block."""
+    """One call on its way through the router. ``async with`` opens the attempt that wins, and closes it."""
 
     __slots__ = ("_attempt", "_call", "_candidates", "_options", "_router")
 
@@ -95,7 +95,7 @@ class RoutedCall(Generic[R]):
 
     @property
     def plan(self) -> Plan[R]:
-        """Of the attempt that won."""
+        """The plan of the attempt that won."""
         assert self._attempt is not None  # noqa: S101
         return self._attempt.plan
 
@@ -162,9 +162,9 @@ class _GroupCall(Generic[R]):
         return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda plan: self._rank(plan.bound))
 
     def _rank(self, bound: BoundDeployment) -> tuple[bool, int, bool, float, float, float]:
-        """Disabled ones come last. Then: not yet tried by this call, not cooling down, ``order``, strategy, chance.
+        """Disabled deployments come last. Then: tries in this call, not cooling down, ``order``, strategy, chance.
 
-        One that cools down comes before one that has just failed this call: it may have been unlucky with others.
+        One that cools down comes before one that has just failed in this call.
         """
         deployment, health = bound.deployment, self._health
         disabled, cooling_down = health.is_disabled(deployment.id), health.is_cooling_down(deployment.id)
@@ -173,7 +173,7 @@ class _GroupCall(Generic[R]):
         return disabled, tries, cooling_down, order, self._strategy.rank(bound), random.random()  # noqa: S311
 
     def _is_used_up(self, bound: BoundDeployment) -> bool:
-        """It has had its retries in this call, or another one would be pointless."""
+        """It has no retries left in this call, or another one would be pointless."""
         max_retries, tries = bound.deployment.max_retries, self._tries.get(bound.deployment.id, 0)
         is_exhausted = max_retries is not None and tries > max_retries
         return tries > 0 and (is_exhausted or self._health.is_disabled(bound.deployment.id))
@@ -207,7 +207,7 @@ class _GroupCall(Generic[R]):
         return self._health[bound.deployment.id].percentile_95() if after == "p95" else after
 
     async def _hedged(self, first: RunningAttempt[R], plan: Plan[R], hedge_after: float) -> RunningAttempt[R]:
-        """The first of two that answers; the other one is cancelled, and closed if it answered too late."""
+        """The first of two attempts that answers; the other one is cancelled and closed."""
         opening: dict[asyncio.Future[R], RunningAttempt[R]] = {asyncio.ensure_future(first.open()): first}
         won: RunningAttempt[R] | None = None
         try:
@@ -241,7 +241,7 @@ async def _first_to_answer(opening: Mapping[asyncio.Future[R], RunningAttempt[R]
 
 
 async def _close_others(opening: Mapping[asyncio.Future[R], RunningAttempt[R]], won: RunningAttempt[R] | None) -> None:
-    """Close the attempts that are not wanted any more; if this call is cancelled meanwhile, ``won`` is not, either."""
+    """Close all attempts but ``won``; and ``won`` too, if the call is cancelled meanwhile."""
     others = [attempt for attempt in opening.values() if attempt is not won]
     tasks = [task for task, attempt in opening.items() if attempt is not won]
     if not others:
@@ -270,7 +270,7 @@ def _first_rejection(candidates: Candidates[Any]) -> ProxyError:
 
 
 def _final(error: ProxyError, call: Call) -> ProxyError:
-    """The last error as the caller sees it: with the number of attempts, and without asking it to retry as we did."""
+    """The last error as the caller sees it: with the number of attempts, and with the advice not to retry."""
     if isinstance(error, UpstreamError) and error.retryable:
         attempts = len(call.attempts)
         if attempts > 1:

@@ -1,4 +1,4 @@
-"""How the deployments of a group are ranked: one small class each, in one table."""
+"""How the deployments of a group are ranked: one small class for each strategy, in one table."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from proxy.matching import BoundDeployment
 
 class Strategy(Protocol):
     def rank(self, bound: BoundDeployment) -> float:
-        """The lowest rank is chosen; ranks are computed anew for each attempt."""
+        """The deployment with the lowest rank is chosen. Ranks are computed for each attempt."""
 
 
 class SimpleShuffle:
-    """By chance, in proportion to ``weight`` (1 if missing; 0 comes last)."""
+    """Random, in proportion to ``weight`` (1 if missing; 0 comes last)."""
 
     def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
         pass
 
     def rank(self, bound: BoundDeployment) -> float:
         weight = 1.0 if bound.deployment.weight is None else bound.deployment.weight
-        # Of exponential variates with these rates, the smallest falls on each deployment in proportion to its weight.
+        # Of exponential variates, each is the smallest with a probability in proportion to its rate.
         return random.expovariate(weight) if weight > 0 else float("inf")
 
 
@@ -39,7 +39,7 @@ class LeastBusy:
 
 
 class LatencyBased:
-    """Speech: the shortest time to the first byte. Transcription: the most audio in a second. Unknown ones come first.
+    """Speech: the shortest time to the first byte. Transcription: the most audio per second. Unknown ones come first.
 
     A small share of picks is random, so that a deployment that was slow once is tried again.
     """
@@ -59,7 +59,7 @@ class LatencyBased:
 
 
 class UsageBased:
-    """The largest unused share of ``rpm``; a deployment without ``rpm`` has nothing to use up."""
+    """The largest unused share of ``rpm``. A deployment without ``rpm`` counts as unused."""
 
     def __init__(self, health: HealthTracker, costs: Mapping[str, float]) -> None:
         self._health = health

@@ -1,8 +1,7 @@
-"""The Python functions: one call on one model, without a server, a configuration or a state of their own.
+"""The Python functions: one call on one model, without a server, a configuration or state.
 
-`functions` is what callers see; `target` finds the vendor and its key, `session` opens and closes what a call needs and
-repeats it where that helps, `clients` sends through a caller's own HTTP client, `files` reads what is to be
-transcribed, `answers` and `documents` are what comes back.
+`functions` is what callers see. `target` finds the vendor and its key, `session` opens what a call needs and retries,
+`clients` sends through the caller's own HTTP client, `files` reads uploads; `answers` and `documents` are the results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Speech as it comes back: whole, or in two kinds of stream."""
+"""Speech as the functions return it: complete, or as a stream."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ StrPath = str | os.PathLike[str]
 
 
 class Speech:
-    """Speech that is here as a whole: all of its methods work in and outside of an event loop.
+    """Complete speech: all methods work with and without an event loop.
 
-    With ``stream=True`` it comes bit by bit instead: to be read once, by the methods of the function's own kind (``a…``
-    after ``aspeech``), and closed, best by ``with`` or ``async with``. ``content`` is there after `read` or `aread`.
+    With ``stream=True`` it is a stream: read it once, with the methods of the function's kind (``a…`` after
+    ``aspeech``), and close it, preferably by ``with`` or ``async with``. `content` is there after `read` or `aread`.
     """
 
     def __init__(
         self, content_type: str, headers: httpx.Headers, content: bytes | None = None, costs: CostTracker | None = None
     ) -> None:
         self.content_type = content_type
-        self._tab = costs
-        #: What the vendor says of the call: its request id, its rate limits.
+        self._costs = costs
+        #: The vendor's: content type, request id, rate limits.
         self.headers = headers
         self._content = content
         self._usage = Document(usage) if content and (usage := _usage(content_type, content)) else None
@@ -50,22 +50,22 @@ class Speech:
     def content(self) -> bytes:
         if self._content is None:
             raise BadRequest(
-                "The speech was streamed and read already."
+                "The stream of speech has already been read."
                 if self._taken
-                else "The speech has not been read: it comes as a stream.",
+                else "The stream of speech has not been read yet.",
                 code="stream_consumed" if self._taken else "stream_not_read",
             )
         return self._content
 
     @property
     def usage(self) -> Document | None:
-        """What the vendor tells of it, which OpenAI does with ``stream_format="sse"`` only, at the end."""
+        """What the vendor reports at the end; OpenAI only with ``stream_format="sse"``."""
         return self._usage
 
     @property
     def cost(self) -> Decimal | None:
-        """USD; None where it is not known. Of a stream, once it has been read to its end or closed."""
-        return self._tab.cost if self._tab is not None else None
+        """USD; None if it is not known. Of a stream, it is known after its end, or once it is closed."""
+        return self._costs.cost if self._costs is not None else None
 
     def read(self) -> bytes:
         return self.content
@@ -74,7 +74,7 @@ class Speech:
         return self.content
 
     def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        """Pieces of ``chunk_size`` bytes, the last one excepted; None: as they come."""
+        """Pieces of ``chunk_size`` bytes, except the last one; None: as they arrive."""
         cutter = _Cutter(chunk_size)
         yield from cutter.feed(self.content)
         yield from cutter.end()
@@ -84,19 +84,19 @@ class Speech:
             yield piece
 
     def stream_to_file(self, path: StrPath) -> None:
-        """The file appears, or is replaced, once all of it is there. Raises OSError as ``open`` does."""
+        """The file is created or replaced when all of it is there. Raises OSError as ``open`` does."""
         with _saved(path) as file:
             for piece in self.iter_bytes():
                 file.write(piece)
 
     async def astream_to_file(self, path: StrPath) -> None:
-        """As `stream_to_file`; the disk is written in a thread."""
+        """As `stream_to_file`; a thread writes to the disk."""
         with _saved(path) as file:
             async for piece in self.aiter_bytes():
                 await asyncio.to_thread(file.write, piece)
 
     def close(self) -> None:
-        """End the call, read or not. What has been read stays."""
+        """End the call, read or not. What has been read remains available."""
 
     async def aclose(self) -> None:
         """As `close`."""
@@ -124,13 +124,13 @@ class Speech:
     def _take(self) -> None:
         """A stream can be read once, and only while it is open."""
         if self._taken:
-            raise BadRequest("The speech was streamed and read already.", code="stream_consumed")
+            raise BadRequest("The stream of speech has already been read.", code="stream_consumed")
         self._check_open()
         self._taken = True
 
     def _check_open(self) -> None:
         if self._closed:
-            raise BadRequest("The speech was closed before it was read to its end.", code="stream_closed")
+            raise BadRequest("The stream of speech was closed before its end.", code="stream_closed")
 
     def _warn_if_open(self) -> None:
         if not getattr(self, "_closed", True):
@@ -138,7 +138,7 @@ class Speech:
 
 
 class AsyncStream(Speech):
-    """Speech as it arrives, in the event loop that asked for it."""
+    """Speech as it arrives, in the caller's event loop."""
 
     def __init__(self, body: RenderedBody, headers: httpx.Headers, costs: CostTracker, stack: AsyncExitStack) -> None:
         super().__init__(body.content_type, headers, costs=costs)
@@ -159,8 +159,8 @@ class AsyncStream(Speech):
         cutter = _Cutter(chunk_size)
         try:
             async for chunk in chunks_of(self._body):
-                if found := _usage(self.content_type, chunk):
-                    self._usage = Document(found)
+                if usage := _usage(self.content_type, chunk):
+                    self._usage = Document(usage)
                 for piece in cutter.feed(chunk):
                     yield piece
                     self._check_open()
@@ -192,10 +192,10 @@ class BlockingStream(Speech):
         self._stack = stack
 
     @classmethod
-    def open(cls, ask: Callable[[], Awaitable[Speech]]) -> BlockingStream:
+    def open(cls, call: Callable[[], Awaitable[Speech]]) -> BlockingStream:
         with ExitStack() as stack:
             portal = stack.enter_context(start_blocking_portal(name="proxy-speech"))
-            inner = portal.call(ask)
+            inner = portal.call(call)
             stack.callback(portal.call, inner.aclose)
             return cls(inner, portal, stack.pop_all())
 
@@ -243,11 +243,11 @@ async def chunks_of(body: RenderedBody) -> AsyncIterator[bytes]:
 
 
 def headers_of(body: RenderedBody, headers: Headers, attempt: Attempt) -> httpx.Headers:
-    """What the vendor reports about itself, with its id of the request."""
-    shown = httpx.Headers([(b"content-type", body.content_type.encode("latin-1")), *headers])
+    """The vendor's headers that callers read, with its request id."""
+    result = httpx.Headers([(b"content-type", body.content_type.encode("latin-1")), *headers])
     if attempt.upstream_id:
-        shown["x-request-id"] = attempt.upstream_id
-    return shown
+        result["x-request-id"] = attempt.upstream_id
+    return result
 
 
 async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
@@ -255,7 +255,7 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
 
 
 def _usage(content_type: str, data: bytes) -> dict[str, Any] | None:
-    """Of whole events, where the speech comes as such."""
+    """The usage in the last of OpenAI's events; None if ``data`` has no such event."""
     if not content_type.startswith("text/event-stream") or b'"speech.audio.done"' not in data:
         return None
     for line in data.splitlines():
@@ -267,7 +267,7 @@ def _usage(content_type: str, data: bytes) -> dict[str, Any] | None:
 
 
 class _Cutter:
-    """Pieces of one size, whatever comes."""
+    """Cuts chunks of any size into pieces of one size."""
 
     def __init__(self, size: int | None) -> None:
         if size is not None and size < 1:
@@ -292,7 +292,7 @@ class _Cutter:
 
 @contextmanager
 def _saved(path: StrPath) -> Iterator[IO[bytes]]:
-    """A file that gets its name when it is whole; a device or pipe is written as it is."""
+    """A file that gets its name when it is complete. A device or pipe is written to directly."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         with target.open("wb") as file:

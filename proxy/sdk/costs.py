@@ -1,4 +1,4 @@
-"""What a call costs, by all of its attempts."""
+"""What a call costs, with all of its attempts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from proxy.matching import BoundDeployment
 
 
 class CostTracker:
-    """One call on one deployment, with all of its attempts."""
+    """The cost of one call on one deployment, with all of its attempts."""
 
     def __init__(self, bound: BoundDeployment) -> None:
         deployment = bound.deployment
         self._billing = Billing([deployment], prices=_prices())
         self.call = Call("", "", perf_counter())
         price, mode = self._billing.price(deployment.id), mode_of(deployment)
-        #: The deployment, which counts what is billed.
+        #: The deployment, set up to count what is billed.
         self.bound = bound if price is None else replace(
             bound, characters=price.characters, bills_seconds_in=mode != Mode.SPEECH and price.needs_seconds(mode)
         )  # fmt: skip
 
     @property
     def cost(self) -> Decimal | None:
-        """USD; None if it is not known, as before a stream has come to its end."""
+        """USD; None if it is not known, for example before the end of a stream."""
         self._billing.bill(self.call)
         return self.call.cost
 

@@ -11,7 +11,7 @@ _NONE: Final[Mapping[str, Any]] = {}
 
 
 class Document(SimpleNamespace):
-    """A JSON object. ``model_dump()`` gives it back as dicts and lists."""
+    """A JSON object. ``model_dump()`` returns it as dicts and lists."""
 
     def __init__(self, members: Mapping[str, Any] = _NONE) -> None:
         super().__init__(**{name: _wrapped(value) for name, value in members.items()})
@@ -25,17 +25,17 @@ class Document(SimpleNamespace):
 
 
 class Transcription(Document):
-    """A transcript or translation, with whatever its format holds: ``segments``, ``words``, ``language``…"""
+    """A transcript or translation, with the members of its format: ``segments``, ``words``, ``language``…"""
 
     __slots__ = ("cost",)
 
     text: str
-    #: None where the vendor tells none.
+    #: None if the vendor does not report it.
     usage: Document | None = None
 
     def __init__(self, members: Mapping[str, Any] = _NONE, cost: Decimal | None = None) -> None:
         super().__init__(members)
-        #: USD; None where it is not known. No part of the document.
+        #: USD; None if it is not known. Not a part of the document.
         self.cost = cost
 
 
@@ -44,13 +44,13 @@ class Text(str):
 
     __slots__ = ("cost",)
 
-    #: USD; None where it is not known.
+    #: USD; None if it is not known.
     cost: Decimal | None
 
     def __new__(cls, text: str, cost: Decimal | None = None) -> Self:
-        made = super().__new__(cls, text)
-        made.cost = cost
-        return made
+        instance = super().__new__(cls, text)
+        instance.cost = cost
+        return instance
 
 
 def _wrapped(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""What is to be transcribed: paths, bytes and open files as uploads that can be sent more than once.
+"""Paths, bytes and open files as uploads that can be sent more than once.
 
-Every upload ends up as bytes in memory or as a descriptor of a regular file, which is read a block at a time. Files are
-sent from their beginning, wherever their position is; the position of a file on disk does not move.
+Every upload becomes bytes in memory or a descriptor of a regular file, which is read block by block. Files are sent
+from their beginning, whatever their position is; the position of a file on disk does not change.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from proxy.audio import formats
 from proxy.errors import BadRequest
 
 Content: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-#: A path, the bytes themselves, an open binary file, or one of these with a name and perhaps a content type.
+#: A path, bytes, an open binary file, or one of these with a name and perhaps a content type.
 File: TypeAlias = Content | tuple[str | None, Content] | tuple[str | None, Content, str]
 
 BLOCK: Final = 1 << 20
 HEAD: Final = 1 << 16
 MAX_NAME_LENGTH: Final = 255
 
-#: Content types by the ending of the name.
+#: Content types by file extension.
 _TYPES: Final = {
     "aac": "audio/aac", "aif": "audio/aiff", "aiff": "audio/aiff", "amr": "audio/amr", "caf": "audio/x-caf",
     "flac": "audio/flac", "m4a": "audio/mp4", "mp3": "audio/mpeg", "mp4": "audio/mp4", "mpeg": "audio/mpeg",
     "mpga": "audio/mpeg", "oga": "audio/ogg", "ogg": "audio/ogg", "opus": "audio/ogg", "wav": "audio/wav",
     "webm": "audio/webm",
 }  # fmt: skip
-#: Endings that vendors know, where `formats.sniff` has another name.
+#: The extensions that vendors know, if `formats.sniff` has another name.
 _ENDINGS: Final = {"mp4": "m4a", "opus": "ogg"}
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
 
 
 class Upload:
-    """`proxy.domain.requests.Upload` of the Python functions; ``descriptor`` is None if ``content`` is all of it."""
+    """A `proxy.domain.requests.Upload`. ``descriptor`` is None if ``content`` is the whole file."""
 
     def __init__(
         self, content: bytes, name: str | None, content_type: str | None, *, descriptor: int | None = None
@@ -51,8 +51,8 @@ class Upload:
             raise BadRequest("The file is empty.", param="file", code="invalid_value")
         self._content = content
         self._descriptor = descriptor
-        found = formats.sniff(content[:HEAD] if descriptor is None else os.pread(descriptor, HEAD, 0))
-        ending = _ENDINGS.get(found, found) if found else None
+        format = formats.sniff(content[:HEAD] if descriptor is None else os.pread(descriptor, HEAD, 0))
+        ending = _ENDINGS.get(format, format) if format else None
         self.filename = _clean(name) if name else f"audio.{ending}" if ending in _TYPES else "upload"
         self.content_type = content_type or _TYPES.get(
             self.filename.rpartition(".")[2].lower(), _TYPES.get(ending or "", "application/octet-stream")
@@ -62,11 +62,11 @@ class Upload:
         return self._descriptor
 
     def getbuffer(self) -> bytes:
-        """All of it, where `fileno` is None."""
+        """The whole file, if `fileno` is None."""
         return self._content
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """BadRequest where the file on disk turns out to be shorter than it was, or cannot be read."""
+        """Raises BadRequest if the file on disk has become shorter, or cannot be read."""
         for offset in range(0, self.size, BLOCK):
             size = min(BLOCK, self.size - offset)
             if self._descriptor is None:
@@ -77,7 +77,7 @@ class Upload:
 
 @asynccontextmanager
 async def opened(file: File) -> AsyncIterator[Upload]:
-    """Raises BadRequest for what is no binary file or is empty, and OSError as ``open`` does."""
+    """Raises BadRequest if it is not a binary file or is empty, and OSError as ``open`` does."""
     with ExitStack() as stack:
         yield await asyncio.to_thread(_upload, file, stack)
 
@@ -85,7 +85,7 @@ async def opened(file: File) -> AsyncIterator[Upload]:
 def _upload(file: File, stack: ExitStack) -> Upload:
     name, content, content_type = _parts(file)
     if content_type is not None and not _CONTENT_TYPE.fullmatch(content_type):
-        raise BadRequest("The content type of 'file' must be such as 'audio/wav'.", param="file", code="invalid_value")
+        raise BadRequest("The content type of 'file' must look like 'audio/wav'.", param="file", code="invalid_value")
     if isinstance(content, str | os.PathLike):
         path = os.fspath(content)
         content = stack.enter_context(open(path, "rb"))  # noqa: SIM115
@@ -101,7 +101,7 @@ def _upload(file: File, stack: ExitStack) -> Upload:
         content = _copied(content, stack)
     if isinstance(content, bytes):
         return Upload(content, name, content_type)
-    # A descriptor of our own: the caller may close his file while we read it.
+    # A descriptor of our own, since the caller may close the file while we read it.
     descriptor = os.dup(content.fileno())
     stack.callback(os.close, descriptor)
     return Upload(b"", name, content_type, descriptor=descriptor)
@@ -132,7 +132,7 @@ def _check_open_binary(file: Any) -> None:
 
 
 def _is_regular(file: IO[bytes]) -> bool:
-    """Whether the descriptor holds what the object reads, which is not so for a GzipFile or a pipe."""
+    """Whether the descriptor has the content that the object reads; not so for a GzipFile or a pipe."""
     raw = getattr(file, "raw", file)
     if not isinstance(file, io.BufferedReader | io.BufferedRandom | io.FileIO) or not isinstance(raw, io.FileIO):
         return False
@@ -142,7 +142,7 @@ def _is_regular(file: IO[bytes]) -> bool:
 
 
 def _copied(file: IO[bytes], stack: ExitStack) -> IO[bytes] | bytes:
-    """What any other object reads: as bytes where that is little, else in an unlinked temporary file."""
+    """The content of any other object: as bytes if it is small, else in an unlinked temporary file."""
     if not isinstance(file, io.IOBase) or file.seekable():
         seek = getattr(file, "seek", None)
         if seek is not None:
@@ -150,7 +150,7 @@ def _copied(file: IO[bytes], stack: ExitStack) -> IO[bytes] | bytes:
     spool = stack.enter_context(tempfile.SpooledTemporaryFile(BLOCK))  # noqa: SIM115
     while chunk := file.read(BLOCK):
         if not isinstance(chunk, bytes | bytearray | memoryview):
-            raise _no_file("Reading from it gives no bytes; open it with mode 'rb'.")
+            raise _no_file("Its read() does not return bytes; open it with mode 'rb'.")
         spool.write(chunk)
     if spool.tell() > BLOCK:
         spool.flush()
@@ -172,13 +172,13 @@ def _block(descriptor: int, size: int, offset: int) -> bytes:
 
 
 def _name_of(file: Any) -> str | None:
-    """A temporary file's name is a number."""
+    """The file name; None if there is none (the name of a temporary file is a number)."""
     name = getattr(file, "name", None)
     return os.path.basename(name) if isinstance(name, str) else None
 
 
 def _clean(name: str) -> str:
-    """Without folders, and without what UTF-8 cannot carry."""
+    """Without folders, and without characters that UTF-8 cannot encode."""
     return name.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode()[-MAX_NAME_LENGTH:] or "upload"
 
 

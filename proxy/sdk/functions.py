@@ -1,7 +1,7 @@
 """The functions that callers see. They translate arguments; what a call does is defined in `proxy.attempts`.
 
-Each pair is the same call twice: the ``a…`` function runs in the caller's event loop, the other one blocks, whether or
-not an event loop is running, and makes a loop of its own in a thread for as long as the call lasts.
+Each function has two forms: ``a…`` runs in the caller's event loop; the other one blocks, whether or not an event loop
+is running, and uses a loop of its own in a thread for as long as the call lasts.
 
 Arguments of all of them: ``api_base`` (any server that speaks OpenAI's API), ``api_key`` (else the vendor's usual
 variable, which is sent to the vendor's own server only), ``organization``, ``project``, ``max_retries`` (2; further
@@ -106,9 +106,9 @@ async def aspeech(
     stream: bool = False,
     **options: Unpack[SpeechOptions],
 ) -> Speech:
-    """The speech, read as a whole, so that ``stream_to_file`` and the like work at once; its ``cost`` is in USD.
+    """Returns the complete speech; its ``cost`` is in USD.
 
-    With ``stream=True`` it comes as it arrives: ``async with await aspeech(…, stream=True) as answer`` and
+    With ``stream=True`` it is returned as it arrives: ``async with await aspeech(…, stream=True) as answer`` and
     ``async for chunk in answer.aiter_bytes()``.
 
     Options: ``response_format`` (mp3, opus, aac, flac, wav, pcm), ``speed``, ``instructions``, ``stream_format``, and
@@ -137,8 +137,8 @@ def speech(
 ) -> Speech:
     """As `aspeech`; with ``stream=True``: ``with speech(…, stream=True) as answer``, ``answer.iter_bytes()``."""
     _refuse_async_client(options)
-    ask = partial(aspeech, model, input, voice, stream=stream, **options)
-    return BlockingStream.open(ask) if stream else _blocking(ask)
+    call = partial(aspeech, model, input, voice, stream=stream, **options)
+    return BlockingStream.open(call) if stream else _blocking(call)
 
 
 async def _open_speech(
@@ -160,7 +160,7 @@ async def _speak(runner: AttemptRunner, plan: SpeechPlan, request: SpeechRequest
 
 
 def _speech_request(document: Mapping[str, Any]) -> SpeechRequest:
-    """Checked as the HTTP entrance checks it."""
+    """Parsed and checked as an HTTP request is."""
     members = [_member(name, value) for name, value in document.items() if value is not None]
     return parse.speech_request(b"{" + b",".join(members) + b"}")
 
@@ -186,9 +186,9 @@ async def atranscription(
 async def atranscription(
     model: str, file: File, *, response_format: str = "json", **options: Unpack[TranscriptionOptions]
 ) -> Transcription | str:
-    """What was said: an object with ``text``, ``usage`` and whatever the format holds, or a string for text, srt, vtt.
+    """Returns an object with ``text``, ``usage`` and the members of the format, or a string for text, srt and vtt.
 
-    Both have ``cost``, in USD; None where it is not known.
+    Both have ``cost``, in USD; None if it is not known.
 
     ``file`` is a path, bytes, an open binary file, ``(name, file)`` or ``(name, file, content type)``; a file on disk
     is read while it is sent, and one that cannot be opened raises OSError.
@@ -212,8 +212,8 @@ def transcription(
 ) -> Transcription | str:
     """As `atranscription`."""
     _refuse_async_client(options)
-    given = {**options, "response_format": response_format}
-    return _blocking(partial(_transcript, model, file, "transcribe", given))
+    arguments = {**options, "response_format": response_format}
+    return _blocking(partial(_transcript, model, file, "transcribe", arguments))
 
 
 @overload
@@ -227,7 +227,7 @@ async def atranslation(
 async def atranslation(
     model: str, file: File, *, response_format: str = "json", **options: Unpack[TranslationOptions]
 ) -> Transcription | str:
-    """What was said, in English; as `atranscription`. Options: ``prompt``, ``temperature`` and those of the module."""
+    """As `atranscription`, translated into English. Options: ``prompt``, ``temperature`` and those of the module."""
     return await _transcript(model, file, "translate", {**options, "response_format": response_format})
 
 
@@ -244,15 +244,15 @@ def translation(
 ) -> Transcription | str:
     """As `atranslation`."""
     _refuse_async_client(options)
-    given = {**options, "response_format": response_format}
-    return _blocking(partial(_transcript, model, file, "translate", given))
+    arguments = {**options, "response_format": response_format}
+    return _blocking(partial(_transcript, model, file, "translate", arguments))
 
 
 async def _transcript(model: str, file: File, task: Task, options: Mapping[str, Any]) -> Transcription | str:
     settings, further = _divided(options)
     if further.pop("stream", None):
         raise BadRequest(
-            "A transcript is not streamed here: leave 'stream' out, or ask a running proxy for it by "
+            "This function does not stream transcripts. Leave 'stream' out, or send a request to a running proxy: "
             f"POST /v1/audio/{'transcriptions' if task == 'transcribe' else 'translations'} with stream=true.",
             param="stream",
             code="unsupported_value",
@@ -277,14 +277,14 @@ async def _transcribe(
         members = as_document(content, request.response_format, request.timestamp_granularities)
         return Transcription(members, costs.cost)
     if not isinstance(content, RawDocument):
-        raise UpstreamInvalid("The upstream vendor sent events where a transcript was due.")
+        raise UpstreamInvalid("The upstream vendor sent events instead of a transcript.")
     if content.content_type.startswith("application/json"):
         return Transcription(json.loads(content.content), costs.cost)
     return Text(content.content.decode("utf-8", "replace"), costs.cost)
 
 
 def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Form fields as OpenAI's SDKs make them of arguments."""
+    """The form fields that OpenAI's SDKs send for an argument."""
     match value:
         case None:
             return
@@ -293,7 +293,7 @@ def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
         case str() | int() | float():
             text = str(value)
             if text.encode("utf-8", "replace").decode() != text:
-                raise BadRequest(f"'{name}' is not text that UTF-8 can carry.", param=name, code="invalid_type")
+                raise BadRequest(f"'{name}' has characters that UTF-8 cannot encode.", param=name, code="invalid_type")
             yield name, text
         case Mapping():
             for key, part in value.items():
@@ -302,21 +302,21 @@ def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
             for part in value:
                 yield from _form_rows(f"{name}[]", part)
         case _:
-            raise BadRequest(f"'{name}' must be text, a number or a list of such.", param=name, code="invalid_type")
+            raise BadRequest(f"'{name}' must be text, a number or a list of these.", param=name, code="invalid_type")
 
 
 # -- both --------------------------------------------------------------------------------------------------------------
 
 
 def _divided(options: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
-    """How the model is reached, and the fields for the vendor; an argument goes before its like in optional_params."""
-    given = {**(options.get("optional_params") or {}), **options}
-    given.pop("optional_params", None)
-    settings = Settings(**{name: given.pop(name) for name in _SETTINGS & options.keys()})
-    for name in given:
+    """How the model is reached, and the fields for the vendor. Arguments override ``optional_params``."""
+    further = {**(options.get("optional_params") or {}), **options}
+    further.pop("optional_params", None)
+    settings = Settings(**{name: further.pop(name) for name in _SETTINGS & options.keys()})
+    for name in further:
         if name in parse.OWN_FIELDS or name.startswith(parse.OWN_PREFIXES):
-            raise BadRequest(f"'{name}' has no meaning here.", param=name, code="unknown_parameter")
-    return settings, given
+            raise BadRequest(f"'{name}' cannot be passed to a vendor.", param=name, code="unknown_parameter")
+    return settings, further
 
 
 def _refuse_async_client(options: Mapping[str, Any]) -> None:
@@ -328,10 +328,10 @@ def _refuse_async_client(options: Mapping[str, Any]) -> None:
         )
 
 
-def _blocking(ask: Callable[[], Awaitable[R]]) -> R:
-    """The result, by an event loop in a thread, since the caller's own thread may have a running one."""
+def _blocking(call: Callable[[], Awaitable[R]]) -> R:
+    """Runs the call in an event loop in a thread, since one may be running in the caller's own thread."""
     with start_blocking_portal(name="proxy-call") as portal:
-        return portal.call(ask)
+        return portal.call(call)
 
 
 def _retries(bound: BoundDeployment) -> int:

@@ -1,4 +1,4 @@
-"""What one call opens, and how often it is tried."""
+"""What one call opens, and how it is retried."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from proxy.upstream.client import Upstream
 
 T = TypeVar("T")
 
-#: Seconds. A vendor that asks for a longer rest gets it from the caller: the error is raised at once.
+#: Seconds. If a vendor requests a longer pause, the error is raised at once.
 MAX_PAUSE: Final = 60.0
 _FIRST_PAUSE: Final = 0.5
 _MAX_OWN_PAUSE: Final = 8.0
 
 
 async def open_runner(stack: AsyncExitStack, bound: BoundDeployment, client: Client | None) -> AttemptRunner:
-    """Makes attempts on this deployment; ``stack`` closes it, but not the caller's client."""
+    """A runner for this deployment. ``stack`` closes what it uses, except the caller's client."""
     encoders = WorkerPool(size=1)
     stack.push_async_callback(encoders.aclose)
     upstream = Upstream(_transports(stack, bound, client))
@@ -53,7 +53,7 @@ def _transports(stack: AsyncExitStack, bound: BoundDeployment, client: Client | 
 
 
 async def repeated(attempt: Callable[[], Awaitable[T]], max_retries: int) -> T:
-    """The first success, or the last error. Only errors that another attempt may not meet lead to one."""
+    """Returns the first success, or raises the last error. Errors that would occur again are not retried."""
     for retries in count():
         try:
             return await attempt()
@@ -66,9 +66,9 @@ async def repeated(attempt: Callable[[], Awaitable[T]], max_retries: int) -> T:
 
 
 def pause(error: ProxyError, retries: int) -> float | None:
-    """Seconds before the next attempt, with jitter; None where there is no point in one."""
-    hopeless = isinstance(error, UpstreamCredentials | UpstreamNotFound) or error.code == "insufficient_quota"
-    if not error.retryable or hopeless:
+    """Seconds before the next attempt, with jitter; None if another one would be pointless."""
+    is_permanent = isinstance(error, UpstreamCredentials | UpstreamNotFound) or error.code == "insufficient_quota"
+    if not error.retryable or is_permanent:
         return None
     if error.retry_after is None:
         return min(_FIRST_PAUSE * 2.0**retries, _MAX_OWN_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311

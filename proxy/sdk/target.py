@@ -1,4 +1,4 @@
-"""From a model's name and the caller's settings to the vendor's adapter, with every complaint before any request."""
+"""Finds the vendor's adapter for a model and the caller's settings. Every error is raised before any request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from proxy.sdk.clients import Client
 
 MAX_RETRIES: Final = 2
 TIMEOUT: Final = 600.0
-#: Where a vendor's own SDK reads the address of its server from.
+#: The variables from which a vendor's own SDK reads its base URL.
 BASE_VARIABLES: Final[Mapping[str, str]] = {"openai": "OPENAI_BASE_URL"}
 _MAX_TIMEOUT: Final = 86_400.0
 
@@ -33,7 +33,7 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     organization: str | None = None
     project: str | None = None
-    #: None: the usual number.
+    #: None: `MAX_RETRIES`.
     max_retries: int | None = None
     #: Seconds for one attempt; None: a day.
     timeout: float | None = TIMEOUT
@@ -41,7 +41,7 @@ class Settings:
 
 
 def bind(model: str, mode: Mode, settings: Settings) -> BoundDeployment:
-    """Raises BadRequest or ModelNotFound for what cannot be called, Unauthorized where the vendor's key is missing."""
+    """Raises BadRequest or ModelNotFound if it cannot be called, Unauthorized if the vendor's key is missing."""
     vendor_name, name = _vendor_and_model(model, settings.api_base)
     vendor = VENDORS[vendor_name]
     if vendor.closed and name not in vendor.models:
@@ -60,7 +60,7 @@ def bind(model: str, mode: Mode, settings: Settings) -> BoundDeployment:
         api_key=key,
         organization=settings.organization,
         project=settings.project,
-        # Who calls is who holds the vendor's key.
+        # The caller is the owner of the vendor's key.
         allow_any_voice=True,
         max_retries=MAX_RETRIES if settings.max_retries is None else settings.max_retries,
         timeout=_MAX_TIMEOUT if settings.timeout is None else settings.timeout,
@@ -69,38 +69,38 @@ def bind(model: str, mode: Mode, settings: Settings) -> BoundDeployment:
         raise BadRequest(f"{vendor_name} needs an address: pass api_base.", param="api_base")
     bound = BoundDeployment(deployment, vendor.bind(deployment, environment))
     if mode not in bound.adapter.capabilities.modes:
-        can = ", ".join(sorted(bound.adapter.capabilities.modes))
-        raise BadRequest(f"The model '{model}' cannot serve {mode}; it can: {can}.", param="model")
+        supported = ", ".join(sorted(bound.adapter.capabilities.modes))
+        raise BadRequest(f"The model '{model}' does not support {mode}; it supports: {supported}.", param="model")
     return bound
 
 
 def _usual_key(vendor: Vendor, environment: Environment, *, needed: bool) -> str | None:
-    """It goes to the vendor's own server, or to the one that the environment names beside it."""
+    """The key in the environment. It is sent to the vendor's own server, or to the one that the environment names."""
     key = next((environment[name] for name in vendor.key_variables if name in environment), None)
     if key is None and vendor.key_variables and needed:
         raise Unauthorized(
-            f"There is no key for {vendor.name}: set the variable {vendor.key_variable} or pass api_key.",
+            f"The key for {vendor.name} is missing: set the variable {vendor.key_variable} or pass api_key.",
             param="api_key",
         )
     return key
 
 
 def _vendor_and_model(model: str, api_base: str | None) -> tuple[str, str]:
-    """As a configuration's ``model`` is read: a name without a vendor's prefix is openai's."""
+    """Read like ``model`` in a configuration: a name without a vendor's prefix is OpenAI's."""
     for vendor in VENDORS:
         if "/" in vendor and model.startswith(f"{vendor}/"):
             return vendor, model.removeprefix(f"{vendor}/")
     prefix, slash, rest = model.partition("/")
     if slash and not rest:
-        raise ModelNotFound(f"'{model}' names no model.")
+        raise ModelNotFound(f"'{model}' does not name a model.")
     if rest and prefix in VENDORS:
         return prefix, rest
     if rest and prefix in OPENAI_COMPATIBLE and api_base:
         return "openai", rest
     if rest and prefix in PROVIDERS:
         raise ModelNotFound(
-            f"There is no vendor '{prefix}' here; there are: {', '.join(VENDORS)}. If its server speaks OpenAI's API, "
-            f"write openai/{rest} and api_base."
+            f"There is no vendor '{prefix}'; the vendors are: {', '.join(VENDORS)}. If its server speaks OpenAI's API, "
+            f"use openai/{rest} and api_base."
         )
     return "openai", model
 
@@ -113,4 +113,4 @@ def _deployment(**fields: Any) -> Deployment:
         name = str(first["loc"][0]) if first["loc"] else ""
         name = "model" if name == "group" else name
         why = first["msg"].removeprefix("Value error, ")
-        raise BadRequest(f"'{name}' cannot be used: {why}.", param=name, code="invalid_value") from None
+        raise BadRequest(f"'{name}' is invalid: {why}.", param=name, code="invalid_value") from None

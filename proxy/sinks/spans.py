@@ -65,13 +65,13 @@ class _Trace:
         if call.received is None:
             return
         for result in call.guardrails:
-            began = result.began if result.began is not None else received
+            started = result.started if result.started is not None else received
             yield self._span(
-                f"guardrail {result.guardrail}", root, began, began + result.milliseconds / 1000,
+                f"guardrail {result.guardrail}", root, started, started + result.milliseconds / 1000,
                 {"audio_proxy.guardrail.stage": str(result.stage), "audio_proxy.guardrail.verdict": result.verdict},
             )  # fmt: skip
         if call.attempts:
-            routing = self._span("route", root, call.attempts[0].asked, call.sent or ended)
+            routing = self._span("route", root, call.attempts[0].started, call.sent or ended)
             yield routing
             for attempt in call.attempts:
                 yield self._attempt(attempt, routing)
@@ -131,7 +131,7 @@ class _Trace:
             if attempt is self._call.won and self._call.cost is not None:
                 attributes["gen_ai.usage.cost"] = float(self._call.cost)
         name = f"{operation} {model or attempt.deployment}"
-        span = self._span(name, parent, attempt.asked, attempt.ended or self._record.ended, attributes)
+        span = self._span(name, parent, attempt.started, attempt.ended or self._record.ended, attributes)
         span.kind = Span.SPAN_KIND_CLIENT
         if attempt.error:
             span.status.CopyFrom(Status(code=Status.STATUS_CODE_ERROR, message=attempt.error))

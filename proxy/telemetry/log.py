@@ -154,7 +154,7 @@ def event_of(call: Call, ended: float) -> dict[str, Any]:
         "cost": None if call.cost is None else float(call.cost),
         "cost_basis": call.cost_basis or None,
         "first_byte_ms": _ms(call.sent, call.started),
-        "upstream_ms": _ms(won.first_byte, won.asked) if won else None,
+        "upstream_ms": _ms(won.first_byte, won.started) if won else None,
         "total_ms": _ms(ended, call.started),
         "upstream_id": won.upstream_id if won else None,
         "event": "call",

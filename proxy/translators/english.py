@@ -1,4 +1,4 @@
-"""A transcript in English: the texts of its segments are translated in batches, and keep their times."""
+"""Translates a transcript into English: the texts of its segments, in batches. Times are unchanged."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from proxy.errors import BadRequest
 from proxy.matching.sentences import pieces
 from proxy.tasks import cancel_all
 
-#: Of one transcript: about ten hours of speech.
+#: In one transcript: about ten hours of speech.
 MAX_CHARACTERS = 500_000
-#: Of one request to the model, and the longest text in it.
+#: Texts and characters in one request to the model.
 BATCH_TEXTS = 40
 BATCH_CHARACTERS = 4_000
 #: Batches of one transcript that are translated at the same time.
@@ -46,14 +46,14 @@ async def in_english(transcript: Transcript, translate: TranslateTexts) -> Trans
 
 
 class _SegmentText(NamedTuple):
-    """A text to translate: a segment's, or a piece of a long one's."""
+    """The text of a segment, or a piece of it if it is long."""
 
     segment: int
     text: str
 
 
 def _is_english(transcript: Transcript) -> bool:
-    """Whether there is nothing to translate, as far as the vendor reports the language."""
+    """Whether the vendor reports that the language is English already."""
     languages = transcript.languages
     language = transcript.language or (languages[0] if languages and len(languages) == 1 else "")
     return language_code(language) == "en"
@@ -97,7 +97,7 @@ def _with_texts(transcript: Transcript, parts: Sequence[_SegmentText], texts: Se
 
 
 def _as_translation(transcript: Transcript) -> Transcript:
-    """What is known of an English transcript, as a translation presents it."""
+    """An English transcript in the form of a translation."""
     return replace(
         transcript, language="english", task="translate", words=(), languages=None, logprobs=None,
         segments=tuple(replace(segment, words=()) for segment in timed_segments(transcript)),

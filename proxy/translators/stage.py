@@ -1,4 +1,4 @@
-"""The stage that turns a transcription into an English one."""
+"""The stage of a call that translates its transcript into English."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def translated(
     call: Call,
     options: CallOptions,
 ) -> TranscriptionResult:
-    """The transcript in English, by a chat model. ``options`` hold the seconds that are left for the call."""
-    # The attempts are the call's; which deployment served it is not for the translator to say.
+    """The result with its transcript in English. The timeout in ``options`` is what is left for the call."""
+    # The translator's attempts are recorded with the call, but its deployment is not the one that served the call.
     inner = Call(call.request_id, call.endpoint, call.started, attempts=call.attempts)
 
     async def translate(texts: Sequence[str]) -> Sequence[str]:

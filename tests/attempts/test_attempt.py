@@ -54,7 +54,7 @@ class Scripted(RunningAttempt[str]):
         self._owned(cast("AsyncGenerator[bytes]", self.source))
         self._report(self.metadata)
         self._is_whole = self.is_whole
-        self.record.first_byte = self.record.asked + 0.5
+        self.record.first_byte = self.record.started + 0.5
         if self.failure is not None:
             raise self.failure
         return "result"

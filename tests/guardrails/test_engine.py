@@ -230,6 +230,29 @@ def test_an_answer_that_came_before_the_refusal_is_closed() -> None:
     assert call.closed
 
 
+def test_an_answer_is_closed_even_if_the_call_is_cancelled_twice() -> None:
+    call = FakeCall()
+
+    class Slow(Says):
+        async def check(self, text: str, context: Context) -> Verdict:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(60)
+            return ALLOW
+
+    async def main() -> None:
+        task = asyncio.ensure_future(opened(guarded(rule("one", Slow(ALLOW), "during_call")), call))
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert call.closed
+
+
 def test_an_answer_that_is_allowed_is_closed_at_its_end() -> None:
     call = FakeCall()
     assert run(opened(guarded(rule("one", Says(ALLOW), "during_call")), call)) == "x"

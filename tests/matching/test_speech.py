@@ -33,8 +33,9 @@ def request(**fields: Any) -> SpeechRequest:
     return SpeechRequest(**{"model": "tts", "input": "Hello.", "voice": "alloy", **fields})
 
 
-def test_a_request_that_fits_goes_on_as_it_is() -> None:
-    asked = request(stream_format="sse")
+@pytest.mark.parametrize("extra", [{}, {"seed": 1}])
+def test_a_request_that_fits_goes_on_as_it_is(extra: dict[str, Any]) -> None:
+    asked = request(stream_format="sse", extra=extra)
     plan = planned(asked, bound())
     assert plan.request is asked
     assert (plan.response_format, plan.tempo, plan.piece_characters, list(plan.warnings)) == ("mp3", 1.0, None, [])

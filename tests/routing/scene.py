@@ -137,7 +137,7 @@ class ScriptedRunner(AttemptRunner):
         deployment = plan.bound.deployment
         record = Attempt(deployment.id, deployment.vendor, router.perf_counter())
         call.attempts.append(record)
-        seconds_left = None if deadline is None else deadline - record.asked
+        seconds_left = None if deadline is None else deadline - record.started
         attempt = ScriptedAttempt(self._services, plan, record, seconds_left)
         attempt.scene = self._scene
         return attempt
@@ -220,7 +220,7 @@ class Scene:
             await outcome.wait()
         elif outcome is not None:
             raise outcome()
-        attempt.first_byte = attempt.asked
+        attempt.first_byte = attempt.started
         return name.encode()
 
     async def pause(self, seconds: float) -> None:

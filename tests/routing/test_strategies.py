@@ -59,7 +59,7 @@ def measured(scene: Scene, name: str, *, first_byte: float, audio: float | None 
     """``name`` has served a call so."""
     attempt = scene.last.attempts[-1]
     assert attempt.deployment == name
-    attempt.first_byte, attempt.audio_seconds = attempt.asked + first_byte, audio
+    attempt.first_byte, attempt.audio_seconds = attempt.started + first_byte, audio
     scene.health.answered(name, attempt)
 
 

@@ -223,6 +223,6 @@ def test_pauses_grow_vary_and_honour_what_the_vendor_says() -> None:
 
 @pytest.mark.parametrize("model", ["vertex_ai/", "local/", "openai/"])
 def test_a_vendor_without_a_model_is_never_served_by_openai(openai: Upstream, model: str) -> None:
-    with pytest.raises(ModelNotFound, match="names no model"):
+    with pytest.raises(ModelNotFound, match="does not name a model"):
         speech(model=model, voice="alloy", input="Hello")
     assert not openai.requests

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -115,6 +116,30 @@ def test_a_cancelled_reader_ends_the_upstream_call(openai: Upstream) -> None:
     openai.last.wait_closed()
 
 
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+def test_another_task_may_close_what_is_being_read(openai: Upstream, stream_format: Literal["audio", "sse"]) -> None:
+    openai.behave("gpt-4o-mini-tts", gate=(gate := openai.gate()))
+    gate.release()
+
+    async def main() -> None:
+        answer = await aspeech("gpt-4o-mini-tts", "Hello", "alloy", stream=True, stream_format=stream_format)
+        reading = asyncio.Event()
+
+        async def read() -> None:
+            async for _ in answer.aiter_bytes():
+                reading.set()
+
+        task = asyncio.create_task(read())
+        await reading.wait()
+        await asyncio.sleep(0.01)
+        await answer.aclose()
+        with pytest.raises(ProxyError):
+            await task
+
+    asyncio.run(main())
+    openai.last.wait_closed()
+
+
 def test_a_cancelled_whole_call_ends_the_upstream_call(openai: Upstream) -> None:
     openai.behave("tts-1", gate=openai.gate())
 
@@ -132,16 +157,16 @@ def test_a_cancelled_whole_call_ends_the_upstream_call(openai: Upstream) -> None
 def test_a_stream_is_read_once(openai: Upstream) -> None:
     with speech("tts-1", "Hello", "alloy", stream=True) as answer:
         assert b"".join(answer.iter_bytes()) == MP3
-        with pytest.raises(BadRequest, match="read already") as caught:
+        with pytest.raises(BadRequest, match="already been read") as caught:
             next(answer.iter_bytes())
         assert caught.value.code == "stream_consumed"
-        with pytest.raises(BadRequest, match="read already"):
+        with pytest.raises(BadRequest, match="already been read"):
             _ = answer.content
 
     async def main() -> None:
         async with await aspeech("tts-1", "Hello", "alloy", stream=True) as answer:
             assert b"".join([piece async for piece in answer.aiter_bytes()]) == MP3
-            with pytest.raises(BadRequest, match="read already"):
+            with pytest.raises(BadRequest, match="already been read"):
                 await anext(answer.aiter_bytes())
 
     asyncio.run(main())
