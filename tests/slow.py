@@ -20,6 +20,7 @@ FAST = (
     "tests/front/test_billing.py::test_who_called_and_for_whom",
     "tests/front/test_command.py::test_check_prints_a_table_of_groups_and_deployments",
     "tests/front/test_command.py::test_version_and_help",
+    "tests/front/test_metrics.py::test_any_of_several_workers_answers_for_all",
     "tests/front/test_metrics.py::test_retries_fallbacks_and_attempts",
     "tests/front/test_reload.py::test_a_running_call_finishes_on_the_old_configuration",
     "tests/front/test_sinks.py::test_a_webhook_gets_signed_rows",
