@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 
 from tests.providers.conftest import every_case
-from tests.slow import FAST_CASES, SLOW, is_slow
+from tests.slow import FAST, FAST_CASES, SLOW, is_slow
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "tests").rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("name", SLOW)
-def test_a_slow_test_exists(name: str) -> None:
+@pytest.mark.parametrize("name", [*SLOW, *FAST])
+def test_a_listed_test_exists(name: str) -> None:
     path, _, function = name.partition("::")
     assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8") if function else (ROOT / path).exists()
 
 
-def test_the_list_is_in_order() -> None:
-    assert list(SLOW) == sorted(set(SLOW))
+@pytest.mark.parametrize("names", [SLOW, FAST])
+def test_the_lists_are_in_order(names: tuple[str, ...]) -> None:
+    assert list(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=lambda folder: folder.name)
