@@ -1,7 +1,7 @@
 """The tests that ``pytest -m "not slow"`` leaves out, so that the rest takes less than 90 seconds on two cores.
 
 Every area keeps some of its tests in the fast lane. A test belongs here if it takes more than about two seconds, or if
-another one like it stays: PostgreSQL beside SQLite, many vendors beside three.
+another one like it stays: PostgreSQL beside SQLite, uvloop beside asyncio, many vendors beside three.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 #: Vendors of three kinds, for which the contract suite stays: binary answers, another API, OpenAI's API.
 FAST_CASES = ("elevenlabs-eleven-v4", "elevenlabs-scribe", "deepgram-nova", "openai-compatible")
-#: The same tests on another database.
-SLOW_VARIANTS = ("[postgresql", "-postgresql")
+#: The same tests on another database or event loop.
+SLOW_VARIANTS = ("[postgresql", "-postgresql", "[uvloop", "-uvloop")
 #: The fixture that starts a server of the test's own.
 SLOW_FIXTURE = "serve"
 #: These stay all the same, so that a broken area shows.
@@ -45,7 +45,10 @@ SLOW = (
     "tests/audio/test_hostile.py::test_cpu_time_is_bounded",
     "tests/audio/test_hostile.py::test_ten_hours_of_silence_in_three_megabytes",
     "tests/audio/test_pool.py::test_fifty_jobs_over_two_workers",
+    "tests/audio/test_tempo.py::test_the_length_changes_by_the_factor",
     "tests/config/test_secrets.py::test_any_text_loads_or_is_refused",
+    "tests/engines/test_transcription.py::test_a_stream_tells_each_segment_when_it_is_final",
+    "tests/engines/test_transcription.py::test_an_upload_at_hand_is_used_where_it_lies",
     "tests/engines/test_transcription.py::test_leaving_a_stream_early_frees_the_process",
     "tests/engines/test_transcription.py::test_uvloop_does_as_well",
     "tests/front/test_billing.py",

@@ -39,8 +39,10 @@ def test_a_fast_case_exists(prefix: str) -> None:
     [
         ("tests/accounting/test_crashes.py::test_any", True),
         ("tests/front/test_speech.py::test_any[mp3]", False),
+        (FAST[0], False),
         ("tests/accounting/test_usage.py::test_any[postgresql]", True),
         ("tests/accounting/test_usage.py::test_any[sqlite]", False),
+        ("tests/http/test_transport.py::test_any[uvloop-tls]", True),
         ("tests/providers/test_contract_speech.py::test_any[gemini-tts-mp3]", True),
         ("tests/providers/test_contract_speech.py::test_any[elevenlabs-eleven-v4-mp3]", False),
         ("tests/providers/test_contract_speech.py::test_any", False),
@@ -48,3 +50,8 @@ def test_a_fast_case_exists(prefix: str) -> None:
 )
 def test_what_is_slow(test: str, slow: bool) -> None:
     assert is_slow(test) is slow
+
+
+def test_a_server_of_its_own_makes_a_test_slow() -> None:
+    assert is_slow("tests/front/test_speech.py::test_any", ["serve"])
+    assert not is_slow(FAST[0], ["serve"])
