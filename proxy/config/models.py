@@ -221,7 +221,9 @@ class RouterSettings(Frozen):
         default=(), description="Groups to try after any group without its own fallbacks failed."
     )
     max_fallbacks: CountOrZero = Field(default=5, description="Maximum groups to try after the first.")
-    allowed_fails: CountOrZero = Field(default=3, description="Failures within a minute that a deployment may have; one more starts a cooldown.")
+    allowed_fails: CountOrZero = Field(
+        default=3, description="Failures within a minute that a deployment may have; one more starts a cooldown."
+    )
     cooldown_time: SecondsOrZero = Field(default=5, description="Seconds of a cooldown.")
     model_group_alias: FrozenMapping[Text, Annotated[Text, BeforeValidator(_alias)]] = Field(
         default_factory=empty_mapping, description="Aliases of groups."
