@@ -43,7 +43,7 @@ SUBTITLES = ("srt", "vtt")
 #: Of typical uploads (128 kbit/s), to compute the speed if the length is not known.
 TYPICAL_BYTES_PER_SECOND = 16_000
 
-Whole = Transcript | RawDocument
+WholeContent = Transcript | RawDocument
 
 
 class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
@@ -86,11 +86,11 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
 
     # -- whole answers -------------------------------------------------------------------------------------------------
 
-    async def _whole(self, answer: WholeTranscript | OpenAITranscript, response: Response) -> Whole:
+    async def _whole(self, answer: WholeTranscript | OpenAITranscript, response: Response) -> WholeContent:
         """A transcript, or the vendor's own document, whose duration is not read."""
         record, request = self.record, self.plan.request
         metadata = answer.metadata
-        content: Whole
+        content: WholeContent
         if isinstance(answer, WholeTranscript):
             content = answer.transcript
         else:
