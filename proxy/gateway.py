@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from time import perf_counter
 
@@ -12,10 +12,11 @@ from proxy.domain.call import Call
 from proxy.domain.caller import EVERYBODY, Caller
 from proxy.domain.requests import NO_OPTIONS, CallOptions, Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import SpeechResult, TranscriptionResult
-from proxy.guardrails.engine import Guardrails
+from proxy.guardrails.engine import GuardrailRun, Guardrails
 from proxy.matching import (
     BoundDeployment,
     Needs,
+    Rejection,
     SpeechPlan,
     TranscriptionPlan,
     length_matters,
@@ -24,7 +25,7 @@ from proxy.matching import (
     serves,
     unreadable,
 )
-from proxy.routing.groups import ModelGroups
+from proxy.routing.groups import Deployments, ModelGroups
 from proxy.routing.router import Router
 from proxy.translators.stage import translated
 
@@ -39,20 +40,31 @@ class Gateway:
         self._guardrails = guardrails or Guardrails()
         self._voices = VoiceLists(runner.voices)
 
-    @asynccontextmanager
-    async def speech(
+    def speech(
         self, request: SpeechRequest, call: Call, options: CallOptions = NO_OPTIONS
-    ) -> AsyncIterator[SpeechResult]:
+    ) -> AbstractAsyncContextManager[SpeechResult]:
+        """``async with`` gives the result. Raises errors about the model at once."""
         candidates = self.groups.candidates(request.model, Mode.SPEECH, call, options)
         if request.model != call.group:
             request = replace(request, model=call.group)
         guardrails = self._guardrails.due(call, request.guardrails, options.guardrails)
-        if guardrails is not None:
-            self._warm(candidates[call.group], request)
-            request = await guardrails.check_request(request)
-        plans = {name: [match_speech(request, bound) for bound in some] for name, some in candidates.items()}
-        routed = self._router.route(plans, call, options)
-        async with routed if guardrails is None else guardrails.beside(routed, request) as result:
+        if guardrails is None:
+            return self._router.route(_speech_plans(request, candidates), call, options)
+        return self._guarded_speech(guardrails, candidates, request, call, options)
+
+    @asynccontextmanager
+    async def _guarded_speech(
+        self,
+        guardrails: GuardrailRun,
+        candidates: Deployments,
+        request: SpeechRequest,
+        call: Call,
+        options: CallOptions,
+    ) -> AsyncIterator[SpeechResult]:
+        self._warm(candidates[call.group], request)
+        request = await guardrails.check_request(request)
+        routed = self._router.route(_speech_plans(request, candidates), call, options)
+        async with guardrails.beside(routed, request) as result:
             yield result
 
     @asynccontextmanager
@@ -101,3 +113,7 @@ class Gateway:
 
 def _none(_: object) -> None:
     """No chat model translates."""
+
+
+def _speech_plans(request: SpeechRequest, candidates: Deployments) -> Mapping[str, Sequence[SpeechPlan | Rejection]]:
+    return {name: [match_speech(request, bound) for bound in some] for name, some in candidates.items()}

@@ -122,7 +122,6 @@ class AudioEndpoint(ABC):
         render: Callable[[R], RenderedBody],
     ) -> None:
         """Send the answer as it arrives. The call ends at once if the client disconnects."""
-        call.received = perf_counter()
         with self._watch.over(exchange):
             try:
                 async with routed as result:
@@ -204,6 +203,7 @@ class SpeechEndpoint(AudioEndpoint):
         call.characters = len(request.input)
         self._identify(exchange, call, request)
         options = parse.options(exchange.headers)
+        call.received = perf_counter()
         routed = self._gateway.speech(request, call, options)
         await self._answer(exchange, call, routed, lambda result: render_speech(result, request.stream_format))
 
@@ -241,6 +241,7 @@ class TranscriptionEndpoint(AudioEndpoint):
             fields, file = await form.finish()
             request = parse.transcription_request(fields, file, self._task)
             self._identify(exchange, call, request)
+            call.received = perf_counter()
             routed = self._gateway.transcription(request, call, options)
             await self._answer(exchange, call, routed, lambda result: render_transcription(result, request))
         finally:

@@ -107,13 +107,13 @@ class RoutedCall(Generic[R]):
         if self._attempt is not None:
             await self._attempt.aclose(error)
 
-    async def __aenter__(self) -> R:
-        return await self.open()
+    __aenter__ = open
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose(error)
+        if self._attempt is not None:
+            await self._attempt.aclose(error)
 
 
 class _GroupCall(Generic[R]):
@@ -137,8 +137,13 @@ class _GroupCall(Generic[R]):
         attempts = 0
         while candidates := self._candidates():
             attempts += 1
+            plan = self._best(candidates)
+            attempt, hedge_after = self._attempt(plan), self._hedge_after(plan.bound)
             try:
-                return await self._open_best(candidates)
+                if hedge_after is not None:
+                    return await self._hedged(attempt, plan, hedge_after)
+                await attempt.open()
+                return attempt
             except UpstreamError as error:
                 failure = error
             if attempts > retries.allowed(self._settings, failure, num_retries):
@@ -186,15 +191,6 @@ class _GroupCall(Generic[R]):
         return rpm is None or self._health.requests_last_minute(deployment.id) < rpm
 
     # -- attempts ------------------------------------------------------------------------------------------------------
-
-    async def _open_best(self, candidates: Sequence[Plan[R]]) -> RunningAttempt[R]:
-        plan = self._best(candidates)
-        attempt = self._attempt(plan)
-        hedge_after = self._hedge_after(plan.bound)
-        if hedge_after is not None:
-            return await self._hedged(attempt, plan, hedge_after)
-        await attempt.open()
-        return attempt
 
     def _attempt(self, plan: Plan[R]) -> RunningAttempt[R]:
         deployment = plan.bound.deployment.id
