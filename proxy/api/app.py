@@ -103,6 +103,8 @@ class Resources:
         self._tasks: list[asyncio.Task[None]] = []
         #: The process is about to stop.
         self.draining = False
+        #: Names of settings that have changed since the start, and take effect after a restart.
+        self.restart_needed: tuple[str, ...] = ()
 
     async def open(self) -> None:
         """Start the background tasks. Waits for the first read of the database, but not for long."""
@@ -202,7 +204,14 @@ def build(config: Config, resources: Resources) -> App:
             app.add_hot_route(prefix + path, _with_cors(endpoint, general))
     app.include_router(catalog.router(gateway, created=int(time.time()), public=general.public_catalog))
     app.include_router(
-        health.router(gateway, resources.health, telemetry, app.state.probes, lambda: resources.draining)
+        health.router(
+            gateway,
+            resources.health,
+            telemetry,
+            app.state.probes,
+            draining=lambda: resources.draining,
+            restart_needed=lambda: resources.restart_needed,
+        )
     )
     database, reports = resources.database, UsageReports(resources.database)
     app.include_router(keys.router(KeyStore(database), resources.key_cache))
