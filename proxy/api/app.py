@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
+from pydantic import SecretStr
 from starlette._utils import get_route_path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
@@ -60,6 +62,8 @@ from proxy.upstream.websocket import WebSocketTransport
 ENCODERS = 16
 #: How long a start waits for the keys. If the database is slower or unavailable, it is tried again afterwards.
 FIRST_LOOK_SECONDS = 2.0
+#: Between two warnings that the previous master key is still in use.
+PREVIOUS_KEY_SECONDS = 60.0
 EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry", "x-proxy-attempts",
@@ -97,7 +101,10 @@ class Resources:
         self.key_cache = KeyCache(self.database)
         self.ledger = _ledger(config, self.database) if ledger else None
         self._unpriced = Counter("unpriced_calls", "Attempts whose cost is not known.", "model")
-        self.telemetry.register(self._unpriced, *gauges.of_ledger(self.ledger))
+        self._previous_key_uses = Counter("previous_master_key_uses", "Requests with the previous master key.")
+        self._previous_key_uses[()] = 0.0
+        self._previous_key_warned = -math.inf
+        self.telemetry.register(self._unpriced, self._previous_key_uses, *gauges.of_ledger(self.ledger))
         #: Of every configuration so far, since calls of an earlier one may still be running.
         self._guardrails: list[Guardrails] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,6 +131,15 @@ class Resources:
                 "the cost of calls is not known",
                 model=model,
                 remedy=f"set its price (input_cost_per_…; 0 if it is free) in {deployment.where or 'its entry'}",
+            )
+
+    def previous_key_used(self) -> None:
+        """Counts a request with the previous master key, and logs a warning at most once a minute."""
+        self._previous_key_uses[()] += 1
+        if time.monotonic() - self._previous_key_warned >= PREVIOUS_KEY_SECONDS:
+            self._previous_key_warned = time.monotonic()
+            self.telemetry.log.warning(
+                "the previous master key is still in use", requests=int(self._previous_key_uses[()])
             )
 
     def _streams(self) -> int:
@@ -187,11 +203,12 @@ def build(config: Config, resources: Resources) -> App:
     # Probes update the health of deployments themselves.
     app.state.probes = Probes(groups, resources.runner(HealthTracker(), config.router), resources.health)
     app.state.keys = Authenticator(
-        master=general.master_key.get_secret_value() if general.master_key else None,
-        metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
+        master=_text(general.master_key),
+        previous=_text(general.previous_master_key),
+        metrics=_text(general.metrics_token),
         key_cache=resources.key_cache,
+        on_previous=resources.previous_key_used,
     )
-    app.state.master_key_weak = general.master_key_weak
     common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger), telemetry, limits)
     expose = general.expose_deployment
     speech = SpeechEndpoint(*common, expose_deployment=expose)
@@ -260,6 +277,10 @@ def _cors(general: GeneralSettings) -> dict[str, Any]:
         "allow_headers": ["*"],
         "expose_headers": list(EXPOSED_HEADERS),
     }
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _with_cors(endpoint: ASGIApp, general: GeneralSettings) -> ASGIApp:

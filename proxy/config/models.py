@@ -142,6 +142,11 @@ class GeneralSettings(Frozen):
     master_key: Key | None = Field(
         default=None, description="The master key; else $PROXY_MASTER_KEY or $LITELLM_MASTER_KEY."
     )
+    previous_master_key: Key | None = Field(
+        default=None,
+        description="The master key before the current one, accepted as long as it is set; else "
+        "$PROXY_PREVIOUS_MASTER_KEY. For replacing the master key without an interruption.",
+    )
     allow_unauthenticated: bool = Field(default=False, description="Start without a master key. Anyone may call.")
     metrics_token: Key | None = Field(default=None, description="Gives access to /metrics, as the master key does.")
     cors_origins: tuple[Text, ...] = Field(default=(), description="Origins from which browsers may call.")
@@ -199,11 +204,6 @@ class GeneralSettings(Frozen):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AT_START] = Field(
         default="info", description="Minimum level."
     )
-
-    @property
-    def master_key_weak(self) -> bool:
-        """Whether the master key can be guessed: it is a known example, short, or has few different characters."""
-        return self.master_key is not None and is_weak(self.master_key.get_secret_value())
 
 
 RoutingStrategy = Literal[
