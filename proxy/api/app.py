@@ -26,6 +26,7 @@ from proxy.accounting.key_cache import KeyCache
 from proxy.accounting.key_store import KeyStore
 from proxy.accounting.ledger import Ledger, LedgerLimits
 from proxy.accounting.recorder import CallRecorder
+from proxy.accounting.refusals import Refusals
 from proxy.accounting.usage_reports import UsageReports
 from proxy.api import catalog, end_users, failures, gauges, health, keys, openapi, usage
 from proxy.api.access import operator
@@ -100,6 +101,7 @@ class Resources:
         self.database = Database(config.database_url)
         self.key_cache = KeyCache(self.database)
         self.ledger = _ledger(config, self.database) if ledger else None
+        self.refusals = Refusals(self.database, general.ledger_retention_days) if ledger else None
         self._unpriced = Counter("unpriced_calls", "Attempts whose cost is not known.", "model")
         self._previous_key_uses = Counter("previous_master_key_uses", "Requests with the previous master key.")
         self._previous_key_uses[()] = 0.0
@@ -119,6 +121,8 @@ class Resources:
         self._tasks += [loop.create_task(work) for work in (self.key_cache.run(), self.telemetry.run())]
         if self.ledger is not None:
             self.ledger.open()
+        if self.refusals is not None:
+            self._tasks.append(loop.create_task(self.refusals.run()))
         with contextlib.suppress(TimeoutError, ProxyError):
             await asyncio.wait_for(self.key_cache.refresh(), timeout=FIRST_LOOK_SECONDS)
 
@@ -173,6 +177,8 @@ class Resources:
         await cancel_all(self._tasks)
         if self.ledger is not None:
             await self.ledger.aclose()
+        if self.refusals is not None:
+            await self.refusals.aclose()
         await self.key_cache.aclose()
         await self.database.aclose()
 
@@ -209,7 +215,7 @@ def build(config: Config, resources: Resources) -> App:
         key_cache=resources.key_cache,
         on_previous=resources.previous_key_used,
     )
-    common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger), telemetry, limits)
+    common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger, resources.refusals), telemetry, limits)
     expose = general.expose_deployment
     speech = SpeechEndpoint(*common, expose_deployment=expose)
     room = resources.room

@@ -145,6 +145,7 @@ def event_of(call: Call, ended: float) -> dict[str, Any]:
         "vendor": won.vendor if won else None,
         "status": call.status,
         "error": call.error or None,
+        "message": call.message or None,
         "detail": call.detail or None,
         "attempts": len(call.attempts),
         "fallback": call.fallback or None,
