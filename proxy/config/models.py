@@ -198,11 +198,18 @@ class GeneralSettings(Frozen):
         default=None, description="Seconds between rounds of small, real calls to every deployment; off if missing."
     )
     expose_deployment: bool = Field(default=True, description="Send the header `x-proxy-deployment`.")
-    log_format: Annotated[Literal["auto", "json", "console"], AT_START] = Field(
-        default="auto", description="`auto` is console on a terminal, else json."
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        BeforeValidator(lambda name: "console" if name == "text" else name),
+        AT_START,
+    ] = Field(
+        default="auto",
+        description="`console` (or `text`): one short line per call, for people. `json`: all fields. `auto` is console "
+        "on a terminal, else json.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AT_START] = Field(
-        default="info", description="Minimum level."
+        default="info",
+        description="Minimum level. With `debug`, the short lines of `log_format: console` have all fields.",
     )
 
 

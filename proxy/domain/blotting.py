@@ -33,7 +33,8 @@ def blotted(message: str, said: Iterable[str] = ()) -> str:
     """One line of at most `MAX_LENGTH` characters, without keys, numbers of cards and phones, addresses of persons,
     quotations that are not mere names, and everything that also stands in the texts that were ``said``.
     """
-    text = " ".join(message.encode("utf-8", "replace").decode()[: 2 * _READ].split())
+    text = message.encode("utf-8", "replace").decode()[: 2 * _READ]
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     is_cut, text = len(text) > _READ, text[:_READ]
     for words in said:
         text = _without(text, words[:_SEARCHED])
