@@ -24,6 +24,8 @@ BATCH = 100
 #: Refusals in the database.
 KEPT = 10_000
 LAST_WRITE_SECONDS = 2.0
+#: Seconds between two deletions while there are no new ones.
+DELETION_INTERVAL = 3600.0
 _DAY_MS = 86_400_000
 
 
@@ -37,6 +39,7 @@ class Refusals:
         self._retention = retention
         self._clock = clock
         self._waiting: deque[dict[str, Any]] = deque(maxlen=BATCH)
+        self._next_deletion = clock() + DELETION_INTERVAL
 
     def add(self, call: Call) -> None:
         total = perf_counter() - call.started
@@ -64,15 +67,18 @@ class Refusals:
                 structlog.get_logger().exception("refused calls cannot be stored")
 
     async def write(self) -> None:
-        """Raises Unavailable; the refusals are written the next time then."""
-        if not self._waiting:
+        """Also deletes what is no longer kept. Raises Unavailable; the refusals are written the next time then."""
+        now = self._clock()
+        if not self._waiting and now < self._next_deletion:
             return
         rows = list(self._waiting)
-        since = None if self._retention is None else int(self._clock() * 1000) - self._retention * _DAY_MS
+        since = None if self._retention is None else int(now * 1000) - self._retention * _DAY_MS
         async with self._database.transaction() as connection:
             refusals = RefusalRepository(connection)
-            await refusals.add(rows)
+            if rows:
+                await refusals.add(rows)
             await refusals.keep(KEPT, since)
+        self._next_deletion = now + DELETION_INTERVAL
         written = {row["id"] for row in rows}
         self._waiting = deque((row for row in self._waiting if row["id"] not in written), maxlen=BATCH)
 

@@ -221,9 +221,13 @@ def _day(number: int) -> str:
 
 def _call_row(row: Mapping[str, Any], aliases: Mapping[str, str], tags: Sequence[str]) -> Row:
     names = {column: name for name, column in COLUMNS.items()}
+    named: Row = {}
+    for column, value in row.items():
+        named[names.get(column, column)] = value
+        if column == "key_id":
+            named["key_alias"] = aliases.get(value)
     return {
-        **{names.get(column, column): value for column, value in row.items()},
-        "key_alias": aliases.get(row["key_id"]),
+        **named,
         "time": iso(row["time"]),
         "cost": None if row["cost"] is None else usd(row["cost"]),
         "guardrails": json.loads(row["guardrails"]) if row["guardrails"] else [],

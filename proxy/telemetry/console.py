@@ -50,7 +50,7 @@ class ConsoleRenderer:
         spent = f"{event['total_ms'] / 1000:.2f} s" + (
             f", first byte {first / 1000:.2f} s" if first is not None else ""
         )
-        if event["cost"] is not None:
+        if event["cost"] is not None and (event["cost"] or not error):
             spent = f"{spent}, ${_amount(event['cost'])}"
         caller = event["key_alias"] or event["key"]
         who = event["request_id"] + (f" ({_printable(caller)})" if caller else "")

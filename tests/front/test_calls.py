@@ -319,9 +319,12 @@ def test_a_flood_of_refusals_fills_nothing(tmp_path: Path, monkeypatch: pytest.M
         await flood("third")
         async with database.transaction() as connection:
             ids = [str(row) for row in (await connection.execute(select(REFUSALS.c.request_id))).scalars()]
+        now += 3 * 86_400
+        await kept.write()
+        remaining = await count()
         await database.aclose()
-        return counts, ids
+        return [*counts, remaining], ids
 
     counts, ids = asyncio.run(scene())
-    assert counts == [100, 150, 100]
+    assert counts == [100, 150, 100, 0]
     assert set(ids) == {f"third-{number}" for number in range(900, 1000)}
