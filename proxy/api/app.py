@@ -25,7 +25,7 @@ from proxy.accounting.key_store import KeyStore
 from proxy.accounting.ledger import Ledger, LedgerLimits
 from proxy.accounting.recorder import CallRecorder
 from proxy.accounting.usage_reports import UsageReports
-from proxy.api import catalog, end_users, failures, gauges, health, keys, openapi, usage
+from proxy.api import catalog, end_users, failures, gauges, health, keys, openapi, paths, usage
 from proxy.api.access import operator
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
 from proxy.api.exchange import RequestLimits
@@ -228,20 +228,20 @@ class App(FastAPI):
         self.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
-        if scope.get("root_path"):
-            _drop_doubled_prefix(scope)
-        if scope["type"] == "http" and scope["method"] == "POST":
-            endpoint = self.hot.get(get_route_path(scope))
+        if scope["type"] == "http":
+            endpoint = self._hot_endpoint(scope)
+            if endpoint is None:
+                paths.normalize(scope)
+                endpoint = self._hot_endpoint(scope)
             if endpoint is not None:
                 return endpoint(scope, receive, send)
+            if scope["method"] == "HEAD":
+                # Answered as GET is. The server, whose scope stays as it is, sends the head only.
+                scope = {**scope, "method": "GET"}
         return super().__call__(scope, receive, send)
 
-
-def _drop_doubled_prefix(scope: Scope) -> None:
-    """The server prepends ``root_path`` to the path. If the reverse proxy has not removed it, it is there twice."""
-    root: str = scope["root_path"]
-    if scope["path"].startswith(f"{root}{root}/"):
-        scope["path"] = scope["path"].removeprefix(root)
+    def _hot_endpoint(self, scope: Scope) -> ASGIApp | None:
+        return self.hot.get(get_route_path(scope)) if scope["method"] == "POST" else None
 
 
 def _cors(general: GeneralSettings) -> dict[str, Any]:
