@@ -1,8 +1,8 @@
 """Paths as clients spell them: doubled and trailing slashes, a doubled ``/v1``, Azure's addresses.
 
 Each becomes the path of a route before anything looks at it, so that every rule for a route holds for all spellings.
-The request is not redirected: many clients do not repeat a POST, or repeat it as a GET. Encoded slashes (``%2F``) belong
-to a name and stay.
+The request is not redirected: many clients do not repeat a POST, or repeat it as a GET. Encoded slashes (``%2F``) are
+part of a name and stay.
 """
 
 from __future__ import annotations
