@@ -151,7 +151,9 @@ class GeneralSettings(Frozen):
     metrics_token: Key | None = Field(default=None, description="Gives access to /metrics, as the master key does.")
     cors_origins: tuple[Text, ...] = Field(default=(), description="Origins from which browsers may call.")
     docs_enabled: bool = Field(default=True, description="Serve /docs and /openapi.json.")
-    public_catalog: bool = Field(default=False, description="List models and voices without a key.")
+    public_catalog: bool = Field(
+        default=False, description="List models and voices without a key. A wrong key is refused."
+    )
     translation_model: Text | None = Field(
         default=None, description="Group with `mode: chat` that translates for deployments that name none."
     )
@@ -221,15 +223,21 @@ RoutingStrategy = Literal[
 class RetryPolicy(Frozen):
     """Retries by kind of failure. None means `num_retries`."""
 
-    BadRequestErrorRetries: CountOrZero | None = None
-    AuthenticationErrorRetries: CountOrZero | None = None
-    TimeoutErrorRetries: CountOrZero | None = None
-    RateLimitErrorRetries: CountOrZero | None = None
-    ContentPolicyViolationErrorRetries: CountOrZero | None = None
-    InternalServerErrorRetries: CountOrZero | None = None
-    ServiceUnavailableErrorRetries: CountOrZero | None = None
-    NotFoundErrorRetries: CountOrZero | None = None
-    DefaultRetries: CountOrZero | None = None
+    BadRequestErrorRetries: CountOrZero | None = Field(
+        default=None, description="After other refusals of the request (4xx)."
+    )
+    AuthenticationErrorRetries: CountOrZero | None = Field(default=None, description="After 401 and 403.")
+    TimeoutErrorRetries: CountOrZero | None = Field(default=None, description="After timeouts.")
+    RateLimitErrorRetries: CountOrZero | None = Field(default=None, description="After 429.")
+    ContentPolicyViolationErrorRetries: CountOrZero | None = Field(
+        default=None, description="After a refusal by the vendor's content filter."
+    )
+    InternalServerErrorRetries: CountOrZero | None = Field(
+        default=None, description="After other failures of the vendor, such as 500 and broken connections."
+    )
+    ServiceUnavailableErrorRetries: CountOrZero | None = Field(default=None, description="After 503.")
+    NotFoundErrorRetries: CountOrZero | None = Field(default=None, description="After 404.")
+    DefaultRetries: CountOrZero | None = Field(default=None, description="After failures whose own setting is missing.")
 
 
 class RouterSettings(Frozen):
