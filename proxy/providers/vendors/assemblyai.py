@@ -82,6 +82,10 @@ _ENGLISH = {"en-us": "en_us", "en-gb": "en_uk", "en-uk": "en_uk", "en-au": "en_a
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=(
+        "3gp", "aac", "aiff", "amr", "ape", "asf", "au", "avi", "flac", "flv", "m4a", "mp3", "mp4", "mpeg", "ogg", "ts",
+        "wav", "wavpack", "webm",
+    ),
     max_file_mb=2098,  # 2.2 GB
     max_seconds=36_000,
     languages=tuple(LANGUAGES.split()),

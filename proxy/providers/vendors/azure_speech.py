@@ -239,6 +239,7 @@ HD_SPEECH = Capabilities(
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=("aac", "amr", "asf", "flac", "m4a", "mp3", "mp4", "ogg", "wav", "webm"),
     max_file_mb=500,
     max_seconds=5 * 3600,
     languages=tuple(sorted(LOCALES)),

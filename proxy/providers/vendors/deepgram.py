@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from proxy.audio.labels import CONTAINERS
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
@@ -126,6 +127,7 @@ _EXTRAS = frozenset({
 NOVA_3 = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=CONTAINERS,  # "nearly all audio formats"; headerless ones need fields that a form does not have
     max_file_mb=1907,  # 2 GB
     ignores=frozenset({
         "chunking_strategy", "include", "known_speaker_names", "known_speaker_references", "temperature",
