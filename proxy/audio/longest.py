@@ -6,8 +6,9 @@ Headers are believed here. One that claims too little only costs the vendor's ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
+from proxy.audio import wav
 from proxy.audio.container import Read
 
 _HEAD: Final = 4096
@@ -27,19 +28,6 @@ def longest(read: Read, size: int, container: str | None) -> float | None:
     """Seconds; None if only a measurement tells."""
     bound = _BOUNDS.get(container or "")
     return bound(read, size) if bound is not None else None
-
-
-def _wav(read: Read, size: int) -> float | None:
-    head = read(_HEAD, 0)
-    order: Literal["big", "little"] = "big" if head.startswith(b"RIFX") else "little"
-    place = 12
-    while place + 24 <= len(head):
-        if head[place : place + 4] == b"fmt ":
-            byte_rate = int.from_bytes(head[place + 16 : place + 20], order)
-            return size / byte_rate if byte_rate else None
-        length = int.from_bytes(head[place + 4 : place + 8], order)
-        place += 8 + length + length % 2
-    return None
 
 
 def _mp3(read: Read, size: int) -> float:
@@ -103,7 +91,7 @@ def _webm(read: Read, size: int) -> float | None:
 
 
 _BOUNDS: Final[Mapping[str, Callable[[Read, int], float | None]]] = {
-    "wav": _wav,
+    "wav": wav.seconds,
     "mp3": _mp3,
     "ogg": _ogg,
     "flac": _flac,

@@ -30,7 +30,7 @@ class Readers:
 class Stored:
     """An upload in a temporary file."""
 
-    filename, content_type, container = "a.wav", "audio/wav", "wav"
+    filename, content_type, container = "a.mp3", "audio/mpeg", "mp3"
 
     def __init__(self, content: bytes) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
