@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final, TypeAlias
 
 from proxy.audio import formats
@@ -48,6 +49,8 @@ _BEGINNING: Final = re.compile(
 _SYNC: Final = re.compile(rb"\xff[\xe2-\xe5\xf0-\xf5\xf8-\xfd][^\xf0-\xff]|\x56[\xe0-\xff].", re.DOTALL)
 #: So many frames in a row are no coincidence.
 _FRAMES: Final = 3
+#: Places that look like the beginning of a frame. Between two frames there are a few; samples may have thousands.
+_MAX_CANDIDATES: Final = 64
 _TEXT_BYTES: Final = 16
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
@@ -110,7 +113,8 @@ def _behind_junk(read: Read, data: bytes) -> str | None:
 
 
 def _frames_behind(data: bytes) -> Iterator[str]:
-    return filter(None, (_frames(data, sync.start()) for sync in _SYNC.finditer(data, 1, _JUNK)))
+    candidates = islice(_SYNC.finditer(data, 1, _JUNK), _MAX_CANDIDATES)
+    return filter(None, (_frames(data, candidate.start()) for candidate in candidates))
 
 
 def _frames(data: bytes, place: int) -> str | None:
