@@ -73,7 +73,7 @@ _TYPES: Final = {extension: true.types[0] for true in reversed(list(_LABELS.valu
 _DOCUMENTS: Final = ("text", "json", "html", "pdf", "zip", "gzip", "png", "jpeg", "gif", "midi")
 #: How messages call what is not named after its extension.
 _WORDS: Final[Mapping[str, str]] = {
-    "aac": "AAC (ADTS)", "asf": "WMA (ASF)", "latm": "AAC (LATM)", "mulaw": "headerless µ-law",
+    "aac": "AAC in ADTS", "asf": "Windows Media", "latm": "AAC in LATM", "mulaw": "headerless µ-law",
     "alaw": "headerless A-law", "pcm": "headerless PCM", "ts": "MPEG-TS", "mpeg": "MPEG-PS", "wavpack": "WavPack",
     "text": "text", "json": "a JSON document", "html": "an HTML or XML document", "pdf": "a PDF document",
     "midi": "a MIDI file", "zip": "a ZIP archive", "gzip": "a gzip archive", "png": "an image", "jpeg": "an image",
@@ -110,8 +110,9 @@ def label(read: Read, filename: str, content_type: str) -> Label:
 
 
 def described(container: str) -> str:
-    """For messages: ``AMR``, ``headerless µ-law``, ``a PDF document``."""
-    return _WORDS.get(container, container.upper())
+    """For messages: ``AMR (.amr)``, ``headerless µ-law``, ``a PDF document``."""
+    words, true = _WORDS.get(container, container.upper()), _LABELS.get(container)
+    return words if true is None else f"{words} (.{true.extensions[0]})"
 
 
 def is_audio(container: str) -> bool:
