@@ -56,7 +56,7 @@ TRANSCRIPTION = Capabilities(
     ignores=OPENAI_ONLY | {"keywords"},
     extras=NO_EXTRAS,
 )
-#: Of Together and OpenRouter.
+#: Of Together (its page on transcription, which is ahead of its OpenAPI file) and OpenRouter.
 AAC_TOO = ("aac", "flac", "m4a", "mp3", "mp4", "ogg", "wav", "webm")
 BOTH_TASKS = frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION})
 
