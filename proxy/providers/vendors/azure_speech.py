@@ -2,8 +2,8 @@
 
 Sources: Microsoft's "Text to speech REST API" (2024-09: hosts, headers, formats, statuses, the cut at ten minutes),
 "Fast transcription" and "LLM speech" (2026-01: definition, answers, limits, formats, translation), "Language support"
-(2026-04: which locales fast transcription knows; 2025-10: voices), "High definition voices" (2025-10: which SSML they take),
-"Sovereign clouds" and "Private link" (hosts), the swagger ``Transcription.json`` of 2025-10-15; LiteLLM's
+(2026-04: which locales fast transcription knows; 2025-10: voices), "High definition voices" (2025-10: which SSML they
+take), "Sovereign clouds" and "Private link" (hosts), the swagger ``Transcription.json`` of 2025-10-15; LiteLLM's
 documentation of ``azure/speech/`` for what its users write. Not tested against the real service.
 
 - ``api_base`` is that of a resource or a region and may name either of the two APIs: ``https://REGION.tts.speech…``,
