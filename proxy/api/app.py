@@ -122,16 +122,18 @@ class Resources:
         with contextlib.suppress(TimeoutError, ProxyError):
             await asyncio.wait_for(self.key_cache.refresh(), timeout=FIRST_LOOK_SECONDS)
 
-    def unpriced(self, deployment: Deployment) -> None:
+    def unpriced(self, deployment: Deployment, lacks_price: bool) -> None:
         """Counts a call whose cost is not known, and logs a warning once for each model."""
         model = f"{deployment.vendor}/{deployment.model}"
         self._unpriced[model,] += 1
         if self._unpriced[model,] == 1:
-            self.telemetry.log.warning(
-                "the cost of calls is not known",
-                model=model,
-                remedy=f"set its price (input_cost_per_…; 0 if it is free) in {deployment.where or 'its entry'}",
+            where = deployment.where or "its entry"
+            why = (
+                {"remedy": f"set its price (input_cost_per_…; 0 if it is free) in {where}"}
+                if lacks_price
+                else {"reason": "the vendor did not report what it bills, and it could not be measured"}
             )
+            self.telemetry.log.warning("the cost of calls is not known", model=model, **why)
 
     def previous_key_used(self) -> None:
         """Counts a request with the previous master key, and logs a warning at most once a minute."""
