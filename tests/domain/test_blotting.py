@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.domain.blotting import BLOT, MAX_LENGTH, blotted
@@ -69,6 +69,7 @@ def test_a_part_of_a_key_at_the_end_of_a_long_message_is_dropped() -> None:
         assert "sk-pro" not in blotted("x " * (length // 2) + "sk-proj-0123456789abcdef")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=2000), st.text(max_size=200))
 def test_any_text_becomes_one_short_line(message: str, said: str) -> None:
     text = blotted(message, (said,))
