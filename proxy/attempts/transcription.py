@@ -24,7 +24,7 @@ from proxy.domain.results import (
 )
 from proxy.domain.transcript import FORMATS, Transcript
 from proxy.domain.usage import Usage
-from proxy.errors import UpstreamInvalid
+from proxy.errors import UpstreamError, UpstreamInvalid
 from proxy.http.messages import Response
 from proxy.matching import TranscriptionPlan
 from proxy.providers.base import (
@@ -138,9 +138,13 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     ) -> AsyncGenerator[Event]:
         for event in decoder.feed(first):
             yield event
-        async for chunk in chunks:
-            for event in decoder.feed(chunk):
-                yield event
+        try:
+            async for chunk in chunks:
+                for event in decoder.feed(chunk):
+                    yield event
+        except UpstreamError:
+            if not decoder.is_complete:
+                raise
         for event in decoder.end():
             yield event
         await self._finish()
@@ -148,9 +152,13 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     async def _relayed(self, relay: sse.Relay, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         for frame in relay.feed(first):
             yield frame
-        async for chunk in chunks:
-            for frame in relay.feed(chunk):
-                yield frame
+        try:
+            async for chunk in chunks:
+                for frame in relay.feed(chunk):
+                    yield frame
+        except UpstreamError:
+            if not relay.is_complete:
+                raise
         for frame in relay.end():
             yield frame
         await self._finish()

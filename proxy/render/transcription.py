@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from proxy.domain.requests import TranscriptionRequest
-from proxy.domain.results import RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
+from proxy.domain.results import Event, RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
+from proxy.domain.usage import NO_TOKENS
 from proxy.render import sse
 from proxy.render.body import RenderedBody
 from proxy.render.transcripts import render, sse_events
@@ -19,7 +20,7 @@ def render_transcription(result: TranscriptionResult, request: TranscriptionRequ
     if isinstance(content, RawEvents):
         return RenderedBody(sse.CONTENT_TYPE, content.first, content.rest)
     if isinstance(content, TranscriptEvents):
-        first = b"".join(map(sse.event, content.first))
+        first = b"".join(map(_frame, content.first))
         return RenderedBody(sse.CONTENT_TYPE, first, _frames(content))
     if request.stream:
         events = sse_events(content, diarized=request.response_format == "diarized_json")
@@ -30,5 +31,12 @@ def render_transcription(result: TranscriptionResult, request: TranscriptionRequ
 
 async def _frames(content: TranscriptEvents) -> AsyncIterator[bytes]:
     async for event in content.rest:
-        yield sse.event(event)
+        yield _frame(event)
     yield sse.DONE
+
+
+def _frame(event: Event) -> bytes:
+    """OpenAI's done event always has a usage."""
+    if event.get("type") == "transcript.text.done" and not event.get("usage"):
+        event = {**event, "usage": NO_TOKENS}
+    return sse.event(event)

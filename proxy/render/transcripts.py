@@ -7,12 +7,14 @@ texts, and stops at a hundred hours. The tests parse the result with it.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from proxy.audio.languages import language_name
 from proxy.domain.transcript import Segment, Transcript, Word, timed_segments
+from proxy.domain.usage import NO_TOKENS
 
 _JSON: Final = "application/json"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -62,8 +64,16 @@ def sse_events(transcript: Transcript, *, diarized: bool = False) -> list[bytes]
             events += [delta, segment]
     elif transcript.text:
         events.append(_known(type="transcript.text.delta", delta=transcript.text, logprobs=transcript.logprobs))
-    events.append({"type": "transcript.text.done"} | _plain_document(transcript, languages_first=True))
+    done = {"type": "transcript.text.done"} | _plain_document(transcript, languages_first=True)
+    events.append(done if transcript.usage is not None else done | {"usage": _usage_of(transcript)})
     return [_utf8(f"data: {_compact(event)}\n\n") for event in events] + [b"data: [DONE]\n\n"]
+
+
+def _usage_of(transcript: Transcript) -> Mapping[str, Any]:
+    """For a vendor that reports none: OpenAI's done event always has one."""
+    if transcript.duration is None:
+        return NO_TOKENS
+    return {"type": "duration", "seconds": math.ceil(transcript.duration)}
 
 
 # -- documents ---------------------------------------------------------------------------------------------------------

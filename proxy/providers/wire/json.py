@@ -1,0 +1,38 @@
+"""JSON as servers write it, with NaN and halves of surrogate pairs; and JSON that every client can read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+
+def read(data: bytes | str) -> Any:
+    """Raises ValueError if it is not JSON. NaN, infinities and halves of surrogate pairs are kept."""
+    try:
+        return from_json(data)
+    except ValueError as error:
+        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise error from None
+
+
+def is_strict(data: bytes) -> bool:
+    """Whether every client can read it: UTF-8 without a byte order mark, without NaN and halves of surrogate pairs."""
+    try:
+        from_json(data, allow_inf_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def write(document: Any) -> bytes:
+    """Compact. NaN and infinities become null, halves of surrogate pairs a question mark."""
+    try:
+        return to_json(document, inf_nan_mode="null")
+    except (PydanticSerializationError, ValueError):
+        text = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+        return to_json(from_json(text), inf_nan_mode="null")
