@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from proxy.domain.requests import TranscriptionRequest
-from proxy.domain.results import Event, RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
+from proxy.domain.results import Event, ForeignDocument, RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
 from proxy.domain.usage import NO_TOKENS
 from proxy.render import sse
 from proxy.render.body import RenderedBody
-from proxy.render.transcripts import render, sse_events
+from proxy.render.transcripts import complete, render, sse_events
 
 
 def render_transcription(result: TranscriptionResult, request: TranscriptionRequest) -> RenderedBody:
@@ -17,6 +17,9 @@ def render_transcription(result: TranscriptionResult, request: TranscriptionRequ
     content = result.content
     if isinstance(content, RawDocument):
         return RenderedBody(content.content_type, content.content)
+    if isinstance(content, ForeignDocument):
+        formats = request.response_format, request.timestamp_granularities
+        return RenderedBody("application/json", complete(content.members, content.transcript, *formats))
     if isinstance(content, RawEvents):
         return RenderedBody(sse.CONTENT_TYPE, content.first, content.rest)
     if isinstance(content, TranscriptEvents):

@@ -9,13 +9,13 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 
 def read(data: bytes | str) -> Any:
-    """Raises ValueError if it is not JSON. NaN, infinities and halves of surrogate pairs are kept."""
+    """Raises ValueError if it is not JSON in UTF-8. NaN and infinities become None; halves of surrogate pairs stay."""
     try:
-        return from_json(data)
+        return from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         try:
-            return json.loads(text)
+            text = data if isinstance(data, str) else data.decode("utf-8")
+            return json.loads(text, parse_constant=lambda _: None)
         except RecursionError:
             raise error from None
 
