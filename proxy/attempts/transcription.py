@@ -180,8 +180,8 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
     requested = request.response_format
     if requested not in FORMATS:
         return RawDocument(body, content_type if content_type.lower().startswith("text/") else PLAIN), None
-    if requested in JSON_FORMATS and not request.stream and json.is_strict(body):
-        parsed = json.read(body)
+    if requested in JSON_FORMATS and not request.stream:
+        parsed = json.strict(body)
         if transcripts.is_whole(parsed, requested, request.timestamp_granularities):
             return RawDocument(body, "application/json"), usage.of_transcript(parsed)
     text = encodings.decoded(body, content_type)

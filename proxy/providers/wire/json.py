@@ -20,13 +20,12 @@ def read(data: bytes | str) -> Any:
             raise error from None
 
 
-def is_strict(data: bytes) -> bool:
-    """Whether every client can read it: UTF-8 without a byte order mark, without NaN and halves of surrogate pairs."""
+def strict(data: bytes) -> Any:
+    """None unless every client can read it: UTF-8 without a byte order mark, NaN and halves of surrogate pairs."""
     try:
-        from_json(data, allow_inf_nan=False)
+        return from_json(data, allow_inf_nan=False)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def write(document: Any) -> bytes:
