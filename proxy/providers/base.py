@@ -83,6 +83,10 @@ class WholeTranscript:
 class TranscriptDecoder(Protocol):
     """A vendor's stream, bytes in, OpenAI's event objects out: ``transcript.text.delta`` … ``transcript.text.done``."""
 
+    @property
+    def is_complete(self) -> bool:
+        """The transcript has arrived; a stream that breaks off now has lost nothing."""
+
     def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]: ...
 
     def end(self) -> Iterable[Mapping[str, Any]]:

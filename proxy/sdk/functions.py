@@ -27,7 +27,7 @@ from anyio.from_thread import start_blocking_portal
 from proxy import parse
 from proxy.attempts import AttemptRunner
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
-from proxy.domain.results import RawDocument
+from proxy.domain.results import ForeignDocument, RawDocument
 from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, UpstreamInvalid
 from proxy.matching import (
@@ -41,7 +41,7 @@ from proxy.matching import (
 )
 from proxy.render.body import RenderedBody
 from proxy.render.speech import render_speech
-from proxy.render.transcripts import TEXT_FORMATS, as_document, as_text
+from proxy.render.transcripts import TEXT_FORMATS, as_document, as_text, complete
 from proxy.sdk import target
 from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, chunks_of, headers_of
 from proxy.sdk.clients import Client
@@ -279,6 +279,9 @@ async def _transcribe(
             return Text(as_text(content, request.response_format), costs.cost)
         members = as_document(content, request.response_format, request.timestamp_granularities)
         return Transcription(members, costs.cost)
+    if isinstance(content, ForeignDocument):
+        formats = request.response_format, request.timestamp_granularities
+        return Transcription(json.loads(complete(content.members, content.transcript, *formats)), costs.cost)
     if not isinstance(content, RawDocument):
         raise UpstreamInvalid("The upstream vendor sent events instead of a transcript.")
     if content.content_type.startswith("application/json"):

@@ -360,6 +360,10 @@ class JsonLines:
         self._rest = b""
         self._ended = False
 
+    @property
+    def is_complete(self) -> bool:
+        return self._ended
+
     def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:

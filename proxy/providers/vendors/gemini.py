@@ -13,7 +13,7 @@ Not tested against the real service.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -287,7 +287,10 @@ class _Speech:
         self.warnings: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        for event in self._reader.feed(data):
+        return self._read(self._reader.feed(data))
+
+    def _read(self, events: Iterable[bytes]) -> Iterator[bytes]:
+        for event in events:
             document = document_of(event)
             if document.get("error") is not None:
                 raise self._failure(event)
@@ -300,10 +303,9 @@ class _Speech:
                 self._note(candidate.get("finishReason"))
 
     def end(self) -> Iterator[bytes]:
-        self._reader.end()
+        yield from self._read(content for _, content in self._reader.end())
         if not self._stopped or not self._has_audio:
             raise UpstreamInvalid("The upstream vendor's speech ended before it was complete.")
-        return iter(())
 
     def _note(self, reason: Any) -> None:
         if reason in (None, "", "FINISH_REASON_UNSPECIFIED"):

@@ -111,6 +111,10 @@ class _JsonLines:
         self._texts: list[str] = []
         self._seconds: float | None = None
 
+    @property
+    def is_complete(self) -> bool:
+        return self._seconds is not None
+
     def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for document in map(_object, lines):
