@@ -8,19 +8,20 @@ from time import perf_counter
 
 from proxy.attempts.attempt import RunningAttempt
 from proxy.attempts.chunked_speech import ChunkedSpeech
-from proxy.attempts.opened import OpenedStream, audio_format, first_of, joined
-from proxy.audio import codec, duration
+from proxy.attempts.opened import OpenedStream, Recorder, begin, first_of, joined, opened_as
+from proxy.audio import codec, duration, recognition
 from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.domain.requests import SpeechRequest
 from proxy.domain.results import SpeechResult
 from proxy.errors import UpstreamInvalid
+from proxy.http.messages import Response
 from proxy.matching import SpeechPlan
 from proxy.matching.sentences import pieces
-from proxy.providers.base import SpeechDecoder
+from proxy.providers.base import SpeechAnswer, SpeechDecoder
 from proxy.providers.wire import sse
 from proxy.providers.wire.headers import header
-from proxy.upstream.client import BodyStream, Deadlines, stream
+from proxy.upstream.client import Deadlines, stream
 
 
 class SpeechAttempt(RunningAttempt[SpeechResult]):
@@ -35,12 +36,10 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         if plan.piece_characters is not None:
             return await self._speak_in_pieces(deadlines, plan.piece_characters)
         opened = await self._open(plan.request, deadlines)
-        if not opened.format and plan.tempo == 1.0:
+        if not opened.format:
             return await self._relay(opened)
         self._report(opened.metadata)
-        requested, format = plan.response_format, opened.format
-        is_other = (format, opened.rate) != (requested, SPEECH_RATE)
-        if plan.tempo != 1.0 or (is_other and requested in SPEECH_FORMATS and format in SPEECH_FORMATS):
+        if plan.tempo != 1.0 or not self._is_requested(opened):
             await self._convert(opened)
         if not self.record.is_settled:
             opened.chunks, opened.body = self._owned(self._noting_usage(opened.chunks)), None
@@ -59,30 +58,64 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         try:
             if first:
                 self._answered_by(response)
-            chunks: AsyncIterator[bytes]
-            body: BodyStream | None
-            chunks = body = stream(response)
-            if described.decoder is not None:
-                chunks, body = self._owned(_decoded(described.decoder, chunks)), None
-            data = await first_of(chunks)
+            opened = await self._begun(described, response)
             if first:
                 record.first_byte = perf_counter()
             deadlines.answering()
-            metadata = described.metadata or described.decoder
-            format = "" if described.events else audio_format(described, data, response)
             record.is_billed = True
             record.characters = (record.characters or 0) + bound.characters(request.input)
-            if (counter := duration.counter(format, described.rate)) is not None:
-                counter.feed(data)
-                record.sounds.append(counter)
-                chunks = duration.Counted(chunks, counter)
-            return OpenedStream(response, format, described.rate, data, chunks, metadata, body)
+            await self._count(opened)
+            return opened
         except BaseException:
             await response.aclose()
             raise
 
+    async def _begun(self, described: SpeechAnswer, response: Response) -> OpenedStream:
+        """The answer as soon as its first bytes show what it is. Events are decoded, unless the caller gets them."""
+        body = stream(response)
+        if described.decoder is not None:
+            return await self._extracted(described.decoder, body, described, response)
+        first, format = await begin(body, described, response, is_body=True)
+        if format != recognition.EVENTS:
+            return opened_as(format, described, response, first, body, described.metadata, body)
+        if described.events is None:
+            raise UpstreamInvalid("The upstream vendor sent events instead of audio.")
+        recorder = Recorder(first, body)
+        opened = await self._extracted(described.events(), recorder, described, response)
+        events = recorder.stop()
+        if self.plan.request.stream_format == "sse" and self._is_requested(opened):
+            return opened_as("", described, response, events, body, described.metadata)
+        return opened
+
+    async def _extracted(
+        self, decoder: SpeechDecoder, chunks: AsyncIterator[bytes], described: SpeechAnswer, response: Response
+    ) -> OpenedStream:
+        audio = self._owned(_decoded(decoder, chunks))
+        first, format = await begin(audio, described, response, is_body=False)
+        return opened_as(format, described, response, first, audio, described.metadata or decoder)
+
+    def _is_requested(self, opened: OpenedStream) -> bool:
+        """Whether the audio is what the caller gets. The proxy converts to OpenAI's six formats only."""
+        requested = self.plan.response_format
+        return requested not in SPEECH_FORMATS or (opened.format == requested and opened.is_standard)
+
+    async def _count(self, opened: OpenedStream) -> None:
+        """Count the audio as it passes. What cannot be counted as it is becomes PCM first."""
+        if not opened.format:
+            return
+        counter = duration.counter(opened.format, opened.rate * opened.channels)
+        if counter is None and not self._is_requested(opened):
+            pcm = self._owned(self._samples(opened, SPEECH_RATE))
+            opened.format, opened.rate, opened.channels = "pcm", SPEECH_RATE, 1
+            opened.first, opened.chunks, opened.body = await first_of(pcm), pcm, None
+            counter = duration.counter("pcm", SPEECH_RATE)
+        if counter is not None:
+            counter.feed(opened.first)
+            self.record.sounds.append(counter)
+            opened.chunks = duration.Counted(opened.chunks, counter)
+
     async def _relay(self, opened: OpenedStream) -> SpeechResult:
-        """OpenAI's events as they arrive. Raises if the first event is an error or is missing."""
+        """OpenAI's events as they arrive."""
         relay = sse.Relay(self.plan.bound.adapter.event_error)
         self._report(opened.metadata or relay)
         events = self._owned(self._whole_events(relay, opened))
@@ -111,12 +144,10 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
     # -- the caller's format and speed ---------------------------------------------------------------------------------
 
     async def _convert(self, opened: OpenedStream) -> None:
-        if not opened.format:
-            raise UpstreamInvalid("The upstream vendor sent events instead of audio.")
         requested, tempo, encoders = self.plan.response_format, self.plan.tempo, self._services.encoders
         chunks = joined(opened.first, opened.chunks)
         if opened.format == "pcm":
-            source = codec.PcmFormat(opened.rate)
+            source = codec.PcmFormat(opened.rate, opened.channels)
             encoded = codec.encode(encoders, chunks, source=source, target=requested, tempo=tempo)
         else:
             encoded = codec.transcode(encoders, chunks, source_format=opened.format, target=requested, tempo=tempo)
@@ -146,6 +177,9 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         """s16le mono. The readers do it, since a call that holds an encoder must not wait for another one."""
         chunks = joined(opened.first, opened.chunks)
         readers = self._services.readers
+        if opened.format == "pcm":
+            source = codec.PcmFormat(opened.rate, opened.channels)
+            return codec.encode(readers, chunks, source=source, target="pcm", rate=rate)
         return codec.transcode(readers, chunks, source_format=opened.format, target="pcm", rate=rate)
 
 
