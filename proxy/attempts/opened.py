@@ -84,11 +84,15 @@ class Recorder:
         return chunk
 
 
+class NoAudio(UpstreamInvalid):
+    """The vendor's answer ended before its first byte of audio."""
+
+
 async def first_of(chunks: AsyncIterator[bytes]) -> bytes:
     async for chunk in chunks:
         if chunk:
             return chunk
-    raise UpstreamInvalid("The upstream vendor sent an empty answer.")
+    raise NoAudio("The upstream vendor sent an empty answer.")
 
 
 async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from time import perf_counter
 
 from proxy.attempts.attempt import RunningAttempt
 from proxy.attempts.chunked_speech import ChunkedSpeech
-from proxy.attempts.opened import OpenedStream, Recorder, begin, first_of, joined, opened_as
+from proxy.attempts.opened import NoAudio, OpenedStream, Recorder, begin, first_of, joined, opened_as
 from proxy.audio import codec, duration, recognition
 from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.domain.requests import SpeechRequest
 from proxy.domain.results import SpeechResult
-from proxy.errors import UpstreamInvalid
+from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRejected
 from proxy.http.messages import Response
 from proxy.matching import SpeechPlan
 from proxy.matching.sentences import pieces
+from proxy.matching.speech import has_words
 from proxy.providers.base import SpeechAnswer, SpeechDecoder
 from proxy.providers.wire import sse
 from proxy.providers.wire.headers import header
 from proxy.upstream.client import Deadlines, stream
+
+#: What callers get instead of an input without words.
+SILENCE_SECONDS = 0.2
+_NOTHING_TO_SAY = re.compile(
+    r"punctuation|empty|blank|whitespace|at least one|no (?:audio|speech|text|words?|valid|speakable)|nothing to|"
+    r"(?:input|text|transcript)[\w ]*(?:invalid|required|must|too short)|(?:invalid|missing) (?:input|text|transcript)",
+    re.IGNORECASE,
+)
 
 
 class SpeechAttempt(RunningAttempt[SpeechResult]):
@@ -32,10 +42,17 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
     async def _execute(self) -> SpeechResult:
         plan = self.plan
         self.record.note(plan.warnings)
+        if plan.is_silent:
+            return await self._silence()
         deadlines = plan.bound.deadlines(self._seconds_left)
         if plan.piece_characters is not None:
             return await self._speak_in_pieces(deadlines, plan.piece_characters)
-        opened = await self._open(plan.request, deadlines)
+        try:
+            opened = await self._open(plan.request, deadlines)
+        except UpstreamError as error:
+            if has_words(plan.request.input) or not _is_about_silence(error):
+                raise
+            return await self._silence()
         if not opened.format:
             return await self._relay(opened)
         self._report(opened.metadata)
@@ -44,6 +61,13 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         if not self.record.is_settled:
             opened.chunks, opened.body = self._owned(self._noting_usage(opened.chunks)), None
         return self._result(opened.first, opened.chunks, opened)
+
+    async def _silence(self) -> SpeechResult:
+        """For an input without words, which the vendor does not speak. It costs nothing."""
+        self.record.note(["the input has no words: the answer is silence"])
+        encoders, requested = self._services.encoders, self.plan.response_format
+        encoded = self._owned(codec.encode(encoders, _silent(), source=codec.PcmFormat(), target=requested))
+        return SpeechResult(await first_of(encoded), encoded, requested)
 
     def _result(self, first: bytes, rest: AsyncIterator[bytes], opened: OpenedStream) -> SpeechResult:
         content_type = "" if opened.format in SPEECH_FORMATS else header(opened.response, b"content-type")
@@ -181,6 +205,17 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
             source = codec.PcmFormat(opened.rate, opened.channels)
             return codec.encode(readers, chunks, source=source, target="pcm", rate=rate)
         return codec.transcode(readers, chunks, source_format=opened.format, target="pcm", rate=rate)
+
+
+def _is_about_silence(error: UpstreamError) -> bool:
+    """Whether the vendor had nothing to say, or rejected the input for that."""
+    return isinstance(error, NoAudio) or (
+        isinstance(error, UpstreamRejected) and _NOTHING_TO_SAY.search(f"{error} {error.code}") is not None
+    )
+
+
+async def _silent() -> AsyncIterator[bytes]:
+    yield bytes(2 * int(SILENCE_SECONDS * SPEECH_RATE))
 
 
 async def _decoded(decoder: SpeechDecoder, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

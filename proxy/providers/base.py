@@ -117,6 +117,10 @@ class Capabilities:
     max_characters: int | None = None
     #: A longer input may be spoken in pieces, one request after another.
     splits: bool = False
+    #: Per request, beside ``max_characters``.
+    max_tokens: int | None = None
+    #: The vendor rejects an input without a letter or digit, or says something else.
+    needs_words: bool = False
     max_instructions: int | None = None
     #: The speeds that the vendor supports; (1, 1) if it supports none. Other speeds are emulated by time-stretching.
     speed: tuple[float, float] | None = None

@@ -41,6 +41,7 @@ SPEECH_RATE = 24_000
 SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
     max_characters=4096,
+    splits=True,
     max_instructions=4096,
     speed=(0.25, 4.0),
     formats=("mp3", "opus", "aac", "flac", "wav", "pcm"),
@@ -48,6 +49,7 @@ SPEECH = Capabilities(
     extras=frozenset(),
     shutdown_date="2027-01-06",
 )
+GPT_SPEECH = replace(SPEECH, max_tokens=2000)
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text"),
@@ -64,8 +66,8 @@ WHISPER = replace(
 MODELS: Mapping[str, Capabilities] = {
     "tts-1": replace(SPEECH, sse=False),
     "tts-1-hd": replace(SPEECH, sse=False),
-    "gpt-4o-mini-tts": SPEECH,
-    "gpt-4o-mini-tts-2025-12-15": SPEECH,
+    "gpt-4o-mini-tts": GPT_SPEECH,
+    "gpt-4o-mini-tts-2025-12-15": GPT_SPEECH,
     "whisper-1": WHISPER,
     "gpt-4o-transcribe": GPT_4O,
     "gpt-4o-mini-transcribe": GPT_4O,
