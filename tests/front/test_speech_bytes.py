@@ -150,7 +150,8 @@ def test_what_was_asked_for_is_what_comes(upstream: Upstream, http: httpx.Client
     labels = itertools.cycle(LABELS)
     for number, asked in enumerate(ASKED):
         chunks = cuts(sent(name), first=(1, 3, 70)[number % 3])
-        for answer in (stream(*chunks, content_type=next(labels)), Answer(answers.EVENT_STREAM, as_events(chunks))):
+        events = as_events(cuts(sent(name), first=0, size=(4, 70, 999)[number % 3]))
+        for answer in (stream(*chunks, content_type=next(labels)), Answer(answers.EVENT_STREAM, events)):
             upstream.behave("kokoro", answer=answer)
             reply = say(http, response_format=asked)
             assert (reply.status_code, reply.headers["content-type"]) == (200, SPEECH_TYPES[asked]), reply.text[:300]
