@@ -38,8 +38,10 @@ capabilities at `GET /v1/models/{id}` and its voices at `GET /v1/audio/voices?mo
 For every vendor:
 
 - **Speech** is streamed in OpenAI's six formats; formats that the vendor does not support are converted. OpenAI's 13
-  voices are accepted and mapped to the vendor's voices as listed. Speeds from 0.25 to 4 are accepted; speeds that the
-  vendor does not support are made by time-stretching. `stream_format=sse` is supported.
+  voices are accepted and mapped to the vendor's voices as listed; so is every public voice of a vendor that lists its
+  voices. Speeds from 0.25 to 4 are accepted; speeds that the vendor does not support are made by time-stretching.
+  `stream_format=sse` is supported. An input without words, such as `…`, is answered with silence if the vendor rejects
+  it.
 - **Transcripts** are available in every format for which the vendor returns enough; other formats are refused with 400.
   `stream=true` is always supported: if the vendor does not stream, the whole text is one event. Languages are accepted
   by code and by name.

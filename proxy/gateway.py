@@ -50,8 +50,29 @@ class Gateway:
             request = replace(request, model=call.group)
         guardrails = self._guardrails.due(call, request.guardrails, options.guardrails)
         if guardrails is None:
-            return self._router.route(_speech_plans(request, candidates), call, options)
+            plans = _speech_plans(request, candidates)
+            if _lacks_voice(plans[call.group]):
+                return self._speech_after_listing(candidates, request, call, options)
+            return self._router.route(plans, call, options)
         return self._guarded_speech(guardrails, candidates, request, call, options)
+
+    @asynccontextmanager
+    async def _speech_after_listing(
+        self, candidates: Deployments, request: SpeechRequest, call: Call, options: CallOptions
+    ) -> AsyncIterator[SpeechResult]:
+        plans = await self._listed_speech_plans(request, candidates, call)
+        async with self._router.route(plans, call, options) as result:
+            yield result
+
+    async def _listed_speech_plans(
+        self, request: SpeechRequest, candidates: Deployments, call: Call
+    ) -> Mapping[str, Sequence[SpeechPlan | Rejection]]:
+        """If nothing in the group knows the voice, its vendors are asked for their public voices first."""
+        plans = _speech_plans(request, candidates)
+        if not _lacks_voice(plans[call.group]):
+            return plans
+        await self._voices.learn(candidates[call.group])
+        return _speech_plans(request, candidates)
 
     @asynccontextmanager
     async def _guarded_speech(
@@ -64,7 +85,8 @@ class Gateway:
     ) -> AsyncIterator[SpeechResult]:
         self._warm(candidates[call.group], request)
         request = await guardrails.check_request(request)
-        routed = self._router.route(_speech_plans(request, candidates), call, options)
+        plans = await self._listed_speech_plans(request, candidates, call)
+        routed = self._router.route(plans, call, options)
         async with guardrails.beside(routed, request) as result:
             yield result
 
@@ -114,6 +136,13 @@ class Gateway:
 
 def _none(_: object) -> None:
     """No chat model translates."""
+
+
+def _lacks_voice(plans: Sequence[SpeechPlan | Rejection]) -> bool:
+    """Whether nothing in a group can speak, and something only because it does not know the voice."""
+    return all(isinstance(plan, Rejection) for plan in plans) and any(
+        isinstance(plan, Rejection) and plan.error.param == "voice" for plan in plans
+    )
 
 
 def _speech_plans(request: SpeechRequest, candidates: Deployments) -> Mapping[str, Sequence[SpeechPlan | Rejection]]:

@@ -51,6 +51,8 @@ _FORM_FIELDS = frozenset(
     {"file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", "user"}
 )
 _KNOWN_FIELDS = _SPEECH_FIELDS | _FORM_FIELDS | frozenset(_ARRAYS)
+#: Fields of transcriptions that speech does not have.
+_OTHER_FIELDS = _KNOWN_FIELDS - _SPEECH_FIELDS - {"guardrails"}
 _ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\[\d*\])?")
 _STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -76,6 +78,7 @@ def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
         stream_format=stream_format,
         user=_text(document, "user"),
         extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
+        meaningless=tuple(name for name in document.keys() & _OTHER_FIELDS if document[name]),
         guardrails=_guardrails(document["guardrails"]) if document.get("guardrails") else (),
     )
 

@@ -71,6 +71,7 @@ SLOW = (
     "tests/front/test_routing.py",
     "tests/front/test_sdk_2x.py",
     "tests/front/test_sinks.py::test_mistakes_are_told",
+    "tests/front/test_speech_bytes.py::test_what_was_asked_for_is_what_comes",
     "tests/front/test_traces.py::test_mistakes_are_told",
     "tests/front/test_uploads.py::test_memory_does_not_grow_with_the_file_and_no_file_is_left",
     "tests/front/test_usage.py::test_a_filter_is_a_value_and_nothing_else",

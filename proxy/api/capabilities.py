@@ -78,7 +78,7 @@ def _speech(group: Sequence[BoundDeployment]) -> SpeechCapabilities:
         speed=SPEEDS if all(one.speed is not None for one in each) else None,
         native_speed=_range([one.speed for one in each]),
         instructions=any("instructions" not in one.ignores for one in each),
-        max_characters=_max(_characters(one) for one in each),
+        max_characters=_max(_characters(bound) for bound in group),
         max_instructions=_max(one.max_instructions for one in each),
         extras=_names(one.extras for one in each),
     )
@@ -103,8 +103,9 @@ def _voices(bound: BoundDeployment) -> Sequence[str]:
     return [*own, *(bound.adapter.capabilities.voices or OPENAI_VOICES).names]
 
 
-def _characters(capabilities: Capabilities) -> int | None:
-    splits = capabilities.splits and capabilities.max_characters is not None
+def _characters(bound: BoundDeployment) -> int | None:
+    capabilities = bound.adapter.capabilities
+    splits = capabilities.splits and capabilities.max_characters is not None and bound.deployment.split_long_input
     return MAX_CHARACTERS if splits else capabilities.max_characters
 
 

@@ -80,9 +80,7 @@ class ChunkedSpeech:
             tries += 1
 
     def _pcm(self, piece: OpenedStream) -> AsyncGenerator[bytes]:
-        if not piece.format:
-            raise UpstreamInvalid("The upstream vendor sent events instead of audio.")
-        if piece.format != "pcm":
+        if piece.format != "pcm" or piece.channels != 1:
             return self._decode(piece, self.rate)
         if piece.rate != self.rate:
             raise UpstreamInvalid(

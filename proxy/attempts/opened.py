@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from proxy.audio import formats
+from proxy.audio import recognition, wav
+from proxy.audio.codec import SPEECH_RATE
 from proxy.domain.results import Body, ResponseMetadata
 from proxy.errors import UpstreamInvalid
 from proxy.http.messages import Response
 from proxy.providers.base import SpeechAnswer
 from proxy.providers.wire.headers import header
 
-#: So many printable characters that are no known format's beginning are text, such as ``Bad Gateway``.
-MIN_TEXT_BYTES = 8
+#: Formats whose every file begins with bytes of its own. An answer without them is headerless.
+_MARKED = frozenset({"wav", "flac", "opus"})
+_PCM_TYPE = re.compile(r"audio/(?:x-)?(?:pcm|lpcm|l16|raw)\b", re.IGNORECASE)
+_DOCUMENT_TYPE = re.compile(r"text/(?!event-stream)|application/(?:json|problem\+json)", re.IGNORECASE)
+#: How much of a stream of events is held until the first audio.
+_MAX_KEPT = 1 << 20
 
 
 @dataclass(slots=True)
@@ -23,20 +29,70 @@ class OpenedStream:
     response: Response
     #: The audio format; empty if the bytes are OpenAI's events.
     format: str
-    #: Samples per second, if the format is pcm.
+    #: Samples per second, and channels, if the format is pcm.
     rate: int
     first: bytes
     chunks: AsyncIterator[bytes]
     metadata: ResponseMetadata | None = None
     #: The response's body, if ``chunks`` are its bytes as they are.
     body: Body | None = None
+    channels: int = 1
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether wav and pcm are as callers get them: 24 kHz, mono, s16."""
+        if self.format == "pcm":
+            return self.rate == SPEECH_RATE and self.channels == 1
+        return self.format != "wav" or _is_standard_wav(self.first)
+
+
+def opened_as(
+    format: str,
+    described: SpeechAnswer,
+    response: Response,
+    first: bytes,
+    chunks: AsyncIterator[bytes],
+    metadata: ResponseMetadata | None,
+    body: Body | None = None,
+) -> OpenedStream:
+    return OpenedStream(response, format, described.rate, first, chunks, metadata, body, described.channels)
+
+
+class Recorder:
+    """Passes a body on, and keeps what has passed until ``stop``."""
+
+    def __init__(self, first: bytes, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._next: bytes | None = first
+        self._kept: bytearray | None = bytearray()
+
+    def stop(self) -> bytes:
+        kept, self._kept = bytes(self._kept or b""), None
+        return kept
+
+    def __aiter__(self) -> Recorder:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk, self._next = self._next, None
+        if chunk is None:
+            chunk = await anext(self._chunks)
+        if self._kept is not None:
+            self._kept += chunk
+            if len(self._kept) > _MAX_KEPT:
+                raise UpstreamInvalid("The upstream vendor sent no audio.", detail=f"{len(self._kept)} bytes of events")
+        return chunk
+
+
+class NoAudio(UpstreamInvalid):
+    """The vendor's answer ended before its first byte of audio."""
 
 
 async def first_of(chunks: AsyncIterator[bytes]) -> bytes:
     async for chunk in chunks:
         if chunk:
             return chunk
-    raise UpstreamInvalid("The upstream vendor sent an empty answer.")
+    raise NoAudio("The upstream vendor sent an empty answer.")
 
 
 async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -45,22 +101,35 @@ async def joined(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[by
         yield chunk
 
 
-def audio_format(described: SpeechAnswer, first: bytes, response: Response) -> str:
-    """The format that the bytes show, else the expected one. Raises UpstreamInvalid if they are not audio."""
-    sniffed = formats.sniff(first)
+async def begin(
+    chunks: AsyncIterator[bytes], described: SpeechAnswer, response: Response, *, is_body: bool
+) -> tuple[bytes, str]:
+    """The first bytes, and the audio format that they show, whatever the content type says; or `recognition.EVENTS`.
+
+    More than the first chunk is read only if that is too short to tell. ``is_body``: the chunks are the body itself,
+    which may be text. Raises UpstreamInvalid if it is, unless it is events.
+    """
+    head = await first_of(chunks)
+    found = recognition.recognized(head, described.format, may_be_text=is_body)
+    while found is None:
+        chunk = await anext(chunks, None)
+        head += chunk or b""
+        found = recognition.recognized(head, described.format, is_whole=chunk is None, may_be_text=is_body)
+    if found and found != recognition.DOCUMENT:
+        return head, found
     content_type = header(response, b"content-type")
-    is_document = content_type.startswith(("application/json", "text/", "application/problem+json"))
-    # Headerless PCM may begin with any bytes, but is unlikely to begin like JSON or HTML.
-    is_text = sniffed is None and described.format != "pcm" and (is_document or _is_text(first))
-    if sniffed in ("json", "html") or is_text:
+    is_pcm = described.format == "pcm"
+    if found == recognition.DOCUMENT or (is_body and not is_pcm and _DOCUMENT_TYPE.match(content_type)):
         raise UpstreamInvalid(
-            "The upstream vendor sent a document instead of audio.", detail=f"{content_type}, {len(first)} bytes"
+            "The upstream vendor sent a document instead of audio.", detail=f"{content_type}, {len(head)} bytes"
         )
-    if described.format == "pcm" and sniffed != "wav":
-        return "pcm"
-    return sniffed or described.format
+    is_headerless = is_pcm or described.format in _MARKED or _PCM_TYPE.match(content_type)
+    return head, "pcm" if is_headerless else described.format
 
 
-def _is_text(data: bytes) -> bool:
-    """Whether there are enough bytes to tell, all printable ASCII: no audio format begins like that."""
-    return len(data) >= MIN_TEXT_BYTES and data.isascii() and data.translate(None, b"\t\r\n").decode().isprintable()
+def _is_standard_wav(head: bytes) -> bool:
+    try:
+        parsed = wav.parse(head)
+    except ValueError:
+        return False
+    return parsed is not None and parsed.is_plain and (parsed.rate, parsed.channels) == (SPEECH_RATE, 1)

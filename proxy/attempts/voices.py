@@ -56,14 +56,16 @@ class VoiceLists:
             groups.setdefault(voice.voice.id, {}).update(dict.fromkeys(voice.groups))
         return [replace(voice, groups=tuple(groups[id])) for id, voice in listed.items()]
 
+    async def learn(self, deployments: Iterable[BoundDeployment]) -> None:
+        """Fetch the vendors' lists, unless that was done lately, so that their voices may be named."""
+        await asyncio.gather(*(self._live(bound) for bound in deployments))
+
     async def _catalogue(self, bound: BoundDeployment) -> list[ListedVoice]:
         """The vendor's voices that the deployment lets callers name."""
         known = bound.adapter.capabilities.voices
         live = await self._live(bound)
         if live is None:
             live = known.catalogue if known is not None else ()
-        elif known is not None and not bound.deployment.allow_any_voice:
-            live = [voice for voice in live if known.find(voice.id) is not None]
         return [_listed(bound, voice) for voice in live[:MAX_PER_VENDOR]]
 
     async def _live(self, bound: BoundDeployment) -> Sequence[Voice] | None:
@@ -82,12 +84,19 @@ class VoiceLists:
         seconds = CACHE_SECONDS
         try:
             voices = await self._fetch(bound)
+            _list(bound, voices or ())
         except ProxyError:
             seconds = RETRY_SECONDS
         finally:
             self._cache[bound.deployment.id] = voices, self._clock() + seconds
             del self._fetching[bound.deployment.id]
         return voices
+
+
+def _list(bound: BoundDeployment, voices: Sequence[Voice]) -> None:
+    by_name = {voice.name.lower(): voice.id for voice in voices if voice.name}
+    bound.listed_voices.clear()
+    bound.listed_voices.update(by_name | {voice.id: voice.id for voice in voices})
 
 
 def _openai(bound: BoundDeployment) -> Iterator[ListedVoice]:

@@ -18,7 +18,6 @@ from proxy.errors import InvalidAudio, Overloaded, UnsupportedValue, UpstreamInv
 
 #: Samples per second of all audio that is sent to clients. The header of Opus always says 48,000.
 SPEECH_RATE: Final = 24_000
-_SNIFF_MIN_BYTES: Final = 12
 _MAX_WAV_HEADER: Final = 8192
 
 
@@ -71,24 +70,15 @@ async def transcode(
     rate: int = SPEECH_RATE,
     tempo: float = 1.0,
 ) -> AsyncGenerator[bytes]:
-    """An encoded stream → one of the six speech formats, mono at `rate`. Raises UpstreamInvalid if it is not audio.
+    """An encoded stream → one of the six speech formats, mono at `rate`. Raises UpstreamInvalid if it is unreadable.
 
-    The format that the first bytes show overrides `source_format` (a name of `formats.sniff`, or "pcm").
+    `source_format` is what the bytes are, not what they are called (see `recognition`), and not pcm.
     """
     _check_target(target)
-    begin = await _beginning(chunks)
-    sniffed = formats.sniff(begin)
-    if source_format == "pcm" and begin[:1] == b"\xff":  # a loud sample, not the sync word of mp3 or aac
-        sniffed = None
-    if not begin or sniffed in ("json", "html"):
-        raise UpstreamInvalid("The vendor's answer is not audio.", detail=repr(begin[: formats.SNIFF_BYTES]))
-    source = _joined(begin, chunks)
-    if sniffed is None and source_format == "pcm":
-        output = encode(pool, source, source=PcmFormat(), target=target, rate=rate, tempo=tempo)
-    elif (sniffed or source_format) == "wav":
-        output = _transcode_wav(pool, source, target, rate, tempo)
+    if source_format == "wav":
+        output = _transcode_wav(pool, chunks, target, rate, tempo)
     else:
-        output = _transcode_by_worker(pool, source, sniffed or source_format, target, rate, tempo)
+        output = _transcode_by_worker(pool, chunks, source_format, target, rate, tempo)
     async with contextlib.aclosing(output):
         async for data in output:
             yield data
@@ -180,16 +170,6 @@ async def _with_header(output: AsyncGenerator[bytes], target: str, rate: int) ->
             header = b""
         if header:
             yield header
-
-
-async def _beginning(chunks: AsyncIterator[bytes]) -> bytes:
-    begin = b""
-    while len(begin) < _SNIFF_MIN_BYTES:
-        try:
-            begin += await anext(chunks)
-        except StopAsyncIteration:
-            break
-    return begin
 
 
 async def _joined(begin: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

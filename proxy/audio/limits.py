@@ -19,3 +19,5 @@ class Limits:
     stall_seconds: float = 30.0
     #: Address space of a worker. Python and FFmpeg take about 160 MiB of it. Not enforced on macOS.
     memory_bytes: int = 512 * 1024 * 1024
+    #: Bytes of a stream that is read to its end before it is decoded.
+    held_bytes: int = 64 * 1024 * 1024

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from proxy.audio import media
-from proxy.audio.channel import Channel, serve
+from proxy.audio.channel import Channel, JobRefused, serve
 from proxy.audio.limits import Limits
 
 #: The socket, /dev/null, the pipe to which Python writes tracebacks, and the upload.
@@ -60,6 +60,16 @@ class UploadFile:
         return self._position
 
 
+def _whole(chunks: Iterator[bytes], limits: Limits) -> io.BytesIO:
+    whole = io.BytesIO()
+    for chunk in chunks:
+        whole.write(chunk)
+        if whole.tell() > limits.held_bytes:
+            raise JobRefused(f"The audio has more than {limits.held_bytes} bytes.")
+    whole.seek(0)
+    return whole
+
+
 def _upload(job: dict[str, Any], channel: Channel, descriptor: int) -> media.Readable:
     if job["by_descriptor"]:
         return UploadFile(descriptor)
@@ -85,7 +95,10 @@ def _target(job: dict[str, Any], channel: Channel) -> media.FrameSink:
 
 def _transcode(job: dict[str, Any], channel: Channel, descriptor: int, limits: Limits) -> None:
     target = _target(job, channel)
-    for frame in media.decode(InputStream(channel.input()), job["container"], limits, live=True):
+    # In mp4, what is needed to read the samples often follows them.
+    is_live = job["container"] != "mp4"
+    source = InputStream(channel.input()) if is_live else _whole(channel.input(), limits)
+    for frame in media.decode(source, job["container"], limits, live=is_live):
         target.feed(frame)
     target.finish()
 

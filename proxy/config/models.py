@@ -73,7 +73,7 @@ class Deployment(Frozen):
         default=None,
         description="What the deployment does. Inferred from the model if missing. None: it is a translator.",
     )
-    base_model: Text | None = Field(default=None, description="The model whose limits and prices apply.")
+    base_model: Text | None = Field(default=None, description="The model whose limits, formats and prices apply.")
     api_key: Key | None = Field(default=None, description="The vendor's key; if missing, the vendor's usual variable.")
     api_base: Url | None = Field(default=None, description="Base URL of a server with the vendor's API.")
     api_version: Text | None = Field(default=None, description="The version of Azure's API.")
@@ -100,6 +100,9 @@ class Deployment(Frozen):
     )
     translation_model: Text | None = Field(
         default=None, description="Group with `mode: chat` that translates if the vendor only transcribes."
+    )
+    split_long_input: bool = Field(
+        default=True, description="Speak an input that is too long for one request in pieces; else it is rejected."
     )
     max_file_size_mb: Megabytes | None = Field(default=None, description="Largest upload. 1 MB is 1,048,576 bytes.")
     exact_usage: bool | None = Field(

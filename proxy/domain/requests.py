@@ -38,6 +38,8 @@ class SpeechRequest:
     user: str | None = None
     #: Fields that OpenAI's API does not have, for self-hosted servers that do.
     extra: Mapping[str, Any] = field(default_factory=dict)
+    #: Names of fields of transcriptions, such as ``stream``, which mean nothing here.
+    meaningless: tuple[str, ...] = ()
     #: Names of guardrails that the caller requests in addition to those that are always on.
     guardrails: tuple[str, ...] = ()
 

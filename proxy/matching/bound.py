@@ -22,6 +22,8 @@ class BoundDeployment:
     bills_seconds_in: bool = False
     #: Whether the last answer reported that length, by response format and ``stream``.
     reports_seconds: dict[tuple[str, bool], bool] = field(default_factory=dict, compare=False)
+    #: Ids of the vendor's public voices, by id and by name in lower case, as the vendor has listed them.
+    listed_voices: dict[str, str] = field(default_factory=dict, compare=False)
 
     def deadlines(self, seconds_left: float | None) -> Deadlines:
         """``seconds_left`` for the whole call, if that is less than the deployment's own timeout."""

@@ -38,6 +38,8 @@ class SpeechPlan(Plan[SpeechResult]):
     tempo: float = 1.0
     #: The input is spoken in pieces of at most this many characters; None: in one request.
     piece_characters: int | None = None
+    #: There is nothing to speak, which the vendor would reject: the caller gets silence, and the vendor no request.
+    is_silent: bool = False
     #: What the caller requested and does not get, one sentence each.
     warnings: Sequence[str] = ()
 

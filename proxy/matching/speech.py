@@ -20,6 +20,8 @@ SPEEDS = (0.25, 4.0)
 #: The longest input that is spoken in pieces, at normal speed: an hour of English, up to three hours of Chinese. More
 #: would exceed the processor time that one stream may use in an encoder.
 MAX_CHARACTERS = 50_000
+#: The first character of the East Asian scripts, and the tokens of a character before it.
+_FIRST_WIDE, _TOKENS_OF_NARROW = "\u2e80", 0.4
 #: The formats to request, best first, if the vendor does not produce the caller's format.
 _SOURCES = ("pcm", "wav", "flac", "mp3", "opus", "aac")
 #: Formats that are lossless and need no decoding.
@@ -31,7 +33,7 @@ def match_speech(request: SpeechRequest, bound: BoundDeployment) -> SpeechPlan |
     voice = vendor_voice(bound, request)
     if voice is None:
         return Rejection(voice_error(bound, request))
-    piece_characters = _piece_characters(request, capabilities)
+    piece_characters = _piece_characters(request, bound)
     error = _limit_error(request, capabilities, is_split=piece_characters is not None)
     if error is not None:
         return Rejection(error)
@@ -54,14 +56,22 @@ def match_speech(request: SpeechRequest, bound: BoundDeployment) -> SpeechPlan |
     if left_out:
         changes["extra"] = {name: value for name, value in request.extra.items() if name not in left_out}
         warnings.extend(no_effect(name, request.model) for name in left_out[:MAX_WARNINGS])
+    if request.meaningless:
+        warnings.extend(no_effect(name, request.model) for name in sorted(request.meaningless))
     return SpeechPlan(
         bound,
         replace(request, **changes) if changes else request,
         request.response_format,
         tempo,
         piece_characters,
+        capabilities.needs_words and not has_words(request.input),
         warnings,
     )
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit. Voice agents also send fragments such as ``…`` or an emoji."""
+    return any(map(str.isalnum, text))
 
 
 def nearest_speed(requested: float, supported: tuple[float, float]) -> tuple[float | None, float]:
@@ -77,10 +87,22 @@ def native_format(formats: Sequence[str] | None, requested: str) -> str:
     return next(source for source in (*_SOURCES, *formats) if source in formats)
 
 
-def _piece_characters(request: SpeechRequest, capabilities: Capabilities) -> int | None:
+def _piece_characters(request: SpeechRequest, bound: BoundDeployment) -> int | None:
     """The maximum length of a piece, if the input has to be spoken in pieces; None if one request is enough."""
+    capabilities, text = bound.adapter.capabilities, request.input
     limit = capabilities.max_characters
-    return limit if capabilities.splits and limit is not None and len(request.input) > limit else None
+    if limit is None or not capabilities.splits or not bound.deployment.split_long_input:
+        return None
+    if capabilities.max_tokens is not None and not text.isascii():
+        tokens = min(limit, len(text)) * _tokens_per_character(text)
+        limit = limit if tokens <= capabilities.max_tokens else min(limit, capabilities.max_tokens)
+    return limit if len(text) > limit else None
+
+
+def _tokens_per_character(text: str) -> float:
+    """A cautious estimate: one for East Asian characters and emoji, fewer for all others."""
+    wide = sum(character >= _FIRST_WIDE for character in text)
+    return (wide + (len(text) - wide) * _TOKENS_OF_NARROW) / len(text)
 
 
 def _limit_error(request: SpeechRequest, capabilities: Capabilities, *, is_split: bool) -> ProxyError | None:
@@ -116,7 +138,7 @@ def _format_error(request: SpeechRequest, native: Sequence[str] | None) -> Proxy
         return None
     return UnsupportedValue(
         f"response_format '{requested[:50]}' is not supported by '{request.model}'; it takes: "
-        f"{', '.join((*SPEECH_FORMATS, *native))}.",
+        f"{', '.join(dict.fromkeys((*SPEECH_FORMATS, *native)))}.",
         param="response_format",
     )
 

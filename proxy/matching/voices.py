@@ -12,8 +12,8 @@ MAX_VOICES_NAMED = 40
 def vendor_voice(bound: BoundDeployment, request: SpeechRequest) -> str | None:
     """The vendor's voice; None if there is none, or the caller may not use the one that it names.
 
-    It is the caller's voice, mapped by ``voices`` and by the vendor's table; or the deployment's own, if the caller
-    names none, or the call has fallen back to a group whose vendor does not know the caller's voice.
+    It is the caller's voice, mapped by ``voices``, by the vendor's table and by its list; or the deployment's own, if
+    the caller names none, or the call has fallen back to a group whose vendor does not know the caller's voice.
     """
     deployment, known = bound.deployment, bound.adapter.capabilities.voices
     requested, own = request.voice, deployment.voice
@@ -21,6 +21,8 @@ def vendor_voice(bound: BoundDeployment, request: SpeechRequest) -> str | None:
         if requested in deployment.voices:
             return deployment.voices[requested]
         if known is not None and (voice := known.find(requested)) is not None:
+            return voice
+        if (voice := bound.listed_voices.get(requested) or bound.listed_voices.get(requested.lower())) is not None:
             return voice
         if own is None or deployment.group == request.model:
             return requested if known is None or deployment.allow_any_voice else None

@@ -8,7 +8,7 @@ vendor lacks of OpenAI's API (formats, lengths, speeds, subtitles); ``calls`` do
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -50,15 +50,17 @@ class SpeechDecoder(ResponseMetadata, Protocol):
 
 @dataclass(slots=True)
 class SpeechAnswer:
-    """The last response of the flow carries the speech, in one of OpenAI's formats."""
+    """The last response of the flow carries the speech. Its first bytes show whether it is in the requested format."""
 
+    #: The one that was requested.
     format: str
-    #: Samples per second, if the format is pcm (s16le, mono).
+    #: Samples per second, and interleaved channels, if the format is pcm (s16le).
     rate: int = 24_000
-    #: The response is a stream of OpenAI's events rather than of audio.
-    events: bool = False
+    channels: int = 1
     #: Extracts the audio from the response; None if the response body is the audio.
     decoder: SpeechDecoder | None = None
+    #: What extracts the audio if the body turns out to be server-sent events; None if the vendor never sends any.
+    events: Callable[[], SpeechDecoder] | None = None
     #: If None, the decoder's, if there is one.
     metadata: ResponseMetadata | None = None
 
@@ -119,6 +121,10 @@ class Capabilities:
     max_characters: int | None = None
     #: A longer input may be spoken in pieces, one request after another.
     splits: bool = False
+    #: Per request, beside ``max_characters``.
+    max_tokens: int | None = None
+    #: The vendor rejects an input without a letter or digit, or says something else.
+    needs_words: bool = False
     max_instructions: int | None = None
     #: The speeds that the vendor supports; (1, 1) if it supports none. Other speeds are emulated by time-stretching.
     speed: tuple[float, float] | None = None

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode
 from proxy.providers.base import Adapter, Capabilities
+
+#: What ``base_model`` says of a server of one's own.
+_OF_BASE_MODEL = (
+    "max_characters", "splits", "max_tokens", "max_instructions", "speed", "formats", "response_formats", "max_file_mb",
+    "max_seconds",
+)  # fmt: skip
 
 
 class Binder(Protocol):
@@ -32,7 +38,7 @@ class Vendor:
     #: There are no models except those in the table.
     closed: bool = False
     #: ``api_base`` may name another server with the same API. Such a server does not get the key in the vendor's
-    #: variable, and nothing is declared about it.
+    #: variable, and nothing is declared about it except what ``base_model`` says.
     has_compatible_servers: bool = False
     #: Declares a model that is not in the table, such as one whose id contains a voice.
     find: Callable[[str], Capabilities | None] = lambda model: None
@@ -40,6 +46,8 @@ class Vendor:
     base_variable: str | None = None
     #: What is declared about any other model, by the mode of its deployment.
     others: Mapping[Mode, Capabilities] = field(default_factory=dict)
+    #: Models that ``base_model`` may name, if there are others than the vendor's own.
+    base_models: Mapping[str, Capabilities] = field(default_factory=dict)
 
     @property
     def key_variable(self) -> str | None:
@@ -72,9 +80,19 @@ class Vendor:
         return not self.has_compatible_servers or self._is_own(deployment)
 
     def bind(self, deployment: Deployment, environment: Mapping[str, str]) -> Adapter:
-        declared = self.capabilities(deployment) or self._undeclared(deployment)
+        declared = self.capabilities(deployment) or self._like_base_model(deployment)
         base = self.base(deployment, environment) or ""
         return self.adapter(deployment, base=base, key=self.key(deployment, environment), declared=declared)
+
+    def _like_base_model(self, deployment: Deployment) -> Capabilities:
+        """A server of one's own has the limits and formats of the model that the operator names, not its voices."""
+        common = self._undeclared(deployment)
+        named = deployment.base_model
+        known = self.base_models.get(named) or self.declared(named) if named is not None else None
+        if known is None or deployment.mode not in known.modes:
+            return common
+        limits = {name: value for name in _OF_BASE_MODEL if (value := getattr(known, name)) is not None}
+        return replace(common, sse=common.sse and known.sse, **limits)
 
     def _undeclared(self, deployment: Deployment) -> Capabilities:
         common = self.others.get(deployment.mode) if deployment.mode is not None else None

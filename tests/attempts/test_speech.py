@@ -98,7 +98,7 @@ async def read(result: SpeechResult) -> bytes:
 @pytest.mark.parametrize("plan", [{}, {"piece_characters": 5}], ids=["one request", "in pieces"])
 def test_usage_is_noted_when_the_audio_has_ended(plan: dict[str, Any]) -> None:
     async def main() -> None:
-        running = attempt(Body(b"ab", b"cd"), Body(b"ef"), **plan)
+        running = attempt(Body(b"\x01\xfe", b"\x02\xfd"), Body(b"\x03\xfc"), **plan)
         async with running as result:
             assert not running.record.is_settled
             await read(result)
@@ -111,21 +111,24 @@ def test_usage_is_noted_when_the_audio_has_ended(plan: dict[str, Any]) -> None:
 def test_usage_is_noted_if_the_encoder_does_not_read_to_the_end(plan: dict[str, Any]) -> None:
     async def main() -> None:
         running = attempt(
-            Body(b"ab", b"cd"), Body(b"ef"), encoders=Encoders(reads=1), **{"response_format": "mp3"} | plan
+            Body(b"\x01\xfe", b"\x02\xfd"),
+            Body(b"\x03\xfc"),
+            encoders=Encoders(reads=1),
+            **{"response_format": "mp3"} | plan,
         )
         async with running as result:
-            assert await read(result) == b"ab"
+            assert await read(result) == b"\x01\xfe"
             assert running.record.usage == USAGE
 
     asyncio.run(main())
 
 
 def test_a_caller_that_leaves_while_the_next_piece_is_awaited_leaves_nothing_open() -> None:
-    bodies = Body(b"ab", b"cd"), Body(ends=False)
+    bodies = Body(b"\x01\xfe", b"\x02\xfd"), Body(ends=False)
 
     async def main() -> None:
         async with attempt(*bodies, piece_characters=5) as result:
-            assert result.first == b"ab"
+            assert result.first == b"\x01\xfe"
             await asyncio.sleep(0.01)
 
     asyncio.run(main())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
 from proxy.attempts import ListedVoice, VoiceLists
 from proxy.config import Deployment
-from proxy.domain.requests import Mode
+from proxy.domain.requests import Mode, SpeechRequest
 from proxy.errors import UpstreamTimeout
 from proxy.matching import BoundDeployment
+from proxy.matching.voices import vendor_voice
 from proxy.providers.base import Adapter, Capabilities
 from proxy.providers.voices import NAMES, Voice, Voices
 
@@ -68,13 +68,12 @@ def test_a_voice_names_each_group_that_has_it_once() -> None:
     assert groups["ben"] == ("tts", "other", "third")
 
 
-def test_a_voice_that_callers_may_not_use_is_not_listed() -> None:
-    listed = [ANNA, CLARA]
-    assert "clara-clone" not in asyncio.run(Lists(listed).of(line()))
-    assert "clara-clone" in asyncio.run(Lists(listed).of(line(allow_any_voice=True)))
-    pattern = Voices(catalogue=(), pattern=re.compile("[a-z-]+"))
-    assert "clara-clone" in asyncio.run(Lists(listed).of(line(pattern)))
-    assert "clara-clone" in asyncio.run(Lists(listed).of(line(None)))
+def test_what_a_vendor_lists_may_be_named() -> None:
+    """Vendors' lists are of public voices only; a table of ours need not know them."""
+    lists, bound = Lists([ANNA, CLARA]), line()
+    assert "clara-clone" in asyncio.run(lists.of(bound))
+    assert vendor_voice(bound, SpeechRequest("tts", "Hello.", "clara-clone")) == "clara-clone"
+    assert vendor_voice(bound, SpeechRequest("tts", "Hello.", "dora")) is None
 
 
 def test_a_server_of_which_nothing_is_known_is_thought_to_know_openais_names() -> None:

@@ -63,6 +63,7 @@ def test_every_field(load_text: Load) -> None:
               max_parallel_requests: 4
               voice: no
               voices: {alloy: af_sky}
+              split_long_input: no
               max_file_size_mb: 1e-5
               exact_usage: no
               drop_unknown: yes
@@ -96,6 +97,7 @@ def test_every_field(load_text: Load) -> None:
         "voices": {"alloy": "af_sky"},
         "allow_any_voice": True,
         "translation_model": "chat",
+        "split_long_input": False,
         "max_file_size_mb": 0.00001,
         "exact_usage": False,
         "drop_unknown": True,

@@ -13,6 +13,9 @@ from tests.fakes.answers import Answer
 from tests.fakes.upstream import Behaviour, Recorded, Upstream
 from tests.providers.contract import Case, Exchange, Reply
 
+#: Lists of voices: the proxy asks for them if a voice is unknown, and does without if there are none.
+_LISTS = ("/voices", "/voices/list", "/models")
+
 
 class VendorServer(Upstream):
     """``url`` is the deployment's ``api_base``."""
@@ -73,5 +76,7 @@ class VendorServer(Upstream):
         return reply.answer()
 
     def _unknown(self, request: Recorded) -> Answer:
+        if request.method == "GET" and request.path.endswith(_LISTS):
+            return Reply.json({"error": "no such path"}, status=404).answer()
         request.broken = f"no exchange of {self.case.id} is for {request.method} {request.path}"
         return Reply.json({"error": "no such path"}, status=404).answer()

@@ -19,7 +19,9 @@ from proxy.storage.database import Database
 from proxy.storage.tables import CALLS
 from tests.conftest import MASTER_KEY, Server, group, launch, standard_config
 from tests.fakes import answers
+from tests.fakes.answers import Answer
 from tests.fakes.upstream import Upstream
+from tests.front.test_speech_bytes import SENT, cuts, length_of, sent
 
 CLIP = Path(__file__).parents[2] / "proxy" / "routing" / "hello.wav"
 SPEECH, TRANSCRIPTION = "audio_speech", "audio_transcription"
@@ -119,6 +121,19 @@ def test_speech_without_a_count_of_tokens_is_estimated_whatever_the_format(desk:
     assert row["cost_basis"] == "estimate"
     assert row["cost"] == pytest.approx(row["audio_seconds_out"] * 0.015 / 60 * 1e10, rel=1e-3)
     assert row["cost"] > 0
+
+
+@pytest.mark.parametrize("name", SENT)
+@pytest.mark.parametrize("events", [False, True])
+def test_what_is_billed_is_what_plays_whatever_the_vendor_sends(
+    desk: Desk, upstream: Upstream, name: str, events: bool
+) -> None:
+    chunks = cuts(sent(name), first=1)
+    answer = Answer("audio/mpeg", answers.speech_events(chunks) if events else chunks)
+    upstream.behave("kokoro", answer=answer)
+    for format in ("pcm", "mp3"):
+        _, row = desk.speak("p-own", response_format=format)
+        assert row["audio_seconds_out"] == pytest.approx(length_of(name), abs=0.16), format
 
 
 @pytest.mark.parametrize("format", ["mp3", "opus", "aac", "flac", "wav", "pcm"])

@@ -25,12 +25,22 @@ LONG = " ".join(SENTENCES)
 FORMATS = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 
 
+def like(name: str, vendor: str, base_model: str, url: str, **params: Any) -> dict[str, Any]:
+    """A server of one's own with the limits and formats of a model."""
+    entry = group(name, f"{vendor}/{name}", url, "audio_speech", **params)
+    entry["model_info"]["base_model"] = base_model
+    return entry
+
+
 @pytest.fixture(scope="module")
 def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     config = {
         "model_list": [
             group("orpheus", f"groq/{MODEL}", fake.url),
-            group("single", "openai/tts-1", None, timeout=1),
+            group("single", "openai/tts-1", None, timeout=1, split_long_input=False),
+            like("own", "openai", "tts-1", fake.url),
+            like("own-gpt", "openai_compatible", "gpt-4o-mini-tts", fake.url),
+            like("own-single", "openai", "tts-1", fake.url, split_long_input=False),
         ],
         "general_settings": {"master_key": MASTER_KEY, "drain_delay": 0},
         "router_settings": {"num_retries": 0},
@@ -176,6 +186,46 @@ def test_even_pieces_have_a_limit(upstream: Upstream, client: httpx.Client, spee
 def test_a_vendor_that_must_not_be_split_refuses(upstream: Upstream, client: httpx.Client) -> None:
     body = ask(model="single", input="x" * 4097)
     assert "4096" in error_of(client.post("/v1/audio/speech", json=body), 400, "string_above_max_length")["message"]
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence", "most"),
+    [
+        ("own", "A sentence of English, and then one more. ", 4096),
+        ("own-gpt", "A sentence of English, and then one more. ", 4096),
+        ("own-gpt", "Ein längerer Satz, der weiter geht als nötig wäre. ", 4096),
+        ("own-gpt", "这是一个很长的中文句子用来测试语音合成。", 2000),
+    ],
+)
+def test_openais_models_speak_long_texts_in_pieces(
+    upstream: Upstream, client: httpx.Client, model: str, sentence: str, most: int
+) -> None:
+    text = (sentence * 1500)[:30_000].rstrip()
+    upstream.behave(model, answer=loud(0))
+    reply = client.post("/v1/audio/speech", json=ask(model=model, input=text))
+    assert reply.status_code == 200, reply.text
+    pieces = [request.json["input"] for request in upstream.requests]
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+    assert most * 0.8 < max(map(len, pieces)) <= most
+    assert len(pieces) <= 30_000 / most + 2
+    assert seconds(reply.content, "pcm") == pytest.approx(0.5 * len(pieces))
+
+
+def test_without_splitting_the_limit_is_the_vendors(upstream: Upstream, client: httpx.Client) -> None:
+    body = ask(model="own-single", input="x" * 30_000)
+    assert "4096" in error_of(client.post("/v1/audio/speech", json=body), 400, "string_above_max_length")["message"]
+    assert not upstream.requests
+    listed = {name: client.get(f"/v1/models/{name}").json()["speech"] for name in ("own", "own-single")}
+    assert {name: one["max_characters"] for name, one in listed.items()} == {"own": 50_000, "own-single": 4096}
+
+
+def test_a_base_model_brings_its_formats_and_limits(upstream: Upstream, client: httpx.Client) -> None:
+    for fields in ({"response_format": "wma"}, {"speed": 5}, {"instructions": "x" * 5000}):
+        error_of(client.post("/v1/audio/speech", json=ask(model="own", input="Hello.") | fields), 400)
+    assert not upstream.requests
+    reply = client.post("/v1/audio/speech", json=ask(model="own", input="Hello.", voice="my own voice", seed=1))
+    assert reply.status_code == 200, reply.text
+    assert (upstream.last.json["voice"], upstream.last.json["seed"]) == ("my own voice", 1)
 
 
 # -- stretched ---------------------------------------------------------------------------------------------------------

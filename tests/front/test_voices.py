@@ -10,6 +10,7 @@ import httpx
 from tests.conftest import MASTER_KEY, Server, group
 from tests.fakes import answers
 from tests.fakes.answers import Answer
+from tests.fakes.samples import SPEECH
 from tests.fakes.upstream import Upstream
 from tests.front.shape import error_of
 
@@ -70,6 +71,29 @@ def test_where_the_vendor_fails_its_known_voices_are_told(upstream: Upstream, se
     found = [voice["id"] for voice in listed(server, "tts")]
     assert "af_heart" in found
     assert len(found) > 20
+
+
+def test_a_voice_that_only_the_vendor_knows_may_be_named(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    """One request finds out, also for what nobody knows and while the vendor fails; known voices need none."""
+    server = serve(config(upstream.url))
+    http = httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=20)
+    rows = {"data": [{"model": KOKORO, "voices": [{"name": "Zoe", "id": "voice-new"}, {"name": "af_heart"}]}]}
+    listing = Answer("application/json", [answers.dump(rows)], chunked=False)
+    upstream.behave("", answer=listing)
+    speech = Answer("audio/mpeg", [SPEECH["mp3"]])
+    upstream.behave(KOKORO, answer=speech)
+
+    def say(voice: str) -> httpx.Response:
+        return http.post("/v1/audio/speech", json={"model": "tts", "input": "Hello", "voice": voice})
+
+    assert say("alloy").status_code == 200
+    assert [request.method for request in upstream.requests] == ["POST"]
+    for voice in ("voice-new", "zoe"):
+        assert say(voice).status_code == 200
+        assert upstream.last.json["voice"] == "voice-new"
+    error_of(say("nobody"), 400, "unsupported_value")
+    assert [request.method for request in upstream.requests] == ["POST", "GET", "POST", "POST"]
+    assert "voice-new" in [voice["id"] for voice in listed(server, "tts")]
 
 
 def test_of_every_model_that_speaks(upstream: Upstream, serve: Callable[..., Server]) -> None:

@@ -98,7 +98,7 @@ def test_a_missing_key_names_its_variable(upstream: Upstream) -> None:
         ({"input": ""}, "input", "missing_required_parameter"),
         ({"input": b"Hello"}, "input", "invalid_type"),
         ({"input": "\ud800"}, "input", "invalid_type"),
-        ({"input": "x" * 4097}, "input", "string_above_max_length"),
+        ({"input": "x" * 50_001}, "input", "string_above_max_length"),
         ({"model": ""}, "model", "missing_required_parameter"),
         ({"model": "whisper-1"}, "model", None),
         ({"model": "local/nothing"}, "model", "model_not_found"),

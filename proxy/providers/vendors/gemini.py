@@ -73,6 +73,7 @@ SPEECH = Capabilities(
     speed=(1, 1),
     formats=("pcm",),
     sse=False,
+    needs_words=True,
     voices=VOICES,
     extras=frozenset({"language_code"}),
 )

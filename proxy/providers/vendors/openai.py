@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 from proxy.config import Deployment
@@ -21,7 +22,6 @@ from proxy.providers.base import (
     Capabilities,
     OpenAITranscript,
     SpeechAnswer,
-    SpeechDecoder,
     SpeechFlow,
     StreamedTranscript,
     TranscriptionFlow,
@@ -41,6 +41,7 @@ SPEECH_RATE = 24_000
 SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
     max_characters=4096,
+    splits=True,
     max_instructions=4096,
     speed=(0.25, 4.0),
     formats=("mp3", "opus", "aac", "flac", "wav", "pcm"),
@@ -48,6 +49,7 @@ SPEECH = Capabilities(
     extras=frozenset(),
     shutdown_date="2027-01-06",
 )
+GPT_SPEECH = replace(SPEECH, max_tokens=2000)
 #: In the names of files: flac, m4a, mp3, mp4, mpeg, mpga, ogg, wav, webm.
 CONTAINERS = ("flac", "m4a", "mp3", "mp4", "mpeg", "ogg", "wav", "webm")
 TRANSCRIPTION = Capabilities(
@@ -67,8 +69,8 @@ WHISPER = replace(
 MODELS: Mapping[str, Capabilities] = {
     "tts-1": replace(SPEECH, sse=False),
     "tts-1-hd": replace(SPEECH, sse=False),
-    "gpt-4o-mini-tts": SPEECH,
-    "gpt-4o-mini-tts-2025-12-15": SPEECH,
+    "gpt-4o-mini-tts": GPT_SPEECH,
+    "gpt-4o-mini-tts-2025-12-15": GPT_SPEECH,
     "whisper-1": WHISPER,
     "gpt-4o-transcribe": GPT_4O,
     "gpt-4o-mini-transcribe": GPT_4O,
@@ -109,6 +111,7 @@ class OpenAIAdapter(Adapter):
         self._target = target
         self._quirks = quirks
         self._exact_usage = exact_usage
+        self._speech_events = partial(quirks.speech_events or SpeechEvents, self.event_error)
         query = query or {}
         self._speech_url = target.url(f"{path}/speech", query)
         self._transcriptions_url = target.url(f"{path}/transcriptions", query)
@@ -136,13 +139,8 @@ class OpenAIAdapter(Adapter):
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         format = native(self.capabilities.formats, request.response_format)
         response = yield self._target.post(self._speech_url, self._body(request, format))
-        events = _is_sse(response)
-        decoder: SpeechDecoder | None = None
-        if events and self._quirks.speech_events is not None:
-            events, decoder = False, self._quirks.speech_events(self.event_error)
-        elif events and request.stream_format != "sse":
-            events, decoder = False, SpeechEvents(self.event_error)
-        return SpeechAnswer(format, rate=rate_of(response), events=events, decoder=decoder)
+        rate, channels = rate_of(response), channels_of(response)
+        return SpeechAnswer(format, rate, channels, events=self._speech_events)
 
     def _body(self, request: SpeechRequest, format: str) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -199,7 +197,8 @@ def wants_exact_usage(deployment: Deployment, *, is_own: bool) -> bool:
 
 #: Formats from which another one is converted, the best first.
 _SOURCES = ("pcm", "wav", "flac", "mp3", "opus", "aac")
-_RATE = re.compile(r"rate=(\d{4,6})")
+_RATE = re.compile(r"rate\s*=\s*\"?(\d{4,6})", re.IGNORECASE)
+_CHANNELS = re.compile(r"channels\s*=\s*\"?2\b", re.IGNORECASE)
 
 
 def native(formats: Sequence[str] | None, requested: str) -> str:
@@ -214,6 +213,11 @@ def rate_of(response: Response) -> int:
     match = _RATE.search(header(response, b"content-type"))
     rate = int(match[1]) if match else SPEECH_RATE
     return rate if 4_000 <= rate <= 192_000 else SPEECH_RATE
+
+
+def channels_of(response: Response) -> int:
+    """2 if the content type says so, else 1."""
+    return 2 if _CHANNELS.search(header(response, b"content-type")) else 1
 
 
 def _with_path(base: str, path: str) -> str:

@@ -25,6 +25,7 @@ from proxy.providers.base import Adapter, BufferedRequest, Capabilities, VoicesF
 from proxy.providers.vendor import Binder, Vendor
 from proxy.providers.vendors import kokoro
 from proxy.providers.vendors.openai import CONTAINERS, OpenAIAdapter
+from proxy.providers.vendors.openai import MODELS as OPENAI_MODELS
 from proxy.providers.voices import OPENAI_VOICES, Voice, Voices
 from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
 from proxy.providers.wire.streams import AudioChunks, MistralEvents, TextChunks
@@ -293,7 +294,13 @@ VOXTRAL = Voices(
 #: OpenRouter does not document which models support a speed or instructions: both are passed on.
 OPENROUTER_SPEECH = replace(SPEECH, formats=("mp3", "pcm"), ignores=frozenset())
 OPENROUTER_OPENAI = replace(
-    OPENROUTER_SPEECH, speed=(0.25, 4.0), max_characters=4096, voices=OPENAI_VOICES, shutdown_date="2027-01-06"
+    OPENROUTER_SPEECH,
+    speed=(0.25, 4.0),
+    max_characters=4096,
+    max_tokens=2000,
+    splits=True,
+    voices=OPENAI_VOICES,
+    shutdown_date="2027-01-06",
 )
 #: Larger files need another kind of request, with the audio as base64 in JSON.
 OPENROUTER_TRANSCRIPTION = replace(TRANSCRIPTION, containers=AAC_TOO, max_file_mb=25, ignores=OPENAI_ONLY | {"prompt"})
@@ -365,6 +372,7 @@ def _self_hosted(
         models=models or {},
         adapter=_bound(quirks),
         others=_others(*declared),
+        base_models=OPENAI_MODELS,
     )
 
 
