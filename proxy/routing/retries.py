@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from proxy.config import RetryPolicy, RouterSettings
 from proxy.errors import (
@@ -45,9 +46,9 @@ def may_fall_back(error: ProxyError) -> bool:
     return error.retryable or (isinstance(error, UpstreamRejected) and error.code in CONTENT_POLICY)
 
 
-def may_repeat(settings: RouterSettings, error: ProxyError) -> bool:
-    """Whether the same deployment may answer differently. One that does not know a model or a voice will not."""
-    return not isinstance(error, UpstreamNotFound) or settings.retry_policy.NotFoundErrorRetries is not None
+def are_final(settings: RouterSettings, failures: Iterable[str]) -> bool:
+    """Whether a deployment's failures (their kinds) show that it would answer the same: it lacks a model or a voice."""
+    return settings.retry_policy.NotFoundErrorRetries is None and UpstreamNotFound.kind in failures
 
 
 def is_limit(error: ProxyError) -> bool:

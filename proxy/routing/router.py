@@ -179,6 +179,8 @@ class _GroupCall(Generic[R]):
         self._tries: dict[str, int] = {}
         #: Of the last attempt.
         self._failure: UpstreamError | None = None
+        #: Those that were no candidates, when last looked up, because of their vendors' rate limits.
+        self._limited: list[Plan[R]] = []
 
     async def open(self) -> RunningAttempt[R]:
         """Raises RateLimited if no deployment may be asked now, else the last error."""
@@ -196,24 +198,21 @@ class _GroupCall(Generic[R]):
                 self._failure = failure = error
             left = self._candidates() if self._has_tries_left() else []
             is_repeated = all(plan.bound.deployment.id in self._tries for plan in left)
-            if is_repeated and not retries.may_repeat(self._settings, failure):
-                break
             pause = retries.pause(self._settings, failure, self._attempts, is_repeated=is_repeated)
             if not left or (self._deadline is not None and perf_counter() + pause >= self._deadline):
                 break
             await self._sleep(pause)
         if failure is not None:
             raise failure
-        if wait := min((self._limited_for(plan) for plan in self._limited()), default=None):
-            raise RateLimited(_LIMITED, retry_after=wait)
+        if self._limited:
+            raise RateLimited(_LIMITED, retry_after=1)
         raise RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
 
     def next_limit(self) -> tuple[float, float] | None:
         """Of the rate limit that ends first: its seconds, and the timeout of its deployment. None: not worth a wait."""
         if not self._has_tries_left():
             return None
-        limited = [(self._limited_for(plan), plan.bound.deployment.timeout) for plan in self._limited()]
-        return min(limited, default=None)
+        return min(((self._limited_for(plan), plan.bound.deployment.timeout) for plan in self._limited), default=None)
 
     def _has_tries_left(self) -> bool:
         failure = self._failure
@@ -222,14 +221,13 @@ class _GroupCall(Generic[R]):
     # -- which deployment ----------------------------------------------------------------------------------------------
 
     def _candidates(self) -> list[Plan[R]]:
-        """Those that may be asked now. One that is disabled is not asked instead of one whose limit will end."""
+        """Those that may be asked now. One that is disabled is not asked instead of one whose rate limit will end."""
         usable = self._usable()
-        if not any(map(self._limited_for, usable)):
+        self._limited = limited = [plan for plan in usable if self._limited_for(plan)]
+        if not limited:
             return usable
-        return [plan for plan in usable if not self._limited_for(plan) and not self._is_disabled(plan)]
-
-    def _limited(self) -> list[Plan[R]]:
-        return [plan for plan in self._usable() if self._limited_for(plan) and not self._is_disabled(plan)]
+        is_worth_a_wait = not all(map(self._is_disabled, limited))
+        return [plan for plan in usable if plan not in limited and not (is_worth_a_wait and self._is_disabled(plan))]
 
     def _usable(self) -> list[Plan[R]]:
         if not self._tries:
@@ -258,9 +256,13 @@ class _GroupCall(Generic[R]):
 
     def _is_used_up(self, bound: BoundDeployment) -> bool:
         """It has no retries left in this call, or another one would be pointless."""
-        max_retries, tries = bound.deployment.max_retries, self._tries.get(bound.deployment.id, 0)
+        deployment, max_retries = bound.deployment.id, bound.deployment.max_retries
+        tries = self._tries.get(deployment, 0)
+        if not tries:
+            return False
         is_exhausted = max_retries is not None and tries > max_retries
-        return tries > 0 and (is_exhausted or self._health.is_disabled(bound.deployment.id))
+        failures = (attempt.error for attempt in self._call.attempts if attempt.deployment == deployment)
+        return is_exhausted or self._health.is_disabled(deployment) or retries.are_final(self._settings, failures)
 
     def _has_room(self, bound: BoundDeployment) -> bool:
         deployment = bound.deployment
