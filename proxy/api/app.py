@@ -205,7 +205,7 @@ def build(config: Config, resources: Resources) -> App:
         health.router(gateway, resources.health, telemetry, app.state.probes, lambda: resources.draining)
     )
     database, reports = resources.database, UsageReports(resources.database)
-    app.include_router(keys.router(KeyStore(database), resources.key_cache))
+    app.include_router(keys.router(KeyStore(database), resources.key_cache, gateway.groups))
     app.include_router(usage.router(reports))
     app.include_router(end_users.router(EndUserStore(database), reports, resources.key_cache))
     if general.docs_enabled:
