@@ -176,9 +176,10 @@ def _document(body: bytes) -> Any:
         text = " ".join(body[: 4 * MAX_MESSAGE_LENGTH].decode("utf-8", "replace").split())
     if text.startswith("<"):
         return {name: unescape(match[1]) for name, pattern in _XML.items() if (match := pattern.search(text))}
-    return text if text.isprintable() else None
+    return text if text.isprintable() and _WORD.search(text) else None
 
 
+_WORD = re.compile(r"[^\W\d_]{2}")
 #: Of Azure's and Amazon's errors. A page for browsers has nothing that a caller could use.
 _XML = {"code": re.compile("<Code>([^<]+)</Code>"), "message": re.compile("<Message>([^<]+)</Message>")}
 
