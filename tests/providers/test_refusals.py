@@ -60,7 +60,6 @@ def failure(status: int, document: Any, **headers: str) -> Any:
         "could not load model - all backends returned error",
         "Publisher Model `projects/p/models/x` was not found or your project does not have access to it.",
         "Model x isn\u2019t supported by this server",
-        "Model x is not loaded",
         "模型不存在",
     ],
 )
@@ -86,6 +85,7 @@ def test_a_model_that_the_server_does_not_have(words: str) -> None:
         "This model does not support the format you provided.",
         "Model x is currently loading",
         "The model is not ready",
+        "Model not loaded",
         "Voice 'bob' not found",
         "voice not found for model tts-1",
         "could not find voice for model x",

@@ -99,7 +99,7 @@ OUTCOMES = st.builds(
     end=st.sampled_from([None, None, *BREAKS]),
 ).filter(lambda outcome: outcome.chunks > 0 or outcome.end is not None)
 #: Seconds in which nobody may be asked again.
-TIMES = {"429": 6.5, "503 with a time": 2.0, "too long": 3600.0}
+TIMES = {"429": 0.05, "503 with a time": 2.0, "too long": 3600.0}
 WELL = Outcome(None, 0.0, 0.0, 2, None)
 
 

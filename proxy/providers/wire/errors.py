@@ -71,11 +71,10 @@ class ErrorDetails:
 
 def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
     """The error for a failed request. ``secrets`` (keys, hosts) are redacted."""
-    is_hidden = details.status >= 500 and describes_network(details.message)
     details = _without_secrets(details, tuple(secrets))
     status = details.effective_status or details.status
     message, log = details.message, details.log or details.summary
-    if is_hidden:
+    if details.status >= 500 and describes_network(message.replace(f"://{_REDACTED}", "")):
         # It is about the vendor's own machines: the caller must not see it.
         message, log = "", f"{log}: {message}"[:MAX_LOG_LENGTH]
     if status < 400:
@@ -125,7 +124,7 @@ def _unknown_model(details: ErrorDetails, status: int, message: str, log: str) -
         message or "The upstream vendor does not have the model of this deployment.",
         status=status if status in _NOT_FOUND else 404,
         type=details.type if status < 500 else None,
-        param=details.param or "model",
+        param=details.param if details.names_unknown_model else details.param or "model",
         code=details.code if is_named and not details.names_unknown_model else "model_not_found",
         detail=log,
     )
@@ -242,10 +241,13 @@ def _code(value: Any) -> str | int | None:
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
 
+_REDACTED = "[redacted]"
+
+
 def redacted(text: str, secrets: Iterable[str]) -> str:
     """Takes a decoded text: JSON has many ways to write a letter."""
     for secret in secrets:
-        text = text.replace(secret, "[redacted]")
+        text = text.replace(secret, _REDACTED)
     return text
 
 

@@ -28,7 +28,7 @@ _NAME = rf"""(?:[`'"][^`'"]{{1,200}}[`'"]|(?!{_OTHER})[\w@./:+-]{{1,200}})"""
 _WORDS = rf"(?:(?!(?:by|for|from|in|of|on|to|with)\b|{_OTHER})[\w-]+ ){{0,3}}"
 _NEGATED = r"(?:not|n't|cannot|can't|no longer|never)(?: be)?(?: yet| been)?"
 _KNOWN = (
-    r"(?:exists?|found|installed|downloaded|recogni[sz]ed|known|valid|registered|deployed|served|hosted|loaded"
+    r"(?:exists?|found|installed|downloaded|recogni[sz]ed|known|valid|registered|deployed|served|hosted"
     r"|configured|resolved|located|(?:available|enabled|supported)(?! (?:for|with|when|if|in combination)\b))"
 )
 _GONE = (
@@ -55,7 +55,7 @@ _UNKNOWN_MODEL = re.compile(
         rf"{_MODEL}(?: parameter| field)?(?: {_NAME})? (?:must|should|has to) be (?:one of|either|in)\b",
         # No endpoints found for x; no model named x; no available channel for model x
         r"\bno (?:allowed |available )?(?:endpoints?|providers?|channels?)(?: available| found)? for\b",
-        rf"\bno {_WORDS}{_MODEL} (?:is |was |were |are )?(?:named|called|with|matching|found|available|loaded)\b",
+        rf"\bno {_WORDS}{_MODEL} (?:is |was |were |are )?(?:named|called|with|matching|found|available)\b",
         # You do not have access to the model
         rf"(?:not|n't) have access to {_WORDS}{_MODEL}",
         r"模型.{0,60}(?:不存在|未找到)",
