@@ -194,7 +194,7 @@ class ClientGone(ProxyError):
 
 
 class RateLimited(ProxyError):
-    """A limit of the configuration is reached; try again after ``retry_after``."""
+    """No deployment may be asked now: a limit of the configuration, or one that a vendor has announced, is reached."""
 
     status = 429
     type = "rate_limit_error"
@@ -248,6 +248,8 @@ class UpstreamError(ProxyError):
     code: str | int | None = "upstream_error"
     kind = "upstream"
     retryable = True
+    #: The code was inferred from the vendor's words. They may quote the caller's, so they prove less than a code.
+    is_inferred = False
 
 
 class UpstreamRejected(UpstreamError):

@@ -236,7 +236,7 @@ def build(config: Config, resources: Resources) -> App:
         )
     )
     database, reports = resources.database, UsageReports(resources.database)
-    app.include_router(keys.router(KeyStore(database), resources.key_cache))
+    app.include_router(keys.router(KeyStore(database), resources.key_cache, gateway.groups))
     app.include_router(usage.router(reports))
     app.include_router(end_users.router(EndUserStore(database), reports, resources.key_cache))
     pages.install(app, openapi.document if general.docs_enabled else None)

@@ -13,6 +13,7 @@ from proxy.accounting.key_cache import KeyCache
 from proxy.accounting.usage_reports import UsageReports, selection
 from proxy.api.access import Admin, administrator
 from proxy.api.bodies import MAX_ITEMS, JsonBodyRoute, Texts, reads
+from proxy.api.queries import ListQuery
 from proxy.api.usage_models import EndUserPage
 from proxy.domain.caller import Caller
 from proxy.errors import BadRequest
@@ -31,6 +32,18 @@ def _names(names: list[str]) -> list[str]:
             f"'user_ids' must name end users, each of 1 to {MAX_END_USER_LENGTH} characters.", param="user_ids"
         )
     return names
+
+
+class EndUsersQuery(ListQuery):
+    start: str | None = Field(default=None, description="A date or a timestamp, by default in UTC.")
+    end: str | None = Field(
+        default=None, description="A date, whose day is included, or a timestamp, which is not included."
+    )
+    end_user: str | None = Field(default=None, description="Only this end user.")
+    limit: int = Field(default=100, ge=1, le=MAX_ITEMS)
+    cursor: str = Field(
+        default="", max_length=MAX_END_USER_LENGTH, description="The ``next_cursor`` of the page before."
+    )
 
 
 class EndUsers(BaseModel):
@@ -59,20 +72,10 @@ def router(store: EndUserStore, reports: UsageReports, key_cache: KeyCache) -> A
     routes = APIRouter(tags=["end users"], route_class=JsonBodyRoute)
 
     @routes.get("/end_users", dependencies=[Depends(administrator)])
-    async def list_end_users(
-        start: Annotated[str | None, Query(description="A date or a timestamp, by default in UTC.")] = None,
-        end: Annotated[
-            str | None, Query(description="A date, whose day is included, or a timestamp, which is not included.")
-        ] = None,
-        end_user: Annotated[str | None, Query(description="Only this end user.")] = None,
-        limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
-        cursor: Annotated[
-            str, Query(max_length=MAX_END_USER_LENGTH, description="The ``next_cursor`` of the page before.")
-        ] = "",
-    ) -> EndUserPage:
+    async def list_end_users(query: Annotated[EndUsersQuery, Query()]) -> EndUserPage:
         """The end users by name, with what they used."""
-        selected = selection(start, end, {"end_user": end_user} if end_user else {})
-        rows, more = await reports.end_users(selected, limit, cursor.replace("\x00", ""))
+        selected = selection(query.start, query.end, {"end_user": query.end_user} if query.end_user else {})
+        rows, more = await reports.end_users(selected, query.limit, query.cursor.replace("\x00", ""))
         return EndUserPage.model_validate({"data": rows, "has_more": more is not None, "next_cursor": more})
 
     async def set_blocked(admin: Caller, names: list[str], *, blocked: bool) -> list[BlockedState]:

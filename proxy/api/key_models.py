@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from proxy.accounting.key_secrets import check_secret
 from proxy.accounting.key_settings import KeySettings
-from proxy.api.bodies import KeyId, Texts, key_id
+from proxy.api.bodies import MAX_ITEMS, KeyId, Texts, key_id
+from proxy.api.queries import ListQuery
 from proxy.domain.timestamps import iso
 from proxy.storage.keys import VirtualKey
 
@@ -65,6 +66,27 @@ class DeleteKeys(BaseModel):
         default=[], description="Keys, or their SHA-256.", examples=[[_ID]]
     )
     key_aliases: Texts = Field(default=[], description="Aliases of further keys.", examples=[["night batch"]])
+
+
+# -- queries -----------------------------------------------------------------------------------------------------------
+
+
+class KeysQuery(ListQuery):
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    size: int = Field(default=100, ge=1, le=MAX_ITEMS)
+    user_id: str | None = Field(default=None, description="Only keys of this user.")
+    team_id: str | None = Field(default=None, description="Only keys of this team.")
+    organization_id: str | None = Field(
+        default=None, description="Only keys of this organization: none, since keys belong to no organization here."
+    )
+    key_alias: str | None = Field(default=None, description="Only the key with this alias.")
+    key_hash: KeyId | None = Field(default=None, description="Only this key: its SHA-256, or the key itself.")
+    return_full_object: bool = Field(default=False, description="Full records, not only ids.")
+
+    def filters(self) -> dict[str, str]:
+        """Values that columns of the table must have."""
+        columns = {"user_id": self.user_id, "team_id": self.team_id, "key_alias": self.key_alias, "id": self.key_hash}
+        return {name: value.replace("\x00", "") for name, value in columns.items() if value is not None}
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from proxy.accounting.key_cache import KeyCache
 from proxy.accounting.key_settings import KeySettings
 from proxy.accounting.key_store import KeyStore
 from proxy.api.access import Admin, Reader, administrator, authenticator
-from proxy.api.bodies import MAX_ITEMS, JsonBodyRoute, key_id, reads
+from proxy.api.bodies import JsonBodyRoute, key_id, reads
 from proxy.api.key_models import (
     BlockedKey,
     DeletedKeys,
@@ -21,6 +21,7 @@ from proxy.api.key_models import (
     GeneratedKey,
     GenerateKey,
     KeyList,
+    KeysQuery,
     NamedKey,
     RegenerateKey,
     RegenerateKeyInPath,
@@ -30,6 +31,7 @@ from proxy.api.key_models import (
 )
 from proxy.domain.caller import MASTER_KEY_ID, Caller
 from proxy.errors import BadRequest
+from proxy.routing.groups import ModelGroups, unknown_model
 from proxy.storage.database import Unavailable
 from proxy.storage.keys import VirtualKey
 
@@ -39,7 +41,7 @@ async def uncached(response: Response) -> None:
     response.headers["cache-control"] = "no-store"
 
 
-def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
+def router(store: KeyStore, key_cache: KeyCache, groups: ModelGroups) -> APIRouter:
     routes = APIRouter(tags=["keys"], route_class=JsonBodyRoute, dependencies=[Depends(uncached)])
 
     @routes.post("/key/generate", response_model_exclude_unset=True)
@@ -48,12 +50,14 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
     ) -> GeneratedKey:
         """Create a key. It is not shown again."""
         _check_configured(request, body.key, "key")
+        _check_models(body, groups)
         secret, key = await store.generate(body.columns(), _actor(admin), body.key)
         return _generated(secret, key, body)
 
     @routes.post("/key/update", response_model_exclude_unset=True)
     async def update_key(admin: Admin, body: Annotated[UpdateKey, reads(UpdateKey)]) -> UpdatedKey:
         """Change settings of a key. Those that are missing or null stay as they are."""
+        _check_models(body, groups)
         updated = await store.update(body.key, body.columns(), _actor(admin))
         await _refresh(key_cache)
         return UpdatedKey(key=updated.id, **info_of(updated), **_ignored(body))
@@ -72,6 +76,7 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         request: Request, admin: Caller, key_id: str, body: RegenerateKey | RegenerateKeyInPath
     ) -> GeneratedKey:
         _check_configured(request, body.new_key, "new_key")
+        _check_models(body, groups)
         secret, key = await store.regenerate(key_id, body.columns(), _actor(admin), body.new_key)
         await _refresh(key_cache)
         return _generated(secret, key, body)
@@ -121,23 +126,18 @@ def router(store: KeyStore, key_cache: KeyCache) -> APIRouter:
         return FoundKey.model_validate({"key": record.id, "info": info_of(record)})
 
     @routes.get("/key/list", dependencies=[Depends(administrator)])
-    async def list_keys(
-        page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-        size: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 100,
-        user_id: str | None = None,
-        team_id: str | None = None,
-        key_alias: str | None = None,
-        return_full_object: Annotated[bool, Query(description="Full records, not only ids.")] = False,
-    ) -> KeyList:
+    async def list_keys(query: Annotated[KeysQuery, Query()]) -> KeyList:
         """The keys, the newest first."""
-        chosen = {"user_id": user_id, "team_id": team_id, "key_alias": key_alias}
-        filters = {name: value.replace("\x00", "") for name, value in chosen.items() if value is not None}
-        keys, total = await store.page(filters, limit=size, offset=(page - 1) * size)
+        size, is_full = query.size, query.return_full_object
+        keys: list[VirtualKey] = []
+        total = 0
+        if query.organization_id is None:
+            keys, total = await store.page(query.filters(), limit=size, offset=(query.page - 1) * size)
         return KeyList.model_validate(
             {
-                "keys": [{"token": key.id, **info_of(key)} if return_full_object else key.id for key in keys],
+                "keys": [{"token": key.id, **info_of(key)} if is_full else key.id for key in keys],
                 "total_count": total,
-                "current_page": page,
+                "current_page": query.page,
                 "total_pages": ceil(total / size),
             }
         )
@@ -158,6 +158,13 @@ def _actor(admin: Caller) -> str:
 def _check_configured(request: Request, secret: str | None, field: str) -> None:
     if secret is not None and authenticator(request).is_configured(secret):
         raise BadRequest(f"'{field}' must not be a key of the configuration.", param=field, code="key_exists")
+
+
+def _check_models(body: KeySettings, groups: ModelGroups) -> None:
+    """Raises BadRequest with the nearest name. A misspelt model would otherwise be noticed by whoever uses the key."""
+    for name in body.models or ():
+        if not groups.exists(name):
+            raise BadRequest(unknown_model(name, groups.names), param="models", code="model_not_found")
 
 
 def _generated(secret: str, key: VirtualKey, body: KeySettings) -> GeneratedKey:

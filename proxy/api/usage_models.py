@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field
 
 from proxy.accounting.usage_reports import FILTERS, MAX_CALLS, Selection, selection
+from proxy.api.queries import ListQuery
 from proxy.errors import BadRequest
 
 # -- queries -----------------------------------------------------------------------------------------------------------
 
 
-class _Query(BaseModel):
-    """Unknown parameters are refused: a misspelt filter would match everything."""
-
-    model_config = ConfigDict(extra="forbid")
-
+class _Query(ListQuery):
     start: str | None = Field(
         default=None, description="A date or a timestamp, by default in UTC.", examples=["2026-11-01"]
     )
@@ -38,17 +34,6 @@ class _Query(BaseModel):
     deployment: str | None = Field(default=None, description="Only calls that the deployment with this id served.")
     tag: str | None = Field(default=None, description="Only calls with this tag.")
     format: Literal["json", "csv"] = "json"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_unknown(cls, query: Any) -> Any:
-        """Raises BadRequest, which pydantic lets pass."""
-        if isinstance(query, Mapping):
-            for name in query:
-                if name not in cls.model_fields:
-                    known = ", ".join(cls.model_fields)
-                    raise BadRequest(f"Unknown parameter '{name[:80]}'. Known: {known}.", param=name[:80])
-        return query
 
     def selection(self, **further: str) -> Selection:
         """``further`` filters replace those of the query. Raises BadRequest."""

@@ -17,6 +17,7 @@ from proxy.errors import (
     UpstreamNotFound,
     UpstreamRateLimited,
     UpstreamRejected,
+    UpstreamUnavailable,
 )
 
 MINUTE = 60.0
@@ -44,6 +45,8 @@ class DeploymentHealth:
     requests: deque[float] = field(default_factory=deque)
     fails: deque[float] = field(default_factory=deque)
     cooldown_until: float = 0.0
+    #: The vendor has said when it may be asked again. Unlike a cooldown, this is never disregarded.
+    limited_until: float = 0.0
     #: The cooldown is over but no call has succeeded since: one call, ``trial``, may try it.
     half_open: bool = False
     trial: Attempt | None = None
@@ -78,7 +81,12 @@ class HealthTracker:
     def is_cooling_down(self, deployment: str) -> bool:
         """Whether it should be avoided: it cools down, or another call is on trial with it."""
         state = self[deployment]
-        return self.clock() < state.cooldown_until or state.trial is not None
+        return self.clock() < state.cooldown_until or state.trial is not None or self.limited_for(deployment) > 0
+
+    def limited_for(self, deployment: str) -> float:
+        """Seconds until the vendor may be asked again, by its own word; 0 if it has set no limit."""
+        until = self[deployment].limited_until
+        return max(0.0, until - self.clock()) if until else 0.0
 
     def is_disabled(self, deployment: str) -> bool:
         """Whether it cools down because its key is refused, its quota is used up or its model is gone."""
@@ -128,13 +136,11 @@ class HealthTracker:
         state = self[deployment]
         if attempt.started < state.since:
             return
-        if error.code in DISABLING_CODES:
+        if error.code in DISABLING_CODES and not error.is_inferred:
             self.cool_down(deployment, max(DISABLED_SECONDS, cooldown), str(error.code))
-        elif isinstance(error, UpstreamNotFound):
+        elif (isinstance(error, UpstreamNotFound) and not error.is_inferred) or self.limit(deployment, error):
             return
-        elif isinstance(error, UpstreamRateLimited):
-            self.cool_down(deployment, cooldown if error.retry_after is None else error.retry_after, error.kind)
-        elif state.trial is attempt:
+        elif isinstance(error, UpstreamRateLimited) or state.trial is attempt:
             self.cool_down(deployment, cooldown, error.kind)
         else:
             now = self.clock()
@@ -143,6 +149,15 @@ class HealthTracker:
                 state.fails.popleft()
             if len(state.fails) > allowed_fails:
                 self.cool_down(deployment, cooldown, error.kind)
+
+    def limit(self, deployment: str, error: ProxyError) -> bool:
+        """Note when the deployment may be asked again if its vendor says so (429 or 5xx with ``retry-after``)."""
+        if error.retry_after is None or not isinstance(error, UpstreamRateLimited | UpstreamUnavailable):
+            return False
+        state = self[deployment]
+        state.limited_until = max(state.limited_until, self.clock() + error.retry_after)
+        self.cool_down(deployment, error.retry_after, error.kind)
+        return True
 
     def cool_down(self, deployment: str, seconds: float, reason: str) -> None:
         """Does not shorten a cooldown. The alarm is raised once for each reason."""
@@ -160,7 +175,8 @@ class HealthTracker:
     def recovered(self, deployment: str) -> None:
         """A probe succeeded: the deployment takes calls again."""
         state = self[deployment]
-        state.cooldown_until, state.half_open, state.trial, state.reason = 0.0, False, None, ""
+        state.cooldown_until, state.limited_until = 0.0, 0.0
+        state.half_open, state.trial, state.reason = False, None, ""
         state.fails.clear()
 
     def renew(self, deployment: str) -> None:

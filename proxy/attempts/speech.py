@@ -15,7 +15,7 @@ from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.domain.requests import SpeechRequest
 from proxy.domain.results import SpeechResult
-from proxy.errors import UpstreamError, UpstreamInvalid, UpstreamRejected
+from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected
 from proxy.http.messages import Response
 from proxy.matching import SpeechPlan
 from proxy.matching.sentences import pieces
@@ -169,6 +169,17 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
             yield chunk
         self._note_usage()
 
+    async def _open_later(self, piece: SpeechRequest, deadlines: Deadlines) -> OpenedStream:
+        """Raises UpstreamRateLimited without asking if the vendor's rate limit is known to be reached."""
+        health, deployment = self._services.health, self._deployment.id
+        if wait := health.limited_for(deployment):
+            raise UpstreamRateLimited("The upstream vendor's rate limit is reached.", retry_after=wait)
+        try:
+            return await self._open(piece, deadlines, first=False)
+        except ProxyError as error:
+            health.limit(deployment, error)
+            raise
+
     # -- the caller's format and speed ---------------------------------------------------------------------------------
 
     async def _convert(self, opened: OpenedStream) -> None:
@@ -188,8 +199,9 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
 
         async def open_piece(text: str, *, first: bool) -> OpenedStream:
             piece = replace(plan.request, input=text)
-            limits = deadlines if first else plan.bound.deadlines(deadlines.left)
-            return await self._open(piece, limits, first=first)
+            if first:
+                return await self._open(piece, deadlines)
+            return await self._open_later(piece, plan.bound.deadlines(deadlines.left))
 
         chunked = ChunkedSpeech(open_piece, self._samples, pieces(plan.request.input, piece_characters))
         await chunked.start()

@@ -105,6 +105,8 @@ class Call:
     #: When the whole request had arrived, and when the first byte of the answer was sent.
     received: float | None = None
     sent: float | None = None
+    #: Seconds spent on waiting until vendors' rate limits ended.
+    waited: float = 0.0
     #: Seconds before the first byte that were not spent waiting for a vendor; None if no byte was sent.
     overhead: float | None = None
 
@@ -117,7 +119,7 @@ class Call:
         """Call it once the first byte is sent."""
         if self.received is None or self.sent is None:
             return
-        waited, until = 0.0, self.received
+        waited, until = self.waited, self.received
         for attempt in self.attempts:
             ended = attempt.first_byte or attempt.ended or self.sent
             started = attempt.started if attempt.started > until else until

@@ -43,6 +43,15 @@ class ModelGroups:
         """The name of the group: an alias is resolved."""
         return self._aliases.get(model, model)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the groups and their aliases."""
+        return [*self.deployments, *self._aliases]
+
+    def exists(self, name: str) -> bool:
+        """Whether it is the name of a group, of chat models too, or of an alias."""
+        return name in self.deployments or name in self._aliases or name in self._translators
+
     def visible(self, caller: Caller) -> Deployments:
         """The groups that the caller may use."""
         if not caller.models:

@@ -11,7 +11,7 @@ from time import perf_counter
 from proxy.attempts import AttemptRunner, HealthTracker
 from proxy.domain.call import Call
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
-from proxy.errors import ProxyError, UpstreamTimeout
+from proxy.errors import ProxyError, UpstreamRateLimited, UpstreamTimeout
 from proxy.matching import (
     BoundDeployment,
     Rejection,
@@ -82,13 +82,16 @@ class Probes:
     async def _probe(
         self, group: str, bound: BoundDeployment, slots: asyncio.Semaphore, cooldown: float | None
     ) -> Outcome:
+        deployment = bound.deployment.id
         async with slots:
             started = perf_counter()
+            if wait := self._health.limited_for(deployment):
+                limit = UpstreamRateLimited("The vendor's rate limit is reached: it was not asked.", retry_after=wait)
+                return Outcome(deployment, group, 0.0, limit)
             error = await self._call(bound)
-        deployment = bound.deployment.id
         if error is None:
             self._health.recovered(deployment)
-        elif cooldown is not None:
+        elif not self._health.limit(deployment, error) and cooldown is not None:
             self._health.cool_down(deployment, cooldown, error.kind)
         return Outcome(deployment, group, perf_counter() - started, error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from proxy.config import RetryPolicy, RouterSettings
 from proxy.errors import (
@@ -13,12 +14,19 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamRejected,
     UpstreamTimeout,
+    UpstreamUnavailable,
     UpstreamUnfinished,
 )
 
 CONTENT_POLICY = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
 #: Seconds: the first pause, doubled at each attempt, and the longest.
 FIRST_PAUSE, MAX_PAUSE = 0.1, 5.0
+#: The first pause after a rate limit whose end the vendor does not tell.
+FIRST_PAUSE_OF_LIMIT = 0.5
+#: Seconds that a call waits, in all, for vendors' rate limits to end. OpenAI's SDKs wait no longer, either.
+MAX_WAIT = 60.0
+#: Calls that wait for the same limit continue at different times: up to this share of the wait, and seconds, later.
+SPREAD, MAX_SPREAD = 0.1, 1.0
 
 
 def allowed(settings: RouterSettings, error: ProxyError, requested: int | None) -> int:
@@ -38,6 +46,18 @@ def may_fall_back(error: ProxyError) -> bool:
     return error.retryable or (isinstance(error, UpstreamRejected) and error.code in CONTENT_POLICY)
 
 
+def are_final(settings: RouterSettings, failures: Iterable[str]) -> bool:
+    """Whether a deployment's failures (their kinds) show that it would answer the same: it lacks a model or a voice."""
+    return settings.retry_policy.NotFoundErrorRetries is None and UpstreamNotFound.kind in failures
+
+
+def is_limit(error: ProxyError) -> bool:
+    """Whether the vendor may serve the same request later: a rate limit (not a lack of money), a 503 with a time."""
+    if isinstance(error, UpstreamRateLimited):
+        return error.code != "insufficient_quota"
+    return isinstance(error, UpstreamUnavailable) and error.retry_after is not None
+
+
 def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, is_repeated: bool) -> float:
     """Seconds to wait after attempt ``attempt`` (from 1), growing, with jitter; 0 if waiting cannot help.
 
@@ -47,8 +67,14 @@ def pause(settings: RouterSettings, error: ProxyError, attempt: int, *, is_repea
         return 0.0
     if isinstance(error, UpstreamRateLimited) and not is_repeated:
         return settings.retry_after
-    backoff = min(MAX_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1))
+    first = FIRST_PAUSE_OF_LIMIT if isinstance(error, UpstreamRateLimited) else FIRST_PAUSE
+    backoff = min(MAX_PAUSE, first * 2.0 ** (attempt - 1))
     return max(settings.retry_after, backoff * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def spread(wait: float) -> float:
+    """Seconds to add to a wait for the end of a rate limit."""
+    return random.uniform(0.0, min(SPREAD * wait, MAX_SPREAD))  # noqa: S311
 
 
 def _by_kind(policy: RetryPolicy, error: UpstreamError) -> int | None:

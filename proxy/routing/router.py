@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType, TracebackType
 from typing import Any, Generic, TypeVar
@@ -13,13 +13,14 @@ from proxy.attempts import AttemptRunner, RunningAttempt
 from proxy.config import RouterSettings
 from proxy.domain.call import Call
 from proxy.domain.requests import CallOptions
-from proxy.errors import ProxyError, RateLimited, UpstreamError
+from proxy.errors import ProxyError, RateLimited, UpstreamError, UpstreamRateLimited
 from proxy.matching import BoundDeployment, Plan, Rejection
 from proxy.routing import retries
 from proxy.routing.strategies import STRATEGIES
 from proxy.tasks import cancel_all
 
 R = TypeVar("R")
+_LIMITED = "The upstream vendor's rate limit is reached."
 #: By model group, in the order of the fallbacks: a plan or a rejection for each deployment.
 Candidates = Mapping[str, Sequence[Plan[R] | Rejection]]
 
@@ -49,16 +50,25 @@ class Router:
     async def open(self, candidates: Candidates[R], call: Call, options: CallOptions) -> RunningAttempt[R]:
         """The attempt that won, open, with its first byte; all attempts are in ``call``. The caller closes it.
 
-        Raises the first rejection if no deployment can serve the request, else the last upstream error.
+        Raises the first rejection if no deployment can serve the request, else the last upstream error, or that of a
+        rate limit which ends too late.
         """
-        deadline = None if options.timeout is None else perf_counter() + options.timeout
+        started = perf_counter()
+        deadline = None if options.timeout is None else started + options.timeout
         plans = {name: [plan for plan in some if isinstance(plan, Plan)] for name, some in candidates.items()}
         if not any(plans.values()):
             raise _first_rejection(candidates)
         failure: ProxyError | None = None
-        for name in self._ordered(plans) if len(plans) > 1 else plans:
+        names = iter(self._ordered(plans) if len(plans) > 1 else plans)
+        groups: list[_GroupCall[R]] = []
+        while True:
+            group: _GroupCall[R] | None
+            if (name := next(names, None)) is not None:
+                groups.append(group := _GroupCall(self, name, plans[name], call, deadline, options.num_retries))
+            elif (group := await self._limit_over(groups, call, options, perf_counter() - started)) is None:
+                break
             try:
-                attempt = await _GroupCall(self, plans[name], call, deadline).open(options.num_retries)
+                attempt = await group.open()
             except ProxyError as error:
                 # A limit of our own must not hide a vendor's error.
                 failure = error if failure is None or not isinstance(error, RateLimited) else failure
@@ -66,11 +76,11 @@ class Router:
                     break
             else:
                 call.won = attempt.record
-                call.group = name
-                call.fallback = name if name != next(iter(candidates)) else ""
+                call.group = group.name
+                call.fallback = group.name if group.name != next(iter(candidates)) else ""
                 return attempt
         assert failure is not None  # noqa: S101
-        raise _final(failure, call)
+        raise _final(failure, call, self._least_wait(plan for some in plans.values() for plan in some))
 
     def _ordered(self, plans: Mapping[str, Sequence[Plan[Any]]]) -> list[str]:
         """Groups whose deployments all cool down come last, but they are tried: a cooldown alone is never an error."""
@@ -79,6 +89,32 @@ class Router:
 
     def _is_cooling_down(self, plan: Plan[Any]) -> bool:
         return self._health.is_cooling_down(plan.bound.deployment.id)
+
+    async def _limit_over(
+        self, groups: Sequence[_GroupCall[R]], call: Call, options: CallOptions, elapsed: float
+    ) -> _GroupCall[R] | None:
+        """Waits for a vendor's rate limit to end. The group in which it did; None if none ends in time.
+
+        The wait must fit the call's timeout, else the deployment's, and all waits of the call together `MAX_WAIT`.
+        ``elapsed``: seconds since the call began.
+        """
+        chosen, least, latest = None, float("inf"), 0.0
+        for group in groups:
+            if (limit := group.next_limit()) is not None:
+                wait, timeout = limit
+                time_left = min(retries.MAX_WAIT - call.waited, (options.timeout or timeout) - elapsed)
+                if wait < min(time_left, least):
+                    chosen, least, latest = group, wait, time_left
+        if chosen is not None:
+            least = min(least + retries.spread(least), latest)
+            call.waited += least
+            await self._sleep(least)
+        return chosen
+
+    def _least_wait(self, plans: Iterable[Plan[Any]]) -> float | None:
+        """Seconds until the first rate limit of a vendor ends; None if there is none."""
+        waits = [self._health.limited_for(plan.bound.deployment.id) for plan in plans]
+        return min((wait for wait in waits if wait), default=None)
 
 
 class RoutedCall(Generic[R]):
@@ -117,9 +153,18 @@ class RoutedCall(Generic[R]):
 
 
 class _GroupCall(Generic[R]):
-    """One call on the deployments of one group."""
+    """One call on the deployments of one group. ``open`` may be called again when a rate limit has ended."""
 
-    def __init__(self, router: Router, plans: Sequence[Plan[R]], call: Call, deadline: float | None) -> None:
+    def __init__(
+        self,
+        router: Router,
+        name: str,
+        plans: Sequence[Plan[R]],
+        call: Call,
+        deadline: float | None,
+        num_retries: int | None,
+    ) -> None:
+        self.name = name
         self._settings = router._settings
         self._runner = router._runner
         self._health = router._health
@@ -128,15 +173,20 @@ class _GroupCall(Generic[R]):
         self._plans = plans
         self._call = call
         self._deadline = deadline
-        #: Attempts of this call, by deployment.
+        self._num_retries = num_retries
+        #: Attempts of this call, in all and by deployment.
+        self._attempts = 0
         self._tries: dict[str, int] = {}
+        #: Of the last attempt.
+        self._failure: UpstreamError | None = None
+        #: Those that were no candidates, when last looked up, because of their vendors' rate limits.
+        self._limited: list[Plan[R]] = []
 
-    async def open(self, num_retries: int | None) -> RunningAttempt[R]:
-        """Raises RateLimited if every deployment is at a limit of the configuration, else the last error."""
-        failure: ProxyError | None = None
-        attempts = 0
+    async def open(self) -> RunningAttempt[R]:
+        """Raises RateLimited if no deployment may be asked now, else the last error."""
+        failure: UpstreamError | None = None
         while candidates := self._candidates():
-            attempts += 1
+            self._attempts += 1
             plan = self._best(candidates)
             attempt, hedge_after = self._attempt(plan), self._hedge_after(plan.bound)
             try:
@@ -145,23 +195,50 @@ class _GroupCall(Generic[R]):
                 await attempt.open()
                 return attempt
             except UpstreamError as error:
-                failure = error
-            if attempts > retries.allowed(self._settings, failure, num_retries):
-                break
-            left = self._candidates()
+                self._failure = failure = error
+            left = self._candidates() if self._has_tries_left() else []
             is_repeated = all(plan.bound.deployment.id in self._tries for plan in left)
-            pause = retries.pause(self._settings, failure, attempts, is_repeated=is_repeated)
+            pause = retries.pause(self._settings, failure, self._attempts, is_repeated=is_repeated)
             if not left or (self._deadline is not None and perf_counter() + pause >= self._deadline):
                 break
             await self._sleep(pause)
-        raise failure or RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
+        if failure is not None:
+            raise failure
+        if self._limited:
+            raise RateLimited(_LIMITED, retry_after=1)
+        raise RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
+
+    def next_limit(self) -> tuple[float, float] | None:
+        """Of the rate limit that ends first: its seconds, and the timeout of its deployment. None: not worth a wait."""
+        if not self._has_tries_left():
+            return None
+        return min(((self._limited_for(plan), plan.bound.deployment.timeout) for plan in self._limited), default=None)
+
+    def _has_tries_left(self) -> bool:
+        failure = self._failure
+        return failure is None or self._attempts <= retries.allowed(self._settings, failure, self._num_retries)
 
     # -- which deployment ----------------------------------------------------------------------------------------------
 
     def _candidates(self) -> list[Plan[R]]:
+        """Those that may be asked now. One that is disabled is not asked instead of one whose rate limit will end."""
+        usable = self._usable()
+        self._limited = limited = [plan for plan in usable if self._limited_for(plan)]
+        if not limited:
+            return usable
+        is_worth_a_wait = not all(map(self._is_disabled, limited))
+        return [plan for plan in usable if plan not in limited and not (is_worth_a_wait and self._is_disabled(plan))]
+
+    def _usable(self) -> list[Plan[R]]:
         if not self._tries:
             return [plan for plan in self._plans if self._has_room(plan.bound)]
         return [plan for plan in self._plans if self._has_room(plan.bound) and not self._is_used_up(plan.bound)]
+
+    def _limited_for(self, plan: Plan[R]) -> float:
+        return self._health.limited_for(plan.bound.deployment.id)
+
+    def _is_disabled(self, plan: Plan[R]) -> bool:
+        return self._health.is_disabled(plan.bound.deployment.id)
 
     def _best(self, candidates: Sequence[Plan[R]]) -> Plan[R]:
         return candidates[0] if len(candidates) == 1 else min(candidates, key=lambda plan: self._rank(plan.bound))
@@ -179,9 +256,13 @@ class _GroupCall(Generic[R]):
 
     def _is_used_up(self, bound: BoundDeployment) -> bool:
         """It has no retries left in this call, or another one would be pointless."""
-        max_retries, tries = bound.deployment.max_retries, self._tries.get(bound.deployment.id, 0)
+        deployment, max_retries = bound.deployment.id, bound.deployment.max_retries
+        tries = self._tries.get(deployment, 0)
+        if not tries:
+            return False
         is_exhausted = max_retries is not None and tries > max_retries
-        return tries > 0 and (is_exhausted or self._health.is_disabled(bound.deployment.id))
+        failures = (attempt.error for attempt in self._call.attempts if attempt.deployment == deployment)
+        return is_exhausted or self._health.is_disabled(deployment) or retries.are_final(self._settings, failures)
 
     def _has_room(self, bound: BoundDeployment) -> bool:
         deployment = bound.deployment
@@ -265,11 +346,20 @@ def _first_rejection(candidates: Candidates[Any]) -> ProxyError:
     return next(plan.error for some in candidates.values() for plan in some if isinstance(plan, Rejection))
 
 
-def _final(error: ProxyError, call: Call) -> ProxyError:
-    """The last error as the caller sees it: with the number of attempts, and with the advice not to retry."""
-    if isinstance(error, UpstreamError) and error.retryable:
-        attempts = len(call.attempts)
-        if attempts > 1:
-            error.message = f"{error.message} ({attempts} attempts were made.)"
-        error.should_retry = False
+def _final(error: ProxyError, call: Call, wait: float | None) -> ProxyError:
+    """The last error as the caller sees it: with the number of attempts, and when or whether to try again.
+
+    ``wait``: seconds until a vendor whose rate limit was reached may be asked again.
+    """
+    if not error.retryable or not isinstance(error, UpstreamError | RateLimited):
+        return error
+    if isinstance(error, UpstreamError) and not retries.is_limit(error):
+        if wait is None:
+            error.should_retry = False
+        else:
+            error = UpstreamRateLimited(_LIMITED, detail=error.detail)
+    if wait is not None:
+        error.retry_after = wait
+    if (attempts := len(call.attempts)) > 1:
+        error.message = f"{error.message} ({attempts} attempts were made.)"
     return error

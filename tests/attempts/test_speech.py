@@ -15,6 +15,7 @@ from proxy.domain.call import Attempt
 from proxy.domain.requests import SpeechRequest
 from proxy.domain.results import SpeechResult
 from proxy.domain.usage import Usage
+from proxy.errors import ProxyError, UpstreamRateLimited
 from proxy.http.messages import ByteStream, Response
 from proxy.matching import SpeechPlan
 from proxy.providers.base import SpeechAnswer
@@ -59,13 +60,16 @@ class Body(ByteStream):
 
 
 class Upstream:
-    """Answers each request with the next body."""
+    """Answers each request with the next body, or raises it if it is an error."""
 
-    def __init__(self, *bodies: Body) -> None:
-        self._bodies = list(bodies)
+    def __init__(self, *answers: Body | ProxyError) -> None:
+        self._answers = list(answers)
 
     async def run(self, *_: Any) -> tuple[SpeechAnswer, Response]:
-        return SpeechAnswer("pcm", decoder=Decoder()), messages.response(200, content=self._bodies.pop(0))
+        answer = self._answers.pop(0)
+        if isinstance(answer, ProxyError):
+            raise answer
+        return SpeechAnswer("pcm", decoder=Decoder()), messages.response(200, content=answer)
 
 
 class Encoders:
@@ -79,10 +83,10 @@ class Encoders:
             yield await anext(chunks)
 
 
-def attempt(*bodies: Body, encoders: Encoders | None = None, **plan: Any) -> SpeechAttempt:
+def attempt(*answers: Body | ProxyError, encoders: Encoders | None = None, **plan: Any) -> SpeechAttempt:
     bound = line("d")
     cast(Any, bound.adapter).speech = lambda request: None
-    services = Services(cast(Any, Upstream(*bodies)), cast(Any, encoders), cast(Any, None), HealthTracker(), 0, 0.0)
+    services = Services(cast(Any, Upstream(*answers)), cast(Any, encoders), cast(Any, None), HealthTracker(), 0, 0.0)
     fields = {"response_format": "pcm"} | plan
     return SpeechAttempt(services, SpeechPlan(bound, SpeechRequest("m", "One. Two."), **fields), record(), None)
 
@@ -133,3 +137,32 @@ def test_a_caller_that_leaves_while_the_next_piece_is_awaited_leaves_nothing_ope
 
     asyncio.run(main())
     assert all(body.is_closed for body in bodies)
+
+
+def test_a_limit_that_a_later_piece_meets_holds_for_everybody() -> None:
+    async def main() -> None:
+        running = attempt(
+            Body(b"ab"), UpstreamRateLimited("Slow down.", retry_after=0.1), Body(b"ef"), piece_characters=5
+        )
+        async with running as result:
+            await asyncio.sleep(0.02)
+            assert 0 < running._services.health.limited_for("d") <= 0.1
+            assert await read(result) == b"abef"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("seconds", [0.1, 100])
+def test_a_later_piece_is_not_asked_for_before_its_time(seconds: float) -> None:
+    async def main() -> None:
+        running = attempt(Body(b"ab"), Body(b"ef"), piece_characters=5)
+        running._services.health.limit("d", UpstreamRateLimited("Slow down.", retry_after=seconds))
+        async with running as result:
+            if seconds < 1:
+                assert await read(result) == b"abef"
+                return
+            with pytest.raises(UpstreamRateLimited):
+                await read(result)
+            assert len(cast(Any, running._services.upstream)._answers) == 1
+
+    asyncio.run(main())

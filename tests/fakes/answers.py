@@ -178,12 +178,13 @@ def html(status: int) -> Answer:
     return Answer("text/html", [page], status, chunked=False)
 
 
+#: A short limit: the deployments of most tests serve many of them, and nobody asks again before it has ended.
 _LIMITS = {
-    "retry-after": "7",
-    "retry-after-ms": "6500",
+    "retry-after": "1",
+    "retry-after-ms": "50",
     "x-ratelimit-limit-requests": "50",
     "x-ratelimit-remaining-requests": "0",
-    "x-ratelimit-reset-requests": "7s",
+    "x-ratelimit-reset-requests": "50ms",
 }
 
 #: By HTTP status; the messages are OpenAI's own.

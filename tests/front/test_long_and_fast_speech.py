@@ -147,8 +147,9 @@ def failing_from(number: int, times: int, status: int = 500) -> Callable[[Record
     return answer
 
 
-def test_a_later_piece_is_asked_for_once_more(upstream: Upstream, client: httpx.Client) -> None:
-    upstream.behave(MODEL, answer=failing_from(4, 1))
+@pytest.mark.parametrize("status", [500, 429])
+def test_a_later_piece_is_asked_for_once_more(upstream: Upstream, client: httpx.Client, status: int) -> None:
+    upstream.behave(MODEL, answer=failing_from(4, 1, status))
     reply = client.post("/v1/audio/speech", json=ask())
     texts = [request.json["input"] for request in upstream.requests]
     assert len(array.array("h", reply.content)) == 12_000 * (len(texts) - 1)

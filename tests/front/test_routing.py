@@ -260,7 +260,7 @@ def test_a_refused_key_takes_one_deployment_out_and_is_in_the_log(
 
 
 def test_a_rate_limited_deployment_rests(upstream: Upstream, http: httpx.Client) -> None:
-    upstream.behave("limited-one", answer=ERRORS[429])
+    upstream.behave("limited-one", answer=answers.error(429, "Slow down.", headers={"retry-after": "60"}))
     for _ in range(3):
         assert said(speak(http, "limited"))["deployment"] == "limited-two"
     assert models(upstream) == ["limited-one", *["limited-two"] * 3]

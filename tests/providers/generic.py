@@ -39,7 +39,7 @@ def _says(status: int, *, headers: dict[str, str] | None = None) -> Reply:
 FAILURES = (
     GenericFailure("401", Failure(_says(401), 502, "upstream_credentials", code="upstream_credentials")),
     GenericFailure("403", Failure(_says(403), 502, "upstream_credentials", code="upstream_credentials")),
-    GenericFailure("429", Failure(_says(429, headers={"retry-after": "2"}), 429, "upstream_rate_limited", 2)),
+    GenericFailure("429", Failure(_says(429, headers={"retry-after": "0.05"}), 429, "upstream_rate_limited", 1)),
     GenericFailure("500", Failure(_says(500), 500, "upstream_unavailable")),
     GenericFailure("503", Failure(Reply(_PAGE, 503, "text/html"), 503, "upstream_unavailable")),
     GenericFailure("504", Failure(Reply("upstream timeout at {host}", 504, "text/plain"), 502, "upstream_unavailable")),

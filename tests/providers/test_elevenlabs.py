@@ -283,7 +283,7 @@ def test_a_transcript_that_is_none(document: Any) -> None:
         (401, {"status": "missing_permissions", "message": "x"}, "upstream_credentials", 502),
         (402, {"status": "payment_required", "message": "x"}, "upstream_rate_limited", 429),
         (404, {"status": "voice_not_found", "message": "x"}, "upstream_not_found", 404),
-        (400, {"status": "model_not_found", "message": "x"}, "upstream_rejected", 400),
+        (400, {"status": "model_not_found", "message": "x"}, "upstream_not_found", 404),
         (429, {"status": "too_many_concurrent_requests", "message": "x"}, "upstream_rate_limited", 429),
         (429, {"status": "system_busy", "message": "x"}, "upstream_unavailable", 503),
         (429, {"code": "system_busy"}, "upstream_unavailable", 503),

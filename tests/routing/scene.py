@@ -51,6 +51,17 @@ def limited(retry_after: float | None = None) -> Failure:
     return lambda: UpstreamRateLimited("Too many requests.", retry_after=retry_after)
 
 
+def busy(retry_after: float) -> Failure:
+    return lambda: UpstreamUnavailable("Come back later.", status=503, retry_after=retry_after)
+
+
+def worded() -> ProxyError:
+    """What the vendor's words were understood to mean."""
+    error = UpstreamNotFound("Could not find real modelID", code="model_not_found")
+    error.is_inferred = True
+    return error
+
+
 def quota() -> ProxyError:
     return UpstreamRateLimited("You exceeded your quota.", code="insufficient_quota")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -66,6 +66,8 @@ REFUSALS: dict[str, answers.Answer] = {
     "500": answers.ERRORS[500],
     "502": answers.ERRORS[502],
     "503": answers.ERRORS[503],
+    "503 with a time": answers.error(503, "Later.", headers={"retry-after": "2"}),
+    "too long": answers.error(429, "Much later.", headers={"retry-after": "3600"}),
     "document": answers.Answer("application/json", [b'{"error": "ill"}']),
     "nothing": answers.Answer("audio/mpeg", []),
 }
@@ -96,6 +98,8 @@ OUTCOMES = st.builds(
     chunks=st.integers(0, 4),
     end=st.sampled_from([None, None, *BREAKS]),
 ).filter(lambda outcome: outcome.chunks > 0 or outcome.end is not None)
+#: Seconds in which nobody may be asked again.
+TIMES = {"429": 0.05, "503 with a time": 2.0, "too long": 3600.0}
 WELL = Outcome(None, 0.0, 0.0, 2, None)
 
 
@@ -187,10 +191,15 @@ class Attempted(ByteStream):
 
 
 class Vendors:
-    def __init__(self, clients: list[Client]) -> None:
+    def __init__(self, clients: list[Client], clock: Callable[[], float]) -> None:
         self._clients = clients
+        self._clock = clock
+        #: By host: from when to when it is not to be asked.
+        self._limits: dict[str, tuple[float, float]] = {}
 
     async def send(self, request: Request) -> Response:
+        host = request.url.host
+        since, until = self._limits.get(host, (0.0, 0.0))
         client = self._clients[int(json.loads(cast(bytes, request.body))["input"])]
         if client.events:
             client.wrong.append("asked again after the answer had begun")
@@ -198,8 +207,14 @@ class Vendors:
         client.attempts.append(attempt)
         if sum(other.open for other in client.attempts) > 2:
             client.wrong.append("more than two at once")
+        if since < self._clock() < until:
+            client.wrong.append("asked before its time")
         try:
-            return await attempt.head(request)
+            response = await attempt.head(request)
+            if (seconds := TIMES.get(attempt.outcome.refusal or "")) is not None:
+                now = self._clock()
+                self._limits[host] = (now, max(now + seconds, self._limits.get(host, (0.0, 0.0))[1]))
+            return response
         except BaseException:
             await attempt.aclose()
             raise
@@ -288,7 +303,7 @@ class Machine(RuleBasedStateMachine):
                     vendor="openai",
                     model="tts-1",
                     mode=Mode.SPEECH,
-                    api_base="http://vendor.test/v1",
+                    api_base=f"http://{number}.{group}.test/v1",
                     max_parallel_requests=parallel,
                     costs={"input_cost_per_character": Decimal("0.000015")},
                 )
@@ -303,7 +318,7 @@ class Machine(RuleBasedStateMachine):
             hedge_after=cast(Any, hedge_after),
             default_fallbacks=tuple(groups)[1:],
         )
-        upstream = Upstream({"http": Vendors(self.clients)})
+        upstream = Upstream({"http": Vendors(self.clients, self.loop.time)})
         runner = AttemptRunner(
             upstream, WorkerPool(), WorkerPool(), self.health, allowed_fails=allowed_fails, cooldown=cooldown
         )

@@ -17,6 +17,7 @@ from proxy.errors import (
     UnsupportedValue,
     UpstreamCredentials,
     UpstreamError,
+    UpstreamRateLimited,
     UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -30,6 +31,7 @@ from tests.routing.scene import (
     Execute,
     Failure,
     Scene,
+    busy,
     invalid,
     key,
     limited,
@@ -40,6 +42,7 @@ from tests.routing.scene import (
     server,
     timeout,
     unknown,
+    worded,
 )
 
 T = TypeVar("T")
@@ -258,11 +261,14 @@ def test_retry_after_is_the_least_pause() -> None:
     assert min(scene.pauses) >= 4
 
 
-def test_a_lone_deployment_at_its_rate_limit_is_asked_again_after_a_pause() -> None:
+def test_a_lone_deployment_at_a_rate_limit_without_a_time_is_asked_again_after_a_pause() -> None:
     scene = Scene(line("a"))
-    scene.script("a", limited(1), None)
+    scene.script("a", limited(), None)
     assert run(scene.served()) == "a"
     assert scene.pauses[0] > 0
+    scene.script("a", limited())
+    error = run(scene.failed())
+    assert (error.status, error.retry_after, error.should_retry) == (429, None, None)
 
 
 def test_an_error_of_our_own_goes_to_another_group_but_not_to_another_deployment() -> None:
@@ -279,6 +285,252 @@ def test_a_mistake_of_ours_is_not_a_reason_to_ask_anybody_else() -> None:
     assert isinstance(run(scene.failed()), BadRequest)
     assert scene.asked == ["a"]
     assert scene.idle()
+
+
+def test_a_deployment_that_does_not_know_the_model_is_asked_once_in_a_call() -> None:
+    for failure in (unknown(), unknown("model_not_found"), worded):
+        scene = Scene(line("a"), line("b"), line("c", "backup"), num_retries=5, default_fallbacks=["backup"])
+        scene.script("a", failure)
+        scene.script("b", failure)
+        assert run(scene.served()) == "c"
+        assert scene.counts() == {"a": 1, "b": 1, "c": 1}
+        assert sum(scene.pauses) == 0
+
+
+def test_words_alone_do_not_put_a_deployment_out() -> None:
+    """They may quote the caller's. Repeated failures put it to rest, as any others do."""
+    scene = pair(allowed_fails=2, cooldown_time=20)
+    scene.script("a", worded, worded, worded, None)
+    for _ in range(3):
+        assert scene.alarms == []
+        assert run(scene.served()) == "b"
+    assert [(name, seconds) for name, _, seconds in scene.alarms] == [("a", 20)]
+    scene.now += 21
+    assert run(scene.served()) == "a"
+
+
+# -- a vendor that says when -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], Scene]:
+    """Makes the router's own clock the scene's."""
+
+    def bind(scene: Scene) -> Scene:
+        monkeypatch.setattr(router_module, "perf_counter", lambda: scene.now)
+        return scene
+
+    return bind
+
+
+Timed = Callable[[Scene], Scene]
+
+
+@pytest.mark.parametrize("failure", [limited, busy])
+@pytest.mark.parametrize("seconds", [0.3, 2, 45])
+def test_a_lone_deployment_is_waited_for_and_not_asked_before_its_time(
+    timed: Timed, failure: Callable[[float], Failure], seconds: float
+) -> None:
+    scene = timed(Scene(line("a")))
+    scene.script("a", failure(seconds), None)
+    began = scene.now
+    assert run(scene.served()) == "a"
+    assert seconds <= scene.now - began <= seconds * 1.1
+    assert scene.last.waited == pytest.approx(scene.now - began)
+    assert scene.asked == ["a", "a"]
+    assert scene.idle()
+
+
+@pytest.mark.parametrize("failure", [limited, busy])
+@pytest.mark.parametrize(
+    ("seconds", "options", "params"),
+    [
+        (61, CallOptions(), {}),
+        (5, CallOptions(timeout=4), {}),
+        (5, CallOptions(), {"timeout": 4}),
+        (5, CallOptions(num_retries=0), {}),
+        (5, CallOptions(), {"max_retries": 0}),
+        (80_000, CallOptions(), {}),
+    ],
+)
+def test_a_wait_that_does_not_fit_is_passed_on(
+    timed: Timed, failure: Callable[[float], Failure], seconds: float, options: CallOptions, params: dict[str, Any]
+) -> None:
+    scene = timed(Scene(line("a", **params)))
+    scene.script("a", failure(seconds))
+    error = run(scene.failed(options=options))
+    assert (error.status, error.retry_after, error.should_retry) == (failure(seconds)().status, seconds, None)
+    assert scene.asked == ["a"]
+    assert scene.pauses == []
+    scene.now += seconds / 2
+    later = run(scene.failed(options=CallOptions(timeout=seconds / 4)))
+    assert (later.status, later.retry_after, later.should_retry) == (429, seconds / 2, None)
+    assert scene.asked == ["a"], "nobody asks before its time"
+    assert scene.last.attempts == []
+
+
+def test_a_call_that_comes_meanwhile_waits_for_the_rest(timed: Timed) -> None:
+    scene = timed(Scene(line("a"), num_retries=0))
+    scene.script("a", limited(30), None)
+    run(scene.failed())
+    scene.now += 20
+    assert run(scene.served()) == "a"
+    assert 10 <= scene.last.waited <= 11
+
+
+def test_waits_of_a_call_are_bounded_together(timed: Timed) -> None:
+    scene = timed(Scene(line("a"), num_retries=9))
+    scene.script("a", limited(25))
+    began = scene.now
+    error = run(scene.failed())
+    assert (error.status, error.retry_after) == (429, 25)
+    assert len(scene.asked) == 3
+    assert scene.now - began <= 60
+    assert len(scene.pauses) == 2
+
+
+def test_the_callers_timeout_bounds_the_waits(timed: Timed) -> None:
+    scene = timed(Scene(line("a"), num_retries=9))
+    scene.script("a", limited(2))
+    began = scene.now
+    error = run(scene.failed(options=CallOptions(timeout=5)))
+    assert (error.status, error.retry_after, error.should_retry) == (429, 2, None)
+    assert scene.now - began <= 5
+    assert all(left is not None and left > 0 for left in scene.given)
+
+
+def test_others_are_asked_rather_than_waiting(timed: Timed) -> None:
+    scene = timed(Scene(line("a", order=1), line("b", order=2), line("c", "backup"), default_fallbacks=["backup"]))
+    scene.script("a", limited(1))
+    assert [run(scene.served()) for _ in range(3)] == ["b"] * 3
+    scene.script("b", limited(1))
+    assert [run(scene.served()) for _ in range(3)] == ["c"] * 3
+    assert scene.counts() == {"a": 1, "b": 4, "c": 3}
+    assert sum(scene.pauses) == 0
+
+
+def test_when_the_others_fail_the_limit_is_waited_for_after_all(timed: Timed) -> None:
+    scene = timed(Scene(line("a"), line("c", "backup"), default_fallbacks=["backup"], allowed_fails=100))
+    scene.script("a", limited(3), None)
+    scene.script("c", server)
+    assert run(scene.served()) == "a"
+    assert scene.asked == ["a", "c", "c", "c", "a"]
+    assert (scene.last.group, scene.last.fallback) == ("tts", "")
+    assert scene.idle()
+
+
+@pytest.mark.parametrize("failure", [server, key, timeout, unknown()])
+def test_a_limit_that_ends_too_late_is_told_rather_than_what_the_others_said(timed: Timed, failure: Failure) -> None:
+    scene = timed(Scene(line("a"), line("c", "backup"), default_fallbacks=["backup"], num_retries=0))
+    scene.script("a", limited(100))
+    scene.script("c", failure)
+    error = run(scene.failed())
+    assert (error.status, error.code, error.should_retry) == (429, "rate_limit_exceeded", None)
+    assert error.retry_after is not None
+    assert 90 < error.retry_after <= 100
+    assert "2 attempts" in error.message
+
+
+def test_what_the_caller_did_wrong_is_told_whatever_is_limited(timed: Timed) -> None:
+    scene = timed(pair())
+    scene.script("a", limited(1))
+    scene.script("b", rejected())
+    assert run(scene.failed()).status == 400
+    assert scene.asked == ["a", "b"]
+
+
+def test_of_several_limits_the_one_that_ends_first_is_waited_for_and_told(timed: Timed) -> None:
+    scene = timed(Scene(line("a", order=1), line("b", order=2), line("c", "backup"), default_fallbacks=["backup"]))
+    for name, seconds in (("a", 50), ("b", 20), ("c", 30)):
+        scene.script(name, limited(seconds), None)
+    error = run(scene.failed(options=CallOptions(timeout=10)))
+    assert (error.status, error.retry_after) == (429, 20)
+    assert run(scene.served()) == "b"
+    assert scene.asked == ["a", "b", "c", "b"]
+
+
+def test_one_whose_key_is_refused_is_not_asked_instead_of_waiting(timed: Timed) -> None:
+    scene = timed(pair())
+    scene.script("b", key)
+    scene.script("a", server, None)
+    assert run(scene.served()) == "a"
+    scene.script("a", limited(2), None)
+    assert run(scene.served()) == "a"
+    assert scene.counts()["b"] == 1
+
+
+def test_a_lone_deployment_without_a_quota_or_key_that_is_limited_too(timed: Timed) -> None:
+    scene = timed(Scene(line("a"), num_retries=0))
+    scene.script("a", key, limited(2), None)
+    assert [run(scene.failed()).status for _ in range(2)] == [502, 429]
+    assert run(scene.served()) == "a"
+    assert scene.last.waited >= 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e-9])
+def test_a_limit_that_is_over_at_once(timed: Timed, seconds: float) -> None:
+    scene = timed(Scene(line("a")))
+    scene.script("a", limited(seconds), limited(seconds), None)
+    assert run(scene.served()) == "a"
+    assert scene.last.waited < 1
+
+
+def test_a_used_up_quota_is_never_waited_for(timed: Timed) -> None:
+    scene = timed(Scene(line("a")))
+    scene.script("a", lambda: UpstreamRateLimited("No money.", code="insufficient_quota", retry_after=1))
+    error = run(scene.failed())
+    assert (error.code, error.should_retry) == ("insufficient_quota", False)
+    assert scene.asked == ["a"]
+
+
+def test_calls_that_meet_a_limit_together_all_wait_for_it() -> None:
+    async def story(scene: Scene) -> list[str]:
+        return await asyncio.gather(*[scene.served() for _ in range(20)])
+
+    async def sleep(seconds: float) -> None:
+        until = scene.now + seconds
+        for _ in range(30):
+            await asyncio.sleep(0)
+        scene.now = max(scene.now, until)
+
+    scene = Scene(line("a"))
+    scene.sleep = sleep
+    scene.health.limit("a", limited(5)())
+    assert run(story(scene)) == ["a"] * 20
+    assert scene.now >= 1_005
+    assert scene.idle()
+
+
+def test_a_client_that_leaves_while_its_call_waits_leaves_nothing_behind() -> None:
+    async def story(scene: Scene) -> None:
+        async def sleep(_: float) -> None:
+            await asyncio.Event().wait()
+
+        scene.sleep = sleep
+        task = asyncio.ensure_future(scene.call())
+        await turns()
+        await leave(task)
+
+    scene = Scene(line("a"))
+    scene.script("a", limited(5))
+    run(story(scene))
+    assert scene.asked == ["a"]
+    assert scene.idle()
+
+
+def test_nobody_is_hedged_to_a_limited_deployment() -> None:
+    async def story(scene: Scene, gate: asyncio.Event) -> str:
+        task = asyncio.ensure_future(scene.served())
+        await asyncio.sleep(SOON * 20)
+        gate.set()
+        return await task
+
+    gate = asyncio.Event()
+    scene = pair(hedge_after=SOON)
+    scene.script("a", gate)
+    scene.health.limit("b", limited(60)())
+    assert run(story(scene, gate)) == "a"
+    assert scene.asked == ["a"]
 
 
 # -- how many times ----------------------------------------------------------------------------------------------------
@@ -507,7 +759,7 @@ def test_a_trial_without_a_verdict_leaves_the_chance_to_the_next_call(ending: st
 
 def test_a_lone_deployment_is_never_rested_into_an_error_of_our_own() -> None:
     scene = Scene(line("a"), allowed_fails=0, cooldown_time=600, num_retries=0)
-    for failure in (server, limited(600), key, quota):
+    for failure in (server, limited(), key, quota):
         scene.script("a", failure, None)
         assert isinstance(run(scene.failed()), UpstreamError)
         assert run(scene.served()) == "a"
@@ -600,7 +852,7 @@ def test_the_last_upstream_error_is_the_answer() -> None:
     scene.script("a", server)
     scene.script("c", limited(7))
     error = run(scene.failed())
-    assert (error.status, error.retry_after, error.should_retry) == (429, 7, False)
+    assert (error.status, error.retry_after, error.should_retry) == (429, 7, None)
     assert not {"a", "c", "backup"} & set(error.message.split())
 
 
@@ -726,17 +978,6 @@ def test_if_none_remains_the_answer_names_what_is_missing() -> None:
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], Scene]:
-    """Makes the router's own clock the scene's."""
-
-    def bind(scene: Scene) -> Scene:
-        monkeypatch.setattr(router_module, "perf_counter", lambda: scene.now)
-        return scene
-
-    return bind
 
 
 def test_the_callers_timeout_bounds_all_attempts_together(timed: Callable[[Scene], Scene]) -> None:

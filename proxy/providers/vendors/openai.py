@@ -112,6 +112,7 @@ class OpenAIAdapter(Adapter):
         self._quirks = quirks
         self._exact_usage = exact_usage
         self._speech_events = partial(quirks.speech_events or SpeechEvents, self.event_error)
+        self._needs_chunking = _DIARIZES in (deployment.base_model or deployment.model).lower()
         query = query or {}
         self._speech_url = target.url(f"{path}/speech", query)
         self._transcriptions_url = target.url(f"{path}/transcriptions", query)
@@ -176,6 +177,8 @@ class OpenAIAdapter(Adapter):
 
     def _form(self, request: TranscriptionRequest) -> Request:
         fields = [("model", self._deployment.model), *forms.fields(request, self._quirks)]
+        if self._needs_chunking and request.chunking_strategy is None:
+            fields.append(("chunking_strategy", "auto"))
         if not self._deployment.drop_unknown:
             fields.extend(request.extra)
         is_translation = request.task == "translate" and self._quirks.translates is None
@@ -183,6 +186,8 @@ class OpenAIAdapter(Adapter):
         return self._target.form(url, MultipartStream(fields, request.file))
 
 
+#: In the names of models that refuse more than 30 seconds of audio without a ``chunking_strategy``.
+_DIARIZES = "transcribe-diarize"
 #: Speech models that are billed by tokens, which only events report.
 _BY_TOKENS = "gpt-4o-mini-tts"
 _OPENAI_HOST = "api.openai.com"

@@ -6,8 +6,10 @@ A vendor reads its own error documents into `ErrorDetails`; `of_response` reads 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import unescape
 from typing import Any
 
 from pydantic_core import from_json
@@ -22,7 +24,9 @@ from proxy.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from proxy.http.messages import Headers, Response
+from proxy.http.messages import Response
+from proxy.providers.wire.limits import retry_after
+from proxy.providers.wire.refusals import describes_network, is_unknown_model_code, says_unknown_model
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_LOG_LENGTH = 400
@@ -55,6 +59,11 @@ class ErrorDetails:
         return f"upstream status {self.status}, type {self.type}, code {self.code}"
 
     @property
+    def names_unknown_model(self) -> bool:
+        """The vendor's code says that it does not have the model."""
+        return is_unknown_model_code(self.code) or is_unknown_model_code(self.type)
+
+    @property
     def is_rejection(self) -> bool:
         """The status means that the request itself is at fault."""
         return 400 <= self.status < 500 and self.status not in (*_CREDENTIALS, *_NOT_FOUND, _TIMEOUT, *_RATE_LIMIT)
@@ -65,6 +74,9 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
     details = _without_secrets(details, tuple(secrets))
     status = details.effective_status or details.status
     message, log = details.message, details.log or details.summary
+    if details.status >= 500 and describes_network(message.replace(f"://{_REDACTED}", "")):
+        # It is about the vendor's own machines: the caller must not see it.
+        message, log = "", f"{log}: {message}"[:MAX_LOG_LENGTH]
     if status < 400:
         return UpstreamInvalid("The upstream vendor sent a malformed response.", detail=log)
     if status in _CREDENTIALS:
@@ -83,6 +95,8 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
             retry_after=details.retry_after,
             detail=log,
         )
+    if details.names_unknown_model or says_unknown_model(details.message):
+        return _unknown_model(details, status, message, log)
     if status < 500:
         refusal = UpstreamNotFound if status in _NOT_FOUND else UpstreamRejected
         return refusal(
@@ -103,78 +117,137 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
     )
 
 
+def _unknown_model(details: ErrorDetails, status: int, message: str, log: str) -> UpstreamNotFound:
+    """As OpenAI says it, whatever status the vendor has for it, and whatever code if it is not a word for the same."""
+    is_named = status in _NOT_FOUND and isinstance(details.code, str) and not details.code.isdigit()
+    error = UpstreamNotFound(
+        message or "The upstream vendor does not have the model of this deployment.",
+        status=status if status in _NOT_FOUND else 404,
+        type=details.type if status < 500 else None,
+        param=details.param if details.names_unknown_model else details.param or "model",
+        code=details.code if is_named and not details.names_unknown_model else "model_not_found",
+        detail=log,
+    )
+    error.is_inferred = not details.names_unknown_model
+    return error
+
+
 # -- OpenAI's shape and its relatives ----------------------------------------------------------------------------------
+
+#: Where servers put the text of an error, and objects or lists that hold it; the most specific first.
+_TEXTS = (
+    "message", "msg", "detail", "error_message", "errorMessage", "err_msg", "error_msg", "error_description", "Message",
+    "error", "errors", "details", "description", "reason", "title",
+)  # fmt: skip
+_CODES = ("code", "err_code", "error_code", "errorCode", "status")
+_MAX_DEPTH = 5
+#: Where FastAPI's ``loc`` begins: not a part of the name of a field.
+_PLACES = ("body", "query", "path", "header")
 
 
 def of_response(response: Response, body: bytes) -> ErrorDetails:
-    """OpenAI's ``error`` object, FastAPI's ``detail`` or a plain ``message``; anything else has a status only."""
-    return of_object(response.status_code, _error_object(body), retry_after=_retry_after(response.headers))
+    """OpenAI's ``error`` object, FastAPI's ``detail``, other servers' documents, or a plain text."""
+    return of_object(response.status_code, _document(body), retry_after=retry_after(response))
 
 
 def of_event(event: bytes) -> ErrorDetails:
     """The error event of a stream that began with status 200."""
-    return of_object(500, _error_object(event))
+    return of_object(500, _document(event))
 
 
-def of_object(status: int, error: Mapping[str, Any], *, retry_after: float | None = None) -> ErrorDetails:
-    """``message``, ``type``, ``param`` and ``code`` of an object; values of other types count as missing."""
-    code = error.get("code")
+def of_object(status: int, error: Any, *, retry_after: float | None = None) -> ErrorDetails:
+    """``message``, ``type``, ``param`` and ``code`` of a document; values of other types count as missing."""
+    found = _reported(error)
     return ErrorDetails(
         status,
-        message=_text(error.get("message")) or _detail(error.get("detail")),
-        type=_text(error.get("type")),
-        param=_text(error.get("param")),
-        code=code if type(code) is int else _text(code),
+        message=found.get("message", ""),
+        type=found.get("type"),
+        param=found.get("param"),
+        code=found.get("code"),
         retry_after=retry_after,
     )
 
 
-def _error_object(body: bytes) -> Mapping[str, Any]:
+def _document(body: bytes) -> Any:
     try:
-        document = from_json(body)
+        return from_json(body)
     except ValueError:
+        text = " ".join(body[: 4 * MAX_MESSAGE_LENGTH].decode("utf-8", "replace").split())
+    if text.startswith("<"):
+        return {name: unescape(match[1]) for name, pattern in _XML.items() if (match := pattern.search(text))}
+    return text if text.isprintable() and _WORD.search(text) else None
+
+
+_WORD = re.compile(r"[^\W\d_]{2}")
+#: Of Azure's and Amazon's errors. A page for browsers has nothing that a caller could use.
+_XML = {"code": re.compile("<Code>([^<]+)</Code>"), "message": re.compile("<Message>([^<]+)</Message>")}
+
+
+def _reported(document: Any, depth: int = _MAX_DEPTH) -> dict[str, Any]:
+    """The error that a document reports; the inner of two nested ones is the more specific."""
+    if isinstance(document, str):
+        return {"message": document} if document else {}
+    if not depth or not isinstance(document, dict | list):
         return {}
-    error = document.get("error", document) if isinstance(document, dict) else None
-    if isinstance(error, str):
-        return {"message": error}
-    return error if isinstance(error, dict) else {}
+    if isinstance(document, list):
+        return _listed(document, depth)
+    names = _TEXTS if not isinstance(document.get("error"), dict) else ("error", *_TEXTS)
+    texts = (_reported(document.get(name), depth - 1) for name in names)
+    found = next((inner for inner in texts if inner.get("message")), {})
+    own = {
+        "type": _text(document.get("type")),
+        "param": _text(document.get("param")),
+        "code": next((code for name in _CODES if (code := _code(document.get(name))) is not None), None),
+    }
+    return {name: value for name, value in own.items() if value is not None} | found
 
 
-def _detail(detail: Any) -> str:
-    """FastAPI's ``detail``: a text, or a list of ``{"loc", "msg"}``."""
-    if not isinstance(detail, list):
-        return _text(detail) or ""
-    rows = [row for row in detail if isinstance(row, dict)]
-    return "; ".join(f"{_path(row.get('loc'))}: {_text(row.get('msg')) or ''}" for row in rows)
+def _listed(documents: Sequence[Any], depth: int) -> dict[str, Any]:
+    """FastAPI's list of ``{"loc", "msg", "type"}``, or a list of errors."""
+    rows = [row for row in documents if isinstance(row, dict) and isinstance(row.get("loc"), list)]
+    if rows:
+        return _invalid_fields(rows)
+    found = [inner for document in documents[:20] if (inner := _reported(document, depth - 1)).get("message")]
+    return found[0] | {"message": "; ".join(inner["message"] for inner in found)} if found else {}
 
 
-def _path(loc: Any) -> str:
-    return ".".join(map(str, loc)) if isinstance(loc, list) else ""
+def _invalid_fields(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    messages = [f"{'.'.join(map(str, row['loc']))}: {_text(row.get('msg')) or ''}" for row in rows[:20]]
+    fields = [".".join(str(part) for part in row["loc"] if part not in _PLACES) for row in rows]
+    unknown = [field for field, row in zip(fields, rows, strict=True) if field in _MODEL and not _is_missing(row)]
+    found: dict[str, Any] = {"message": "; ".join(messages), "type": "invalid_request_error"}
+    if unknown:
+        found["code"] = "model_not_found"
+    if field := (unknown or fields)[0]:
+        found["param"] = field
+    return found
+
+
+_MODEL = ("model", "model_id")
+
+
+def _is_missing(row: Mapping[str, Any]) -> bool:
+    return "missing" in str(row.get("type")) or "required" in str(row.get("msg")).lower()
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _retry_after(headers: Headers) -> float | None:
-    """Seconds from ``retry-after-ms`` or ``retry-after``; dates and nonsense count as missing."""
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) / unit
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds < 86_400 * 31:
-            return seconds
-    return None
+def _code(value: Any) -> str | int | None:
+    return value if type(value) is int else _text(value)
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------
 
 
+_REDACTED = "[redacted]"
+
+
 def redacted(text: str, secrets: Iterable[str]) -> str:
     """Takes a decoded text: JSON has many ways to write a letter."""
     for secret in secrets:
-        text = text.replace(secret, "[redacted]")
+        text = text.replace(secret, _REDACTED)
     return text
 
 

@@ -77,10 +77,10 @@ CASES = (
                 code="model_not_found",
             ),
             Failure(
-                _envelope(429, "rate_limited", "Slow down.", retryable=True, retry_after_seconds=7),
+                _envelope(429, "rate_limited", "Slow down.", retryable=True, retry_after_seconds=0.05),
                 429,
                 "upstream_rate_limited",
-                retry_after=7,
+                retry_after=1,
             ),
             Failure(_envelope(503, "at_capacity", "Busy.", retryable=True), 503, "upstream_unavailable"),
         ),

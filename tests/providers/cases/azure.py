@@ -50,10 +50,10 @@ ERRORS = (
         code="DeploymentNotFound",
     ),
     Failure(
-        _error(429, "429", "Requests have exceeded the call rate limit.", {"retry-after": "12"}),
+        _error(429, "429", "Requests have exceeded the call rate limit.", {"retry-after": "0.05"}),
         429,
         "upstream_rate_limited",
-        retry_after=12,
+        retry_after=1,
     ),
     Failure(_error(400, "content_filter", "The response was filtered."), 400, code="content_filter"),
 )

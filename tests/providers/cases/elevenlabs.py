@@ -41,8 +41,8 @@ _ERRORS = (
         _error(429, "too_many_concurrent_requests", "Too many concurrent requests."),
         429, "upstream_rate_limited", code="too_many_concurrent_requests",
     ),
-    Failure(_error(429, "system_busy", "The system is busy.", headers={"retry-after": "2"}), 503,
-            "upstream_unavailable", 2, code="system_busy"),
+    Failure(_error(429, "system_busy", "The system is busy.", headers={"retry-after": "0.05"}), 503,
+            "upstream_unavailable", 1, code="system_busy"),
     Failure(_error(503, "system_busy", "The system is busy."), 503, "upstream_unavailable", code="system_busy"),
     Failure(
         Reply.json({"detail": [{"loc": ["body", "model_id"], "msg": "field required", "type": "value_error"}]},

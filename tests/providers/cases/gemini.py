@@ -53,10 +53,10 @@ _INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _RETRY = "type.googleapis.com/google.rpc.RetryInfo"
 ERRORS = (
     Failure(
-        _error(429, "RESOURCE_EXHAUSTED", "You exceeded your quota.", {"@type": _RETRY, "retryDelay": "17s"}),
+        _error(429, "RESOURCE_EXHAUSTED", "You exceeded your quota.", {"@type": _RETRY, "retryDelay": "0.05s"}),
         429,
         "upstream_rate_limited",
-        17,
+        1,
         code="rate_limit_exceeded",
         message="exceeded your quota",
     ),
