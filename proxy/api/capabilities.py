@@ -40,7 +40,7 @@ class SpeechCapabilities(BaseModel):
 class TranscriptionCapabilities(BaseModel):
     response_formats: list[str] | None
     streaming: bool = Field(description="With ``stream=true``, text arrives before the end of the audio is reached.")
-    languages: list[str] | None = Field(description="ISO-639-1 codes.")
+    languages: list[str] | None = Field(description="Codes that the vendor takes.")
     max_file_mb: Number | None
     max_seconds: Number | None = Field(description="Of audio in one file.")
     ignores: list[str] = Field(description="Fields of OpenAI's API that have no effect.")
@@ -86,7 +86,7 @@ def _transcription(each: Sequence[Capabilities]) -> TranscriptionCapabilities:
     return TranscriptionCapabilities(
         response_formats=_union(one.response_formats for one in each),
         streaming=any(one.streams for one in each),
-        languages=_union(one.languages for one in each),
+        languages=_union(one.languages.all if one.languages is not None else None for one in each),
         max_file_mb=_max(one.max_file_mb for one in each),
         max_seconds=_max(one.max_seconds for one in each),
         ignores=sorted(frozenset.intersection(*(one.ignores for one in each))),

@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from proxy.audio.languages import language_code
+from proxy.audio.languages import ISO_639_1
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.transcript import Transcript
@@ -67,6 +67,7 @@ LIVE = Capabilities(
     response_formats=("json", "text"),
     streams=True,
     max_file_mb=25,
+    languages=ISO_639_1,
     ignores=_COMMON,
     extras=frozenset(),
 )
@@ -112,7 +113,7 @@ class LiveAdapter(Adapter):
 
     def _settings(self, request: TranscriptionRequest) -> dict[str, Any]:
         settings: dict[str, Any] = {"model": self._deployment.model}
-        languages = [language_code(name) for name in (request.language, *request.languages) if name]
+        languages = [name for name in (request.language, *request.languages) if name]
         if languages and "keywords" in self.capabilities.ignores:
             settings["language"] = languages[0]
         elif languages:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from pydantic_core import to_json
 
+from proxy.audio.languages import LanguageCodes
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
@@ -53,7 +54,7 @@ MODELS: Mapping[str, Capabilities] = {
     "pocketsphinx": Capabilities(
         modes=frozenset({Mode.TRANSCRIPTION}),
         response_formats=("json", "text", "srt", "verbose_json", "vtt"),
-        languages=("en",),
+        languages=LanguageCodes("en"),
         ignores=frozenset({"prompt", "keywords", "temperature"}),
         extras=frozenset(),
     ),
