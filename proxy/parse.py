@@ -58,7 +58,7 @@ _KNOWN_FIELDS = _SPEECH_FIELDS | _FORM_FIELDS | frozenset(_ARRAYS)
 _ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\[\d*\])?")
 _STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
 #: As pydantic reads them, and so most servers.
-_BOOLEANS = {
+BOOLEANS = {
     **dict.fromkeys(("true", "t", "1", "yes", "y", "on"), True),
     **dict.fromkeys(("false", "f", "0", "no", "n", "off", ""), False),
 }
@@ -361,7 +361,7 @@ def _items(name: str, value: str) -> list[str]:
 
 def _boolean(name: str, value: str) -> bool:
     try:
-        return _BOOLEANS[value.strip().lower()]
+        return BOOLEANS[value.strip().lower()]
     except KeyError:
         raise BadRequest(f"'{name}' must be true or false.", param=name, code="invalid_type") from None
 

@@ -29,6 +29,7 @@ from proxy.domain.usage import Usage
 from proxy.errors import UnsupportedValue, UpstreamInvalid
 from proxy.http.errors import InvalidURL
 from proxy.http.messages import URL, Request, Response
+from proxy.parse import BOOLEANS
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -270,11 +271,9 @@ def _typed(request: TranscriptionRequest) -> dict[str, Any]:
 
 def _boolean(value: str) -> bool:
     word = value.strip().lower()
-    if word in ("true", "1"):
-        return True
-    if word in ("false", "0"):
-        return False
-    raise ValueError
+    if not word or word not in BOOLEANS:
+        raise ValueError
+    return BOOLEANS[word]
 
 
 def _fraction(value: str) -> float:
