@@ -13,10 +13,11 @@ import binascii
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from proxy import parse
-from proxy.api.forms import MAX_FIELD_BYTES
+from proxy.api.forms import MAX_FIELD_BYTES, MAX_FIELDS
 from proxy.errors import BadRequest, RequestTooLarge, invalid_value
 from proxy.matching import MEGABYTE, file_too_large
 from proxy.storage.spool import Spool, SpoolRoom
@@ -86,7 +87,11 @@ class JsonReader:
         self.file.content_type = self._audio.content_type or self.file.content_type
         await self.file.finish()
         others = ((name, value) for name, value in document.items() if name not in _AUDIO_FIELDS)
-        return [row for name, value in others for row in parse.form_rows(name, value)], self.file
+        rows = (row for name, value in others for row in parse.form_rows(name, value))
+        fields = list(islice(rows, MAX_FIELDS + 1))
+        if len(fields) > MAX_FIELDS:
+            raise RequestTooLarge(f"The body has more than {MAX_FIELDS} fields and items of arrays.")
+        return fields, self.file
 
     def close(self) -> None:
         if self.file is not None:

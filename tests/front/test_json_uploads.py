@@ -163,6 +163,20 @@ def test_the_fields_besides_the_audio_are_bounded(http: httpx.Client) -> None:
     error_of(http.post(PATH, json=document(prompt="x" * (17 << 20))), 413)
 
 
+@pytest.mark.parametrize("keywords", [["x"] * 2000, [[[["x"] * 40] * 40]], {str(number): 1 for number in range(2000)}])
+def test_the_number_of_fields_is_bounded(upstream: Upstream, http: httpx.Client, keywords: Any) -> None:
+    error_of(http.post(PATH, json=document(keywords=keywords)), 413)
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    "value", ["1" * 4000, "1" * 10_000, "-1e999", "NaN", "[" * 300 + "]" * 300, '{"a":{"b":[{}]}}']
+)
+def test_odd_values_do_no_harm(http: httpx.Client, value: str) -> None:
+    body = json.dumps(document(odd=0, temperature=0)).replace('"odd": 0', f'"odd": {value}')
+    assert http.post(PATH, content=body, headers=JSON).status_code in (200, 400)
+
+
 def test_a_large_file_goes_to_the_disk_and_never_whole_into_memory(
     upstream: Upstream, serve: Callable[..., Server], tmp_path: Path
 ) -> None:
