@@ -45,7 +45,10 @@ _ALSO: Final[Mapping[str, tuple[str, ...]]] = {
     "yue": ("zh-HK", "zh"),
     **dict.fromkeys(("hak", "nan", "wuu"), ("zh",)),
     **dict.fromkeys(("acm", "aeb", "afb", "ajp", "apc", "arq", "ary", "arz"), ("ar",)),
+    "pnb": ("pa",),
 }
+#: What may stand around a language.
+_AROUND: Final = " \t\r\n\"'"
 #: Codes of countries that are often taken for those of languages.
 _COUNTRIES: Final = {
     "cn": "zh", "cz": "cs", "dk": "da", "gb": "en", "gr": "el", "jp": "ja", "ua": "uk", "us": "en", "vn": "vi",
@@ -114,7 +117,7 @@ class LanguageCodes:
         if (own := self._codes.get(text.strip().lower().replace("_", "-"))) is not None:
             return own
         try:
-            language = parse(text.strip())
+            language = parse(text.strip(_AROUND))
         except UnknownLanguage as error:
             raise UnsupportedValue(f"{param} {_quoted(text)} is not a known language: {error}.", param=param) from None
         if language is None:

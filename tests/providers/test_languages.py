@@ -89,6 +89,7 @@ def test_a_region_goes_on_to_vendors_that_know_it(name: str) -> None:
         ("es-419", "es"), ("arz", "ar"), ("arb", "ar"), ("pes", "fa"), ("Farsi", "fa"), ("zsm", "ms"), ("jv", "jv"),
         ("jw", "jv"), ("haw", "haw"), ("日本語", "ja"), ("Русский", "ru"), ("Bahasa Indonesia", "id"),
         ("en-x-private", "en"), ("\uff44\uff45", "de"), ("Spanish (Peru)", "es"),
+        ('"de"', "de"), ("Chinese (Cantonese)", "yue"), ("Slovene", "sl"), ("pnb", "pa"), ("per", "fa"),
     ],
 )  # fmt: skip
 def test_codes_and_names_become_whispers_codes(written: str, code: str) -> None:
