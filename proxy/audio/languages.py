@@ -35,7 +35,7 @@ _AUTOMATIC: Final = frozenset({
     "any", "auto", "autodetect", "automatic", "detect", "mul", "multi", "multilingual", "none", "null", "und",
     "undefined", "unknown",
 })  # fmt: skip
-#: Other codes for (nearly) the same language, the closest first.
+#: Other codes for the same language or the nearest one, the closest first.
 _ALSO: Final[Mapping[str, tuple[str, ...]]] = {
     "jv": ("jw",),
     "fil": ("tl",),
@@ -45,7 +45,7 @@ _ALSO: Final[Mapping[str, tuple[str, ...]]] = {
     "yue": ("zh-HK", "zh"),
     **dict.fromkeys(("hak", "nan", "wuu"), ("zh",)),
     **dict.fromkeys(("acm", "aeb", "afb", "ajp", "apc", "arq", "ary", "arz"), ("ar",)),
-    "pnb": ("pa",),
+    **dict.fromkeys(("lah", "pnb"), ("pa",)),
 }
 #: What may stand around a language.
 _AROUND: Final = " \t\r\n\"'"
