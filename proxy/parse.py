@@ -71,8 +71,11 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 
-def speech_request(body: bytes) -> SpeechRequest:
+def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
+    """``model`` takes precedence over the one in the body."""
     document = json_object(body)
+    if model is not None:
+        document["model"] = model
     voice, voice_is_id = _voice(document.get("voice"))
     stream_format = _text(document, "stream_format")
     if stream_format not in (None, "audio", "sse"):

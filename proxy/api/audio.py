@@ -70,8 +70,8 @@ class AudioEndpoint(ABC):
             call.traceparent = traceparent(exchange.headers[TRACEPARENT])
         self._telemetry.begin()
         try:
-            authorization = exchange.headers.get(b"authorization")
-            call.caller = self._keys.cached_caller(authorization) or await self._keys.look_up(authorization)
+            headers = exchange.headers
+            call.caller = self._keys.cached_caller(headers) or await self._keys.look_up(headers)
             self._recorder.admit(call)
             await self.serve(exchange, call)
         except ProxyError as error:
@@ -201,7 +201,7 @@ class SpeechEndpoint(AudioEndpoint):
 
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(JSON)
-        request = parse.speech_request(await exchange.body())
+        request = parse.speech_request(await exchange.body(), exchange.model)
         call.characters = len(request.input)
         self._identify(exchange, call, request)
         options = parse.options(exchange.headers)
@@ -233,7 +233,11 @@ class TranscriptionEndpoint(AudioEndpoint):
     async def serve(self, exchange: Exchange, call: Call) -> None:
         content_type = exchange.check_head(FORM, JSON)
         options = parse.options(exchange.headers)
-        file_limit = partial(self._gateway.groups.file_limit, options=options, caller=call.caller)
+        limit = partial(self._gateway.groups.file_limit, options=options, caller=call.caller)
+
+        def file_limit(model: str | None) -> float | None:
+            return limit(exchange.model or model)
+
         form: FormReader | JsonReader
         if content_type == FORM:
             form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
@@ -245,6 +249,8 @@ class TranscriptionEndpoint(AudioEndpoint):
                 if form.passed_limit is not None and exchange.declared_length is None:
                     raise file_too_large(form.passed_limit, size=None)
             fields, file = await form.finish()
+            if exchange.model is not None:
+                fields.append(("model", exchange.model))
             request = parse.transcription_request(fields, file, self._task)
             self._identify(exchange, call, request)
             call.received = perf_counter()
