@@ -47,8 +47,7 @@ _ALSO: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("acm", "aeb", "afb", "ajp", "apc", "arq", "ary", "arz"), ("ar",)),
     **dict.fromkeys(("lah", "pnb"), ("pa",)),
 }
-#: What may stand around a language.
-_AROUND: Final = " \t\r\n\"'"
+_QUOTED: Final = re.compile(r"""(["'])(\w.*)\1""")
 #: Codes of countries that are often taken for those of languages.
 _COUNTRIES: Final = {
     "cn": "zh", "cz": "cs", "dk": "da", "gb": "en", "gr": "el", "jp": "ja", "ua": "uk", "us": "en", "vn": "vi",
@@ -117,7 +116,7 @@ class LanguageCodes:
         if (own := self._codes.get(text.strip().lower().replace("_", "-"))) is not None:
             return own
         try:
-            language = parse(text.strip(_AROUND))
+            language = parse(text.strip())
         except UnknownLanguage as error:
             raise UnsupportedValue(f"{param} {_quoted(text)} is not a known language: {error}.", param=param) from None
         if language is None:
@@ -169,7 +168,8 @@ def parse(text: str) -> Language | None:
         raise UnknownLanguage(f"send a code or a name, {EXAMPLES}")
     if _is_automatic(text):
         return None
-    wide = unicodedata.normalize("NFKC", text)
+    quoted = _QUOTED.fullmatch(text)
+    wide = unicodedata.normalize("NFKC", quoted[2] if quoted else text)
     language = _by_tag(wide) or _by_name(wide) or _by_list(wide)
     if language is None:
         meant = _COUNTRIES.get(text.lower())

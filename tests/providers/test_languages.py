@@ -30,7 +30,7 @@ GERMAN = ("de", "DE", " de ", "deu", "ger", "German", "GERMAN", "Deutsch", "deut
 BRAZILIAN = ("pt-BR", "pt_BR", "PT-br", "pt-Latn-BR", "pt_BR.UTF-8", "Portuguese (Brazil)")
 NO_LANGUAGES = (
     "klingon", "xx", "zz-ZZ", "qaa", "zxx", "x-klingon", "i-nonsense", "d", "{}", "../x", "de\r\nX: y", "en\x00",
-    "de fr it", "en,de", "x" * 3000, "12", "C", "POSIX", "e" * 100_000, "\ud800", "[]", "true",
+    "de fr it", "en,de", "x" * 3000, "12", "C", "POSIX", "e" * 100_000, "\ud800", "[]", "true", '"', "''",
 )  # fmt: skip
 
 
