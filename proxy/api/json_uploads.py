@@ -100,7 +100,7 @@ class JsonReader:
     def _begin(self, model: Any, *, is_file: bool) -> _Base64:
         self._limit = self._file_limit(model if isinstance(model, str) else None)
         self._audio, self._in_audio = _Base64(is_file=is_file), True
-        self.file = self._room.open("audio", "application/octet-stream")
+        self.file = self._room.open("", "")
         return self._audio
 
     def _feed_audio(self, audio: _Base64, data: bytes) -> bytes:

@@ -126,6 +126,8 @@ class Capabilities:
     response_formats: tuple[str, ...] | None = None
     #: With ``stream=true``, text arrives before the end of the audio is reached.
     streams: bool = False
+    #: The containers of uploads that the vendor reads, by the names of `proxy.audio.labels`.
+    containers: tuple[str, ...] | None = None
     max_file_mb: float | None = None
     #: Seconds of audio in one upload.
     max_seconds: float | None = None

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -35,6 +35,7 @@ from proxy.matching import (
     Rejection,
     SpeechPlan,
     TranscriptionPlan,
+    length_matters,
     match_speech,
     match_transcription,
 )
@@ -261,8 +262,10 @@ async def _transcript(model: str, file: File, task: Task, options: Mapping[str, 
     async with AsyncExitStack() as stack:
         request = parse.transcription_request(form, await stack.enter_async_context(opened(file)), task)
         costs = CostTracker(target.bind(model, _MODES[task], settings))
-        plan = _accepted(match_transcription(request, costs.bound))
         runner = await open_runner(stack, costs.bound, settings.client)
+        if length_matters([costs.bound], request):
+            request = replace(request, seconds=await runner.seconds_of(request.file))
+        plan = _accepted(match_transcription(request, costs.bound))
         return await repeated(partial(_transcribe, runner, plan, request, costs), _retries(costs.bound))
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import ISO_639_1
+from proxy.audio.source import READABLE_CONTAINERS
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.transcript import Transcript
@@ -65,6 +66,7 @@ _COMMON = frozenset({
 LIVE = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text"),
+    containers=READABLE_CONTAINERS,
     streams=True,
     max_file_mb=25,
     languages=ISO_639_1,

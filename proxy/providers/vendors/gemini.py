@@ -47,7 +47,7 @@ from proxy.providers.wire.headers import header
 from proxy.providers.wire.streams import Failure, decoded
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.transcripts import Speakers, document_of, rows
-from proxy.providers.wire.upload import Base64Stream, UploadStream, sniffed_format
+from proxy.providers.wire.upload import Base64Stream, UploadStream
 
 _WOMEN = """
 Achernar Aoede Autonoe Callirrhoe Despina Erinome Gacrux Kore Laomedeia Leda Pulcherrima Sulafat Vindemiatrix Zephyr
@@ -77,9 +77,15 @@ SPEECH = Capabilities(
     voices=VOICES,
     extras=frozenset({"language_code"}),
 )
+#: Gemini's content types, by container.
+_MIME_TYPES = {
+    "aac": "audio/aac", "aiff": "audio/aiff", "flac": "audio/flac", "m4a": "audio/m4a", "mp3": "audio/mp3",
+    "mp4": "audio/m4a", "mpeg": "audio/mpeg", "ogg": "audio/ogg", "wav": "audio/wav", "webm": "audio/webm",
+}  # fmt: skip
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=tuple(_MIME_TYPES),
     max_file_mb=2048,
     languages=LANGUAGES,
     ignores=frozenset({
@@ -456,16 +462,9 @@ class _Uploaded:
         return cls(name, uri, state)
 
 
-#: By the names of `formats.sniff`.
-_MIME_TYPES = {
-    "mp3": "audio/mp3", "aac": "audio/aac", "opus": "audio/ogg", "ogg": "audio/ogg", "flac": "audio/flac",
-    "wav": "audio/wav", "mp4": "audio/m4a", "webm": "audio/webm", "aiff": "audio/aiff", "mpeg": "audio/mpeg",
-}  # fmt: skip
-
-
 def mime_type(file: Upload) -> str:
-    """By the bytes, since names and clients' content types are not reliable."""
-    return _MIME_TYPES.get(sniffed_format(file) or "", "audio/wav")
+    """Gemini's name of the container. Unknown bytes are most likely to be wav."""
+    return _MIME_TYPES.get(file.container or "", "audio/wav")
 
 
 def _with_audio(body: Mapping[str, Any], file: Upload) -> Base64Stream:

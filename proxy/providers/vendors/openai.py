@@ -51,10 +51,13 @@ SPEECH = Capabilities(
     extras=frozenset(),
     shutdown_date="2027-01-06",
 )
+#: In the names of files: flac, m4a, mp3, mp4, mpeg, mpga, ogg, wav, webm.
+CONTAINERS = ("flac", "m4a", "mp3", "mp4", "mpeg", "ogg", "wav", "webm")
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text"),
     languages=LANGUAGES,
+    containers=CONTAINERS,
     extras=frozenset(),
     max_file_mb=25,
     shutdown_date="2027-02-26",
