@@ -130,11 +130,8 @@ def _transcription(models: Mapping[str, Capabilities]) -> Iterator[str]:
             f"{can.max_file_mb:g} MB" if can.max_file_mb else "",
             f"{can.max_seconds:g} s" if can.max_seconds else "",
         ]
-        languages = (
-            ", ".join(can.languages)
-            if can.languages and len(can.languages) <= 10
-            else str(len(can.languages or "") or "")
-        )
+        codes = can.languages.all if can.languages is not None else None
+        languages = ", ".join(codes) if codes and len(codes) <= 10 else str(len(codes or ()) or "")
         ignored = ", ".join(map(_code, sorted(can.ignores)))
         cells = (
             names + (" (also translates)" if Mode.TRANSLATION in can.modes else ""), formats, _yes(can.streams),

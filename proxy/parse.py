@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic_core import from_json
 
 from proxy.domain.requests import NO_OPTIONS, CallOptions, SpeechRequest, TranscriptionRequest, Upload
+from proxy.domain.transcript import FORMATS
 from proxy.errors import BadRequest, RequestTooLarge
 
 #: Fields that are for this proxy, or that a deployment sets: they never go upstream.
@@ -24,6 +25,8 @@ OWN_FIELDS = frozenset({
     "organization", "project", "proxy_server_request", "retry_policy", "router_settings", "stream_timeout",
     "tags", "timeout", "ttl", "voices",
 })  # fmt: skip
+#: Characters of ``input`` and ``instructions``. The body may be larger: other fields carry voices to clone.
+MAX_TEXT_LENGTH = 1_048_576
 #: Of a JSON body; each unknown one is checked before it is forwarded.
 MAX_FIELDS = 1000
 MAX_RETRIES = 10
@@ -42,25 +45,37 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SPEECH_FIELDS = frozenset(
     {"model", "input", "voice", "instructions", "response_format", "speed", "stream_format", "user"}
 )
-_ARRAYS = (
-    "languages", "keywords", "include", "timestamp_granularities", "known_speaker_names", "known_speaker_references",
-    "guardrails",
-)  # fmt: skip
+#: Arrays of which one field may hold several items, separated by commas: no item contains one.
+_ENUMERATIONS = ("include", "languages", "timestamp_granularities")
+_ARRAYS = (*_ENUMERATIONS, "keywords", "known_speaker_names", "known_speaker_references", "guardrails")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:\[[\w.-]*\])*")
 _FORM_FIELDS = frozenset(
     {"file", "model", "language", "prompt", "response_format", "temperature", "stream", "chunking_strategy", "user"}
 )
+#: The fields that hold text, whatever a client declares their parts to be.
+TEXT_FIELDS = _FORM_FIELDS - {"file"} | frozenset(_ARRAYS)
 _KNOWN_FIELDS = _SPEECH_FIELDS | _FORM_FIELDS | frozenset(_ARRAYS)
 #: Fields of transcriptions that speech does not have.
 _OTHER_FIELDS = _KNOWN_FIELDS - _SPEECH_FIELDS - {"guardrails"}
 _ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\[\d*\])?")
 _STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
+#: As pydantic reads them, and so most servers.
+BOOLEANS = {
+    **dict.fromkeys(("true", "t", "1", "yes", "y", "on"), True),
+    **dict.fromkeys(("false", "f", "0", "no", "n", "off", ""), False),
+}
+#: What JavaScript and Python make of a missing value in a form.
+_ABSENT = frozenset({"", "null", "none", "undefined", "nil"})
+#: OpenAI's names of formats, of speech and of transcripts.
+_FORMATS = frozenset({"mp3", "opus", "aac", "flac", "wav", "pcm", *FORMATS})
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+#: An escape in JSON. The groups: half of a surrogate pair without the other half.
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 
 def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
     """``model`` takes precedence over the one in the body."""
-    document = _object(body)
+    document = json_object(body)
     if model is not None:
         document["model"] = model
     voice, voice_is_id = _voice(document.get("voice"))
@@ -72,8 +87,8 @@ def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
         input=_required_text(document, "input"),
         voice=voice,
         voice_is_id=voice_is_id,
-        instructions=_text(document, "instructions"),
-        response_format=_text(document, "response_format") or "mp3",
+        instructions=_bounded_text(document, "instructions"),
+        response_format=_format(_text(document, "response_format") or "") or "mp3",
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
         user=_text(document, "user"),
@@ -92,7 +107,7 @@ def transcription_request(
     extra: list[tuple[str, str]] = []
     for name, value in fields:
         if array := _ARRAY_FIELD.fullmatch(name):
-            arrays[array[1]].append(value)
+            arrays[array[1]].extend(_items(array[1], value))
         elif part := _STRATEGY_FIELD.fullmatch(name):
             strategy[part[1]] = value
         elif name in _FORM_FIELDS:
@@ -105,20 +120,41 @@ def transcription_request(
         task=task,
         language=single.get("language") or None,
         prompt=single.get("prompt") or None,
-        response_format=single.get("response_format") or "json",
-        temperature=_number("temperature", single.get("temperature") or None),
+        response_format=_format(single.get("response_format", "")) or "json",
+        temperature=_number("temperature", single.get("temperature")),
         user=single.get("user"),
-        stream=_boolean("stream", single.get("stream", "")),
-        chunking_strategy=strategy or single.get("chunking_strategy") or None,
-        languages=tuple(arrays["languages"]),
+        stream=_boolean("stream", _present(single.get("stream", "")) or ""),
+        chunking_strategy=strategy or _present(single.get("chunking_strategy", "")),
+        languages=tuple(dict.fromkeys(arrays["languages"])),
         keywords=tuple(arrays["keywords"]),
-        include=tuple(arrays["include"]),
-        timestamp_granularities=tuple(arrays["timestamp_granularities"]),
+        include=tuple(dict.fromkeys(arrays["include"])),
+        timestamp_granularities=tuple(dict.fromkeys(arrays["timestamp_granularities"])),
         known_speaker_names=tuple(arrays["known_speaker_names"]),
         known_speaker_references=tuple(arrays["known_speaker_references"]),
         extra=tuple(extra),
         guardrails=_guardrails(arrays["guardrails"]) if arrays["guardrails"] else (),
     )
+
+
+def form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The form fields that OpenAI's SDKs send for a value. Raises BadRequest for one that no form can hold."""
+    match value:
+        case None:
+            return
+        case bool():
+            yield name, "true" if value else "false"
+        case str():
+            yield name, well_formed(value)
+        case int() | float():
+            yield name, str(value)
+        case Mapping():
+            for key, part in value.items():
+                yield from form_rows(f"{name}[{key}]", part)
+        case list() | tuple() | set() | frozenset():
+            for part in value:
+                yield from form_rows(f"{name}[]", part)
+        case _:
+            raise BadRequest(f"'{name}' must be text, a number or a list of these.", param=name, code="invalid_type")
 
 
 def options(headers: Mapping[bytes, bytes]) -> CallOptions:
@@ -208,16 +244,42 @@ def _header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """A JSON object from a client. Half a surrogate pair becomes U+FFFD. Raises BadRequest or RequestTooLarge."""
     try:
         document = from_json(body, allow_inf_nan=False)
     except ValueError as error:
-        raise BadRequest(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from None
+        try:
+            document = from_json(_repaired(body), allow_inf_nan=False)
+        except ValueError:
+            message = f"We could not parse the JSON body of your request: {error}."
+            raise BadRequest(message, code="invalid_json") from None
     if not isinstance(document, dict):
         raise BadRequest("The body must be a JSON object.", code="invalid_json")
     if len(document) > MAX_FIELDS:
         raise RequestTooLarge(f"The body has more than {MAX_FIELDS} fields.")
     return document
+
+
+def well_formed(text: str) -> str:
+    """With U+FFFD for half a surrogate pair, which UTF-8 cannot encode. Cut strings end in such halves."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def decoded(text: bytes | bytearray) -> str:
+    """A form field. Raises UnicodeDecodeError."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return well_formed(text.decode("utf-8", "surrogatepass"))
+
+
+def _repaired(body: bytes) -> str:
+    """Without a byte order mark and halves of surrogate pairs, be they escaped or not. Raises UnicodeDecodeError."""
+    text = decoded(body).removeprefix("\ufeff")
+    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
 
 
 def _missing(name: str) -> BadRequest:
@@ -234,9 +296,16 @@ def _model(document: Mapping[str, Any]) -> str:
 
 
 def _required_text(document: Mapping[str, Any], name: str) -> str:
-    value = _text(document, name)
+    value = _bounded_text(document, name)
     if not value:
         raise _missing(name)
+    return value
+
+
+def _bounded_text(document: Mapping[str, Any], name: str) -> str | None:
+    value = _text(document, name)
+    if value is not None and len(value) > MAX_TEXT_LENGTH:
+        raise RequestTooLarge(f"'{name}' has {len(value)} characters; at most {MAX_TEXT_LENGTH} are accepted.")
     return value
 
 
@@ -257,8 +326,10 @@ def _voice(value: Any) -> tuple[str | None, bool]:
 
 
 def _number(name: str, value: Any) -> float | None:
-    if value is None:
+    if value is None or (isinstance(value, str) and _present(value) is None):
         return None
+    if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
+        value = value.replace(",", ".")
     try:
         number = math.nan if isinstance(value, bool) or "_" in str(value) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -268,9 +339,35 @@ def _number(name: str, value: Any) -> float | None:
     return number
 
 
+def _present(value: str) -> str | None:
+    return None if value.strip().lower() in _ABSENT else value.strip()
+
+
+def _format(value: str) -> str | None:
+    """OpenAI's names in lower case; those of other servers as they are."""
+    name = _present(value)
+    return name.lower() if name is not None and name.lower() in _FORMATS else name
+
+
+def _items(name: str, value: str) -> list[str]:
+    """The items of an array in one field: one, or a JSON array, or for an enumeration several with commas."""
+    items = [value]
+    if value.lstrip().startswith("["):
+        try:
+            listed = from_json(value)
+        except ValueError:
+            listed = None
+        if isinstance(listed, list) and all(isinstance(item, str) for item in listed):
+            items = listed
+    if name in _ENUMERATIONS:
+        items = [part for item in items for part in item.split(",")]
+    items = [item.strip() for item in items]
+    return [item.lower() if name == "timestamp_granularities" else item for item in items if item]
+
+
 def _boolean(name: str, value: str) -> bool:
     try:
-        return _BOOLEANS[value.strip().lower()]
+        return BOOLEANS[value.strip().lower()]
     except KeyError:
         raise BadRequest(f"'{name}' must be true or false.", param=name, code="invalid_type") from None
 

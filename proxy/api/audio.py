@@ -20,6 +20,7 @@ from proxy.api.answer_headers import body_headers, cost_headers, routing_headers
 from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.api.forms import FormReader
 from proxy.api.identity import TRACEPARENT, traceparent
+from proxy.api.json_uploads import JsonReader
 from proxy.api.watch import Watch
 from proxy.domain.blotting import blotted
 from proxy.domain.call import Call
@@ -35,7 +36,8 @@ from proxy.render.transcription import render_transcription
 from proxy.storage.spool import SpoolRoom
 from proxy.telemetry import Telemetry
 
-JSON_BYTES = 1_048_576
+FORM = b"multipart/form-data"
+JSON = b"application/json"
 R = TypeVar("R", SpeechResult, TranscriptionResult)
 
 
@@ -207,8 +209,8 @@ class SpeechEndpoint(AudioEndpoint):
     endpoint = "speech"
 
     async def serve(self, exchange: Exchange, call: Call) -> None:
-        exchange.check_head(b"application/json")
-        request = parse.speech_request(await exchange.body(JSON_BYTES), exchange.model)
+        exchange.check_head(JSON)
+        request = parse.speech_request(await exchange.body(), exchange.model)
         call.characters = len(request.input)
         exchange.said = (request.input, request.instructions or "")
         self._identify(exchange, call, request)
@@ -239,14 +241,18 @@ class TranscriptionEndpoint(AudioEndpoint):
         self._task = task
 
     async def serve(self, exchange: Exchange, call: Call) -> None:
-        exchange.check_head(b"multipart/form-data")
+        content_type = exchange.check_head(FORM, JSON)
         options = parse.options(exchange.headers)
         limit = partial(self._gateway.groups.file_limit, options=options, caller=call.caller)
 
         def file_limit(model: str | None) -> float | None:
             return limit(exchange.model or model)
 
-        form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
+        form: FormReader | JsonReader
+        if content_type == FORM:
+            form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
+        else:
+            form = JsonReader(self._room, file_limit)
         try:
             while not exchange.read_all:
                 await form.feed(await exchange.read())

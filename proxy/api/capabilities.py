@@ -41,7 +41,7 @@ class SpeechCapabilities(BaseModel):
 class TranscriptionCapabilities(BaseModel):
     response_formats: list[str] | None
     streaming: bool = Field(description="With ``stream=true``, text arrives before the end of the audio is reached.")
-    languages: list[str] | None = Field(description="ISO-639-1 codes.")
+    languages: list[str] | None = Field(description="Codes that the vendor takes.")
     file_formats: list[str] | None = Field(description="Of uploads, by their extensions.")
     max_file_mb: Number | None
     max_seconds: Number | None = Field(description="Of audio in one file.")
@@ -88,7 +88,7 @@ def _transcription(each: Sequence[Capabilities]) -> TranscriptionCapabilities:
     return TranscriptionCapabilities(
         response_formats=_union(one.response_formats for one in each),
         streaming=any(one.streams for one in each),
-        languages=_union(one.languages for one in each),
+        languages=_union(one.languages.all if one.languages is not None else None for one in each),
         file_formats=_names(None if one.containers is None else extensions_of(one.containers) for one in each),
         max_file_mb=_max(one.max_file_mb for one in each),
         max_seconds=_max(one.max_seconds for one in each),

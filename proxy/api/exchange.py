@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from proxy.api.identity import HEADER, request_id
 from proxy.api.paths import MODEL
 from proxy.errors import ClientGone, ClientStalled, ProxyError, RequestTooLarge, UnsupportedMedia
+from proxy.matching import MEGABYTE
 
 #: Limits on reading the rest of a refused request.
 DRAIN_BYTES = 64 * 1024 * 1024
@@ -77,17 +78,18 @@ class Exchange:
         length = self.headers.get(b"content-length", b"")
         return int(length) if length.isdigit() else None
 
-    def check_head(self, content_type: bytes) -> None:
-        """Refuse what can be refused without the body: its type, its encoding or its declared length."""
+    def check_head(self, *content_types: bytes) -> bytes:
+        """The body's type. Refuses what can be refused without the body: its type, encoding or declared length."""
         if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise UnsupportedMedia("Content-Encoding is not supported; send the body uncompressed.")
         sent = self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if sent != content_type:
+        if sent not in content_types:
             raise UnsupportedMedia(
-                f"The Content-Type must be {content_type.decode()}, not '{sent.decode('latin-1')[:80]}'."
+                f"The Content-Type must be {b' or '.join(content_types).decode()}, not '{sent.decode('latin-1')[:80]}'."
             )
         if (self.declared_length or 0) > self._limits.body:
             raise self._too_large()
+        return sent
 
     async def read(self) -> bytes:
         """The next bytes of the body, until ``read_all``. Raises RequestTooLarge, ClientStalled or ClientGone."""
@@ -110,13 +112,11 @@ class Exchange:
         self._stalled = True
         self.task.cancel()
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body, at most ``limit`` bytes."""
+    async def body(self) -> bytes:
+        """The whole body."""
         parts = []
         while not self.read_all:
             parts.append(await self.read())
-            if self.received > limit:
-                raise RequestTooLarge(f"The body is too large; at most {limit} bytes are accepted.")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _chunk_of(self, message: MutableMapping[str, Any]) -> bytes:
@@ -131,7 +131,10 @@ class Exchange:
         return chunk
 
     def _too_large(self) -> RequestTooLarge:
-        return RequestTooLarge(f"The request is too large; at most {self._limits.body} bytes are accepted.")
+        limit = self._limits.body
+        return RequestTooLarge(
+            f"The request is too large; at most {limit} bytes are accepted (max_request_size_mb: {limit / MEGABYTE:g})."
+        )
 
     async def disconnected(self) -> None:
         """Returns when the client has disconnected. Call it only after the whole body has been read."""

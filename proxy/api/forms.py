@@ -1,4 +1,7 @@
-"""Multipart forms with one file, parsed as they arrive: fields into memory within bounds, the file into a spool."""
+"""Multipart forms with one file, parsed as they arrive: fields into memory within bounds, the file into a spool.
+
+A file in another field than ``file``, and a text instead of the file, are usual mistakes: the errors name them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from proxy import parse
 from proxy.errors import BadRequest, RequestTooLarge
 from proxy.matching import MEGABYTE, file_too_large
 from proxy.storage.spool import Spool, SpoolRoom
@@ -18,6 +22,10 @@ MAX_FIELD_BYTES = 16 * MEGABYTE
 
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
+#: Bytes that no text contains.
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+#: Bytes of a file without a name and a type from which it is decided whether it is a text.
+_HEAD_BYTES = 256
 
 
 class FormReader:
@@ -42,6 +50,8 @@ class FormReader:
         self._limit: float | None = None
         self._ended = False
         self._field_bytes = 0
+        #: The beginning of the file, if nothing but the bytes can say that it is one.
+        self._doubtful_head: bytes | None = None
         self._part: _Part = _Part()
         self._parser = self._new_parser(content_type)
 
@@ -79,6 +89,12 @@ class FormReader:
             raise BadRequest("The multipart form ends before its last boundary.", code="invalid_multipart")
         if self.passed_limit is not None:
             raise file_too_large(self.passed_limit, size=self.file_size)
+        if self._doubtful_head is not None and _is_text(self._doubtful_head):
+            raise BadRequest(
+                "'file' must be a file, not text (curl: -F file=@audio.mp3). URLs are not fetched.",
+                param="file",
+                code="invalid_type",
+            )
         if self.file is None or self.file.size == 0:
             raise BadRequest(
                 "Missing required parameter: 'file'." if self.file is None else "The file is empty.",
@@ -123,6 +139,15 @@ class FormReader:
                 raise BadRequest("The form has more than one file.", param="file", code="invalid_value")
             self._limit = self._file_limit(dict(self.fields).get("model") or None)
             self.file = self._room.open(_filename(disposition, options), _content_type(part.headers))
+            is_typed = not part.headers.get(b"content-type", b"text/").lower().startswith(b"text/")
+            if not is_typed and not _has_filename(disposition, options):
+                self._doubtful_head = b""
+        elif _is_file(part, disposition, options):
+            raise BadRequest(
+                f"The form has a file in the field '{part.name[:80]}'; it must be in the field 'file'.",
+                param="file",
+                code="invalid_value",
+            )
         elif len(self.fields) >= MAX_FIELDS:
             raise RequestTooLarge(f"The form has more than {MAX_FIELDS} fields.")
 
@@ -141,6 +166,8 @@ class FormReader:
 
     def _file_data(self, data: memoryview) -> None:
         self.file_size += len(data)
+        if self._doubtful_head is not None and len(self._doubtful_head) < _HEAD_BYTES:
+            self._doubtful_head += bytes(data[:_HEAD_BYTES])
         if self.passed_limit is not None or self.file is None:
             return
         if self._limit is not None and self.file_size > self._limit * MEGABYTE:
@@ -153,10 +180,11 @@ class FormReader:
         if self._part.name == "file":
             return
         try:
-            self.fields.append((self._part.name, self._part.value.decode()))
+            self.fields.append((self._part.name, parse.decoded(self._part.value)))
         except UnicodeDecodeError:
             raise BadRequest(
-                f"The field '{self._part.name[:80]}' is not UTF-8 text.", param=self._part.name[:80]
+                f"The field '{self._part.name[:80]}' is not UTF-8 text; a file must be in the field 'file'.",
+                param=self._part.name[:80],
             ) from None
 
     def _end(self) -> None:
@@ -172,6 +200,28 @@ class _Part:
         self.header_value = bytearray()
         self.name = ""
         self.value = bytearray()
+
+
+def _has_filename(disposition: bytes, options: dict[bytes, bytes]) -> bool:
+    return bool(options.get(b"filename")) or _EXTENDED_NAME.search(disposition) is not None
+
+
+def _is_file(part: _Part, disposition: bytes, options: dict[bytes, bytes]) -> bool:
+    """Whether a part under another name than ``file`` is one. Some clients send every text as a file."""
+    if part.name.partition("[")[0] in parse.TEXT_FIELDS:
+        return False
+    kind = part.headers.get(b"content-type", b"").lower().lstrip()
+    return _has_filename(disposition, options) or kind.startswith((b"audio/", b"video/", b"application/octet-stream"))
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the beginning of a file is UTF-8 without control characters; an empty one is."""
+    try:
+        head[:_HEAD_BYTES].decode()
+    except UnicodeDecodeError as error:
+        # A character that is cut at the end is none that is wrong.
+        return error.reason == "unexpected end of data" and _BINARY.search(head) is None
+    return _BINARY.search(head) is None
 
 
 def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str:

@@ -74,7 +74,10 @@ TRANSCRIPTION: Schema = {
             "enum": ["json", "text", "srt", "verbose_json", "vtt", "diarized_json"],
             "default": "json",
         },
-        "language": TEXT,
+        "language": {
+            "type": "string",
+            "description": "A code or a name: `de`, `pt-BR`, `deu`, `German`. With `auto` or without it: detected.",
+        },
         "languages[]": TEXTS,
         "keywords[]": TEXTS,
         "include[]": TEXTS,
@@ -89,6 +92,23 @@ TRANSCRIPTION: Schema = {
         "known_speaker_references[]": TEXTS,
     },
 }
+
+
+def _as_json(form: Schema) -> Schema:
+    """The same request as JSON, with the audio as base64."""
+    names = {name.removesuffix("[]"): field for name, field in form["properties"].items() if "[" not in name[:-2]}
+    audio = {
+        "type": "object",
+        "required": ["data"],
+        "description": "The audio. URLs are not fetched.",
+        "properties": {
+            "data": {"type": "string", "contentEncoding": "base64", "description": "Base64, or a data URL."},
+            "format": {"type": "string", "description": "The format, such as `wav` or `mp3`."},
+        },
+    }
+    file = {"type": "string", "description": "Instead of `input_audio`: a data URL, `data:audio/wav;base64,…`."}
+    return {**form, "required": ["model"], "properties": {**names, "input_audio": audio, "file": file}}
+
 
 #: For `FastAPI.responses`: what a route answers that raises an error.
 ERRORS: dict[int | str, dict[str, Any]] = {"default": {"description": "An error.", "model": ErrorDocument}}
@@ -109,11 +129,9 @@ TEXT_ANSWER: Schema = {
 def document(app: FastAPI) -> Schema:
     whole = app.openapi()
     audio = {
-        "/v1/audio/speech": _post("Text to speech.", "application/json", SPEECH, AUDIO_ANSWER),
-        "/v1/audio/transcriptions": _post(
-            "Speech to text.", "multipart/form-data", TRANSCRIPTION, {**TEXT_ANSWER, **EVENTS}
-        ),
-        "/v1/audio/translations": _post("Speech to English text.", "multipart/form-data", TRANSLATION, TEXT_ANSWER),
+        "/v1/audio/speech": _post("Text to speech.", {"application/json": SPEECH}, AUDIO_ANSWER),
+        "/v1/audio/transcriptions": _post("Speech to text.", _form_or_json(TRANSCRIPTION), {**TEXT_ANSWER, **EVENTS}),
+        "/v1/audio/translations": _post("Speech to English text.", _form_or_json(TRANSLATION), TEXT_ANSWER),
     }
     for operation in [operation for path in whole["paths"].values() for operation in path.values()]:
         # FastAPI's validation errors; here they are 400s, of the same shape as all errors.
@@ -125,7 +143,11 @@ def document(app: FastAPI) -> Schema:
     return whole
 
 
-def _post(summary: str, content_type: str, body: Schema, answer: Schema) -> Schema:
+def _form_or_json(form: Schema) -> dict[str, Schema]:
+    return {"multipart/form-data": form, "application/json": _as_json(form)}
+
+
+def _post(summary: str, bodies: dict[str, Schema], answer: Schema) -> Schema:
     document = {"content": {"application/json": {"schema": ERROR}}}
     errors = {
         "400": "The request is invalid.",
@@ -141,7 +163,7 @@ def _post(summary: str, content_type: str, body: Schema, answer: Schema) -> Sche
         "post": {
             "tags": ["audio"],
             "summary": summary,
-            "requestBody": {"required": True, "content": {content_type: {"schema": body}}},
+            "requestBody": {"required": True, "content": {kind: {"schema": body} for kind, body in bodies.items()}},
             "responses": {
                 "200": {"description": "The answer, as it arrives.", "content": answer},
                 **{status: {"description": text, **document} for status, text in errors.items()},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.audio import labels
-from proxy.audio.languages import language_code
+from proxy.audio.languages import LanguageCodes, spelled
 from proxy.audio.longest import longest
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.transcript import FORMATS
@@ -56,7 +56,10 @@ def match_transcription(
         return Rejection(error)
     if needs.reading and needs.translator is None and not _streams_readably(request):
         upstream = _readable(request, capabilities)
-    upstream, warnings = _without_ignored(upstream, capabilities)
+    try:
+        upstream, warnings = _as_supported(upstream, capabilities)
+    except UnsupportedValue as unknown:
+        return Rejection(unknown)
     return TranscriptionPlan(
         bound,
         upstream,
@@ -109,9 +112,6 @@ def _error(request: TranscriptionRequest, bound: BoundDeployment) -> ProxyError 
             param="file",
             code="audio_too_long",
         )
-    languages = capabilities.languages
-    if languages is not None and request.language and language_code(request.language) not in languages:
-        return _not_one_of("language", request.language, languages, model)
     if capabilities.response_formats is not None:
         if request.temperature is not None and not 0 <= request.temperature <= 1:
             return UnsupportedValue(
@@ -179,17 +179,31 @@ def _readable(request: TranscriptionRequest, capabilities: Capabilities) -> Tran
     return replace(request, stream=False, response_format=best)
 
 
-def _without_ignored(
-    request: TranscriptionRequest, capabilities: Capabilities
-) -> tuple[TranscriptionRequest, list[str]]:
-    """The request without fields that have no effect, and a warning for each of them."""
-    ignored = [name for name in capabilities.ignores if getattr(request, name, None) not in (None, ())]
+def _as_supported(request: TranscriptionRequest, capabilities: Capabilities) -> tuple[TranscriptionRequest, list[str]]:
+    """The request without fields that have no effect, and a warning for each of them.
+
+    Languages are in the vendor's spelling. Raises UnsupportedValue for one that the vendor does not know.
+    """
+    without_effect = capabilities.ignores
+    if request.task == "translate" and capabilities.languages is not None:
+        # A vendor that takes a language there means that of the result.
+        without_effect |= {"language", "languages"}
+    ignored = [name for name in without_effect if getattr(request, name, None) not in (None, ())]
     changes: dict[str, Any] = {name: () if isinstance(getattr(request, name), tuple) else None for name in ignored}
     left_out = dict.fromkeys(name for name, value in request.extra if not is_allowed(capabilities, name, value))
     if left_out:
         changes["extra"] = tuple((name, value) for name, value in request.extra if name not in left_out)
     warnings = [no_effect(name, request.model) for name in (*sorted(ignored), *left_out)][:MAX_WARNINGS]
-    return (replace(request, **changes) if changes else request), warnings
+    upstream = replace(request, **changes) if changes else request
+    return _with_spelled_languages(upstream, capabilities.languages), warnings
+
+
+def _with_spelled_languages(request: TranscriptionRequest, codes: LanguageCodes | None) -> TranscriptionRequest:
+    if request.language is None and not request.languages:
+        return request
+    language = request.language and spelled(request.language, codes, param="language", model=request.model)
+    languages = (spelled(name, codes, param="languages", model=request.model) for name in request.languages)
+    return replace(request, language=language or None, languages=tuple(dict.fromkeys(filter(None, languages))))
 
 
 def _not_one_of(param: str, value: str, allowed: tuple[str, ...] | None, model: str) -> ProxyError | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from proxy.audio.languages import LanguageCodes
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import ResponseMetadata
 from proxy.domain.transcript import Transcript
@@ -140,8 +141,8 @@ class Capabilities:
     max_file_mb: float | None = None
     #: Seconds of audio in one upload.
     max_seconds: float | None = None
-    #: ISO-639-1 codes of the languages that are transcribed.
-    languages: tuple[str, ...] | None = None
+    #: The codes of the languages that are transcribed; None: the caller's own spelling is sent.
+    languages: LanguageCodes | None = None
     voices: Voices | None = None
     #: OpenAI's fields that have no effect; one that is set is left out and named in a warning.
     ignores: frozenset[str] = frozenset()

@@ -15,7 +15,7 @@ All raise `proxy.errors.ProxyError`, which has ``status``, ``type``, ``code``, `
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import fields, replace
 from functools import partial
@@ -168,7 +168,7 @@ def _speech_request(document: Mapping[str, Any]) -> SpeechRequest:
 
 def _member(name: str, value: Any) -> bytes:
     try:
-        return json.dumps(name).encode() + b":" + json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        return f"{json.dumps(name)}:{json.dumps(value, allow_nan=False)}".encode()
     except (TypeError, ValueError) as error:
         raise BadRequest(f"'{name}' cannot be sent as JSON: {error}.", param=name, code="invalid_type") from error
 
@@ -258,7 +258,7 @@ async def _transcript(model: str, file: File, task: Task, options: Mapping[str, 
             param="stream",
             code="unsupported_value",
         )
-    form = [("model", model), *(row for name, value in further.items() for row in _form_rows(name, value))]
+    form = [("model", model), *(row for name, value in further.items() for row in parse.form_rows(name, value))]
     async with AsyncExitStack() as stack:
         request = parse.transcription_request(form, await stack.enter_async_context(opened(file)), task)
         costs = CostTracker(target.bind(model, _MODES[task], settings))
@@ -287,28 +287,6 @@ async def _transcribe(
     if content.content_type.startswith("application/json"):
         return Transcription(json.loads(content.content), costs.cost)
     return Text(content.content.decode("utf-8", "replace"), costs.cost)
-
-
-def _form_rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """The form fields that OpenAI's SDKs send for an argument."""
-    match value:
-        case None:
-            return
-        case bool():
-            yield name, "true" if value else "false"
-        case str() | int() | float():
-            text = str(value)
-            if text.encode("utf-8", "replace").decode() != text:
-                raise BadRequest(f"'{name}' has characters that UTF-8 cannot encode.", param=name, code="invalid_type")
-            yield name, text
-        case Mapping():
-            for key, part in value.items():
-                yield from _form_rows(f"{name}[{key}]", part)
-        case list() | tuple() | set() | frozenset():
-            for part in value:
-                yield from _form_rows(f"{name}[]", part)
-        case _:
-            raise BadRequest(f"'{name}' must be text, a number or a list of these.", param=name, code="invalid_type")
 
 
 # -- both --------------------------------------------------------------------------------------------------------------

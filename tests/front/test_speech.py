@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from tests.conftest import MASTER_KEY, Server
+from tests.conftest import MASTER_KEY, Server, standard_config
 from tests.fakes import answers
 from tests.fakes.answers import Answer
 from tests.fakes.samples import SPEECH, SPEECH_TYPES, wav
@@ -418,11 +419,68 @@ def test_broken_json_is_400(upstream: Upstream, http: httpx.Client, body: bytes)
     assert error["type"] == "invalid_request_error"
 
 
-def test_json_bodies_end_at_1_mib(upstream: Upstream, http: httpx.Client) -> None:
-    body = HELLO | {"model": "selfhosted", "input": "x" * (1 << 20)}
-    error_of(http.post("/v1/audio/speech", json=body), 413)
-    just_below = HELLO | {"model": "selfhosted", "input": "x" * ((1 << 20) - 200)}
-    assert http.post("/v1/audio/speech", json=just_below).status_code == 200
+def test_texts_end_at_1_mib(upstream: Upstream, http: httpx.Client) -> None:
+    body = HELLO | {"model": "selfhosted", "input": "x" * ((1 << 20) + 1)}
+    error = error_of(http.post("/v1/audio/speech", json=body), 413)
+    assert "'input' has 1048577 characters; at most 1048576" in error["message"]
+    assert upstream.requests == []
+    assert http.post("/v1/audio/speech", json=body | {"input": "x" * (1 << 20)}).status_code == 200
+
+
+def test_a_voice_to_clone_may_be_larger_than_any_text(upstream: Upstream, http: httpx.Client) -> None:
+    voice = "UklGR" * 400_000
+    reply = http.post("/v1/audio/speech", json=HELLO | {"model": "selfhosted", "ref_audio": voice})
+    assert reply.status_code == 200, reply.text
+    assert len(upstream.last.json["ref_audio"]) == len(voice)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_json_bodies_end_where_every_body_does_and_the_error_says_where(
+    upstream: Upstream, serve: Callable[..., Server], chunked: bool
+) -> None:
+    server = serve(standard_config(upstream.url, max_request_size_mb=2))
+    body = json.dumps(HELLO | {"model": "selfhosted", "ref_audio": "x" * (2 << 20)}).encode()
+    headers = {"authorization": f"Bearer {MASTER_KEY}", "content-type": "application/json"}
+    content = iter([body]) if chunked else body
+    reply = httpx.post(f"{server.url}/v1/audio/speech", content=content, headers=headers, timeout=20)
+    assert "at most 2097152 bytes are accepted (max_request_size_mb: 2)" in error_of(reply, 413)["message"]
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        (r"Cut \ud83d", "Cut \ufffd"), (r"\udE00 cut", "\ufffd cut"), (r"\ud83d\ude00", "\U0001f600"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\U0001f600"), (r"no \\ud83d escape", r"no \ud83d escape"),
+        (r"\\\ud83d", "\\\ufffd"), (r"\ud83dx\ude00", "\ufffdx\ufffd"),
+    ],
+)  # fmt: skip
+def test_half_a_surrogate_pair_is_replaced(upstream: Upstream, http: httpx.Client, written: str, spoken: str) -> None:
+    content = f'{{"model":"gpt-tts","voice":"alloy","input":"{written}","instructions":"{written}"}}'
+    reply = http.post("/v1/audio/speech", content=content, headers=JSON)
+    assert reply.status_code == 200, reply.text
+    assert (upstream.last.json["input"], upstream.last.json["instructions"]) == (spoken, spoken)
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b""])
+def test_half_a_surrogate_pair_as_bytes_and_a_byte_order_mark(
+    upstream: Upstream, http: httpx.Client, start: bytes
+) -> None:
+    content = start + b'{"model":"tts","voice":"alloy","input":"Cut \xed\xa0\xbd"}'
+    assert http.post("/v1/audio/speech", content=content, headers=JSON).status_code == 200
+    assert upstream.last.json["input"] == "Cut \ufffd"
+
+
+@pytest.mark.parametrize("content", [b'{"input":"caf\xe9"}', b'{"input":"\\ud83d', b'"\\ud83d"', b"\\ud83d", b""])
+def test_what_is_no_json_is_still_refused(http: httpx.Client, content: bytes) -> None:
+    assert error_of(http.post("/v1/audio/speech", content=content, headers=JSON), 400)["code"] == "invalid_json"
+
+
+@pytest.mark.parametrize(("written", "speed"), [("1.5", 1.5), ("1,5", 1.5), (" 2 ", 2.0), ("", None), ("null", None)])
+def test_a_speed_as_clients_write_it(upstream: Upstream, http: httpx.Client, written: str, speed: float | None) -> None:
+    reply = http.post("/v1/audio/speech", json=HELLO | {"speed": written, "response_format": " MP3"})
+    assert reply.status_code == 200, reply.text
+    assert upstream.last.json.get("speed") == speed
+    assert upstream.last.json["response_format"] == "mp3"
 
 
 def test_the_number_of_fields_is_bounded(upstream: Upstream, http: httpx.Client) -> None:

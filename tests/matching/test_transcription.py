@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from proxy.audio.languages import LanguageCodes
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.matching import BoundDeployment, Needs, Rejection, TranscriptionPlan, length_matters, match_transcription
@@ -86,7 +87,7 @@ def test_a_translation_by_a_chat_model_asks_for_what_is_spoken() -> None:
     [
         ({"file": Held(bytes(1_048_577))}, {"max_file_size_mb": 1.0}, Needs(), "file"),
         ({"seconds": 11.0}, {"max_seconds": 10}, Needs(), "file"),
-        ({"language": "de"}, {"languages": ("en",)}, Needs(), "language"),
+        ({"language": "de"}, {"languages": LanguageCodes("en")}, Needs(), "language"),
         ({"temperature": 2.0}, {"response_formats": ("json",)}, Needs(), "temperature"),
         ({"timestamp_granularities": ("line",)}, {"response_formats": ("json",)}, Needs(), "timestamp_granularities"),
         ({"response_format": "srt"}, {"response_formats": ("json",)}, Needs(), "response_format"),

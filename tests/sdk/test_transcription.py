@@ -426,8 +426,26 @@ def test_openai_s_own_limits_hold_for_its_own_server(monkeypatch: pytest.MonkeyP
 
 
 def test_arguments_that_no_form_can_carry(openai: Upstream) -> None:
-    for options, param in (({"prompt": "\ud800"}, "prompt"), ({"keywords": [object()]}, "keywords[]")):
-        given: Any = options
-        with pytest.raises(BadRequest) as caught:
-            transcription("whisper-1", WAV, **given)
-        assert caught.value.param == param
+    given: Any = {"keywords": [object()]}
+    with pytest.raises(BadRequest) as caught:
+        transcription("whisper-1", WAV, **given)
+    assert caught.value.param == "keywords[]"
+
+
+def test_half_a_surrogate_pair_is_replaced(openai: Upstream) -> None:
+    transcription("whisper-1", WAV, prompt="Cut \ud83d")
+    assert openai.last.fields["prompt"] == ["Cut \ufffd"]
+
+
+def test_values_as_callers_write_them(openai: Upstream) -> None:
+    given: Any = {"timestamp_granularities": "word,segment", "temperature": "0,5", "language": "pt-BR"}
+    transcription("whisper-1", WAV, response_format="verbose_json", **given)
+    assert openai.last.fields["timestamp_granularities[]"] == ["word", "segment"]
+    assert (openai.last.fields["temperature"], openai.last.fields["language"]) == (["0.5"], ["pt"])
+
+
+def test_a_language_that_is_none_is_refused_before_the_call(openai: Upstream) -> None:
+    with pytest.raises(BadRequest) as caught:
+        transcription("whisper-1", WAV, language="Klingon")
+    assert caught.value.param == "language"
+    assert openai.requests == []

@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from proxy.audio.languages import language_code
+from proxy.audio.languages import ISO_639_1
 from proxy.audio.source import READABLE_CONTAINERS
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, TranscriptionRequest
@@ -69,6 +69,7 @@ LIVE = Capabilities(
     containers=READABLE_CONTAINERS,
     streams=True,
     max_file_mb=25,
+    languages=ISO_639_1,
     ignores=_COMMON,
     extras=frozenset(),
 )
@@ -114,7 +115,7 @@ class LiveAdapter(Adapter):
 
     def _settings(self, request: TranscriptionRequest) -> dict[str, Any]:
         settings: dict[str, Any] = {"model": self._deployment.model}
-        languages = [language_code(name) for name in (request.language, *request.languages) if name]
+        languages = [name for name in (request.language, *request.languages) if name]
         if languages and "keywords" in self.capabilities.ignores:
             settings["language"] = languages[0]
         elif languages:

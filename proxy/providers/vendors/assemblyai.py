@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from proxy.audio.languages import language_code
+from proxy.audio.languages import LanguageCodes, language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
@@ -30,6 +30,7 @@ from proxy.domain.usage import Usage
 from proxy.errors import UnsupportedValue, UpstreamInvalid
 from proxy.http.errors import InvalidURL
 from proxy.http.messages import URL, Request, Response
+from proxy.parse import BOOLEANS
 from proxy.providers.base import (
     Adapter,
     BufferedRequest,
@@ -73,13 +74,15 @@ SPEECH = Capabilities(
     ignores=frozenset({"instructions"}),
     extras=frozenset(),
 )
-#: OpenAPI file, ``TranscriptLanguageCode``, without the regions of English.
-LANGUAGES = """
-en es fr de it pt nl af sq am ar hy as az ba eu be bn bs br bg my ca zh hr cs da et fo fi gl ka el gu ht ha haw he hi hu
-is id ja jw kn kk km ko lo la lv ln lt lb mk mg ms ml mt mi mr mn ne no nn oc pa ps fa pl ro ru sa sr sn sd si sk sl so
-su sw sv tl tg ta tt te th bo tr tk uk ur uz vi cy yi yo
-"""
-_ENGLISH = {"en-us": "en_us", "en-gb": "en_uk", "en-uk": "en_uk", "en-au": "en_au"}
+#: OpenAPI file, ``TranscriptLanguageCode``.
+LANGUAGES = LanguageCodes(
+    """
+    en en_au en_uk en_us es fr de it pt nl af sq am ar hy as az ba eu be bn bs br bg my ca zh hr cs da et fo fi gl ka el
+    gu ht ha haw he hi hu is id ja jw kn kk km ko lo la lv ln lt lb mk mg ms ml mt mi mr mn ne no nn oc pa ps fa pl ro
+    ru sa sr sn sd si sk sl so su sw sv tl tg ta tt te th bo tr tk uk ur uz vi cy yi yo
+    """,
+    means={"en-GB": "en_uk"},
+)
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
@@ -89,7 +92,7 @@ TRANSCRIPTION = Capabilities(
     ),
     max_file_mb=2098,  # 2.2 GB
     max_seconds=36_000,
-    languages=tuple(LANGUAGES.split()),
+    languages=LANGUAGES,
     ignores=frozenset({"chunking_strategy", "include", "known_speaker_names", "known_speaker_references"}),
     extras=frozenset({
         "custom_spelling", "disfluencies", "domain", "filter_profanity", "format_text", "keyterms_prompt",
@@ -249,16 +252,11 @@ class AssemblyAIAdapter(Adapter):
 def _language(request: TranscriptionRequest) -> dict[str, Any]:
     languages = [request.language] if request.language else list(request.languages)
     if len(languages) == 1:
-        return {"language_code": _code(languages[0])}
+        return {"language_code": languages[0]}
     job: dict[str, Any] = {"language_detection": True}
     if languages:
-        job["language_detection_options"] = {"expected_languages": [_code(language) for language in languages]}
+        job["language_detection_options"] = {"expected_languages": languages}
     return job
-
-
-def _code(language: str) -> str:
-    """``German`` and ``de-AT`` → ``de``; English has regions."""
-    return _ENGLISH.get(language.strip().lower().replace("_", "-")) or language_code(language)
 
 
 def _typed(request: TranscriptionRequest) -> dict[str, Any]:
@@ -278,11 +276,9 @@ def _typed(request: TranscriptionRequest) -> dict[str, Any]:
 
 def _boolean(value: str) -> bool:
     word = value.strip().lower()
-    if word in ("true", "1"):
-        return True
-    if word in ("false", "0"):
-        return False
-    raise ValueError
+    if not word or word not in BOOLEANS:
+        raise ValueError
+    return BOOLEANS[word]
 
 
 def _fraction(value: str) -> float:

@@ -22,6 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from proxy.audio.languages import ISO_639_1
 from proxy.config import Deployment
 from proxy.providers.base import Adapter, Capabilities
 from proxy.providers.sockets import live, realtime
@@ -50,8 +51,11 @@ _RETIREMENTS = {
     "gpt-live-transcribe": "2028-02-01",
     "gpt-realtime-whisper": "2027-05-06",
 }
-_OWN_DATES = {name: replace(can, shutdown_date=_RETIREMENTS.get(name)) for name, can in OPENAI_MODELS.items()}
-MODELS: Mapping[str, Capabilities] = _OWN_DATES | {name: _OWN_DATES[model] for name, model in _NAMES.items()}
+_OWN = {
+    name: replace(can, shutdown_date=_RETIREMENTS.get(name), languages=can.languages and ISO_639_1)
+    for name, can in OPENAI_MODELS.items()
+}
+MODELS: Mapping[str, Capabilities] = _OWN | {name: _OWN[model] for name, model in _NAMES.items()}
 
 
 def find(name: str) -> Capabilities | None:
@@ -83,6 +87,8 @@ def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Ca
 
 
 def _http_adapter(deployment: Deployment, target: Target, declared: Capabilities) -> OpenAIAdapter:
+    # Whatever the deployment's name, its model is one of OpenAI's.
+    declared = declared if declared.languages is not None else replace(declared, languages=ISO_639_1)
     version = deployment.api_version
     if version is not None and _DATED.match(version):
         path = f"/openai/deployments/{segment(deployment.model, param='model')}/audio"

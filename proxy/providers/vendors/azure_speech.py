@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from proxy.audio.languages import language_code
+from proxy.audio.languages import LanguageCodes, language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
@@ -176,20 +176,17 @@ HD_VOICES = Voices(
 # -- languages ---------------------------------------------------------------------------------------------------------
 
 
-def _locales(table: str) -> Mapping[str, str]:
-    return MappingProxyType({language_code(locale.partition("-")[0]): locale for locale in table.split()})
-
-
 #: The default locale of each language of fast transcription.
-LOCALES = _locales(
-    """
+_LOCALES = """
     af-ZA am-ET ar-EG az-AZ bg-BG bn-IN ca-ES cs-CZ cy-GB da-DK de-DE en-US es-ES et-EE eu-ES fa-IR fi-FI fil-PH fr-FR
     ga-IE gl-ES he-IL hi-IN hr-HR hu-HU hy-AM id-ID is-IS it-IT ja-JP jv-ID ka-GE kk-KZ ko-KR lo-LA lt-LT lv-LV mk-MK
     ml-IN mn-MN mr-IN ms-MY mt-MT my-MM nb-NO nl-NL pl-PL ps-AF pt-BR ro-RO ru-RU sk-SK sl-SI so-SO sq-AL sr-RS sv-SE
     sw-KE ta-IN te-IN th-TH tr-TR uk-UA ur-IN uz-UZ vi-VN zh-CN zu-ZA
-    """
-)
-_LOCALE_NAME = re.compile(r"([A-Za-z]{2,3})[-_]([A-Za-z]{2})((?:-[A-Za-z]{2,12})?)")
+"""
+_DEFAULTS = {locale.partition("-")[0]: locale for locale in _LOCALES.split()} | {"yue": "zh-HK", "zh-Hant": "zh-TW"}
+LANGUAGES = LanguageCodes(_LOCALES, means=_DEFAULTS, any_region=True)
+#: The multilingual voices speak more languages than are transcribed.
+SPOKEN_LANGUAGES = LanguageCodes(_LOCALES, means=_DEFAULTS, any_region=True, others="BCP 47")
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
@@ -206,7 +203,7 @@ DELIVERY: Mapping[str, re.Pattern[str]] = {
     "role": re.compile(r"[A-Za-z]{1,40}"),
     "pitch": re.compile(r"(x-)?(low|high)|medium|default|[+-]?\d{1,3}(\.\d{1,2})?(%|Hz|st)"),
     "volume": re.compile(r"silent|(x-)?(soft|loud)|medium|default|[+-]?\d{1,3}(\.\d{1,2})?%?"),
-    "lang": re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,12}){0,2}"),
+    "lang": re.compile(r".+"),
 }
 PROFANITY = ("None", "Masked", "Removed", "Tags")
 _DIARIZED_SPEAKERS = 10
@@ -242,7 +239,7 @@ TRANSCRIPTION = Capabilities(
     containers=("aac", "amr", "asf", "flac", "m4a", "mp3", "mp4", "ogg", "wav", "webm"),
     max_file_mb=500,
     max_seconds=5 * 3600,
-    languages=tuple(sorted(LOCALES)),
+    languages=LANGUAGES,
     ignores=frozenset({
         "temperature", "include", "known_speaker_names", "known_speaker_references", "chunking_strategy",
     }),
@@ -369,7 +366,8 @@ def _content(request: SpeechRequest, voice: str) -> tuple[str, tuple[str, ...]]:
         prosody = style = {}
     spoken = ssml.element("prosody", spoken, prosody)
     spoken = ssml.element("mstts:express-as", spoken, style)
-    return ssml.element("lang", spoken, {"xml:lang": delivery.get("lang")}), warnings
+    language = SPOKEN_LANGUAGES.spell(delivery.get("lang", ""), param="lang", model=request.model)
+    return ssml.element("lang", spoken, {"xml:lang": language or None}), warnings
 
 
 def _checked(name: str, value: Any) -> str:
@@ -436,20 +434,7 @@ def _unsupported(request: TranscriptionRequest, *names: str) -> tuple[str, ...]:
 
 def _requested_locales(request: TranscriptionRequest) -> list[str]:
     """One locale fixes the language, several are candidates, and with none the service detects the language."""
-    languages: Iterable[tuple[str, str]] = [("languages", language) for language in request.languages]
-    if request.language:
-        languages = [("language", request.language)]
-    return list(dict.fromkeys(_locale(language, param) for param, language in languages))
-
-
-def _locale(language: str, param: str) -> str:
-    match = _LOCALE_NAME.fullmatch(language.strip())
-    if match is not None:
-        return f"{match[1].lower()}-{match[2].upper()}{match[3].lower()}"
-    locale = LOCALES.get(language_code(language))
-    if locale is None:
-        raise UnsupportedValue(f"{param} '{language[:50]}' is not transcribed by Azure AI Speech.", param=param)
-    return locale
+    return [request.language] if request.language else list(request.languages)
 
 
 def _profanity(value: str) -> str:

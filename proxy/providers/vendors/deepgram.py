@@ -18,7 +18,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from proxy.audio.labels import CONTAINERS
-from proxy.audio.languages import language_code
+from proxy.audio.languages import WHISPER_AND_OTHERS, LanguageCodes, language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
@@ -124,20 +124,30 @@ _EXTRAS = frozenset({
     "dictation", "diarize_model", "filler_words", "measurements", "mip_opt_out", "numerals", "profanity_filter",
     "punctuate", "redact", "replace", "smart_format", "utt_split",
 })  # fmt: skip
+#: The regions that Deepgram's models know ("Models & Languages Overview", 2026), and codes that are not ISO 639-1.
+LANGUAGES = LanguageCodes(
+    """
+    multi da-DK de-CH en-AU en-CA en-GB en-IE en-IN en-NZ en-US es-419 fr-CA hi-Latn ko-KR nl-BE no pt-BR pt-PT sv-SE
+    th-TH tl zh zh-CN zh-HK zh-Hans zh-Hant zh-TW
+    """,
+    others="ISO 639-1",
+)
+ENGLISH = LanguageCodes("en en-AU en-CA en-GB en-IE en-IN en-NZ en-US")
 NOVA_3 = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
     containers=CONTAINERS,  # "nearly all audio formats"; headerless ones need fields that a form does not have
     max_file_mb=1907,  # 2 GB
+    languages=LANGUAGES,
     ignores=frozenset({
         "chunking_strategy", "include", "known_speaker_names", "known_speaker_references", "temperature",
     }),
     extras=_EXTRAS | {"keyterm"},
 )  # fmt: skip
 NOVA_2 = replace(NOVA_3, extras=_EXTRAS)
-NOVA_3_ENGLISH = replace(NOVA_3, languages=("en",), ignores=NOVA_3.ignores | {"languages"})
+NOVA_3_ENGLISH = replace(NOVA_3, languages=ENGLISH, ignores=NOVA_3.ignores | {"languages"})
 NOVA_2_ENGLISH = replace(NOVA_3_ENGLISH, extras=_EXTRAS)
-WHISPER = replace(NOVA_2, ignores=NOVA_2.ignores | {"keywords", "prompt"})
+WHISPER = replace(NOVA_2, languages=WHISPER_AND_OTHERS, ignores=NOVA_2.ignores | {"keywords", "prompt"})
 #: Models for one domain; English only.
 _DOMAINS = "atc automotive conversationalai drivethru finance medical meeting phonecall video voicemail"
 MODELS: Mapping[str, Capabilities] = {
@@ -189,7 +199,6 @@ _OLDER = re.compile(r"(nova|nova-2|enhanced|base)(-[a-z]+)?")
 MAX_TERMS = 100
 #: Accepted content types of the client's file: from ``application/json`` Deepgram would fetch a URL.
 _MEDIA = re.compile(r"(audio|video)/[\w.+-]{1,60}", re.ASCII)
-_REGIONAL = re.compile(r"[a-z]{2,3}-([A-Z]{2}|[0-9]{3}|[A-Z][a-z]{3})", re.ASCII)
 
 
 class DeepgramAdapter(Adapter):
@@ -268,11 +277,11 @@ class DeepgramAdapter(Adapter):
 
     def _language(self, request: TranscriptionRequest) -> list[tuple[str, str]]:
         if request.language:
-            return [("language", _bcp_47(request.language))]
-        if self.capabilities.languages is not None:
-            return [("language", self.capabilities.languages[0])]
+            return [("language", request.language)]
+        if self.capabilities.languages is ENGLISH:
+            return [("language", "en")]
         # One of these, or of all that Deepgram detects.
-        return [("detect_language", _bcp_47(language)) for language in request.languages or ("true",)]
+        return [("detect_language", language) for language in request.languages or ("true",)]
 
     def _terms(self, request: TranscriptionRequest, further: Iterable[str]) -> tuple[list[tuple[str, str]], list[str]]:
         """``keyterm`` or ``keywords``, by the model."""
@@ -306,15 +315,6 @@ def _plain(name: str, value: Any) -> str:
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     raise UnsupportedValue(f"{name} must be a string, a number or a boolean.", param=name)
-
-
-def _bcp_47(language: str) -> str:
-    """``German`` and ``de`` → ``de``, ``pt_br`` → ``pt-BR``, ``zh-hant`` → ``zh-Hant``."""
-    main, _, rest = language.strip().replace("_", "-").partition("-")
-    regional = f"{main.lower()}-{rest.title() if len(rest) == 4 else rest.upper()}"
-    if _REGIONAL.fullmatch(regional):
-        return regional
-    return language_code(language)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------

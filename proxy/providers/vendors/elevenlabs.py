@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from proxy.audio.languages import language_code
+from proxy.audio.languages import LanguageCodes, language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
@@ -120,6 +120,8 @@ VOICES = Voices(
 #: A page holds more voices than there are default voices.
 _PAGE = {"voice_type": "default", "category": "premade", "page_size": "100"}
 
+LANGUAGES = LanguageCodes("no", others="ISO 639")
+
 # -- models ------------------------------------------------------------------------------------------------------------
 
 FORMATS: Mapping[str, str] = {"mp3": "mp3_44100_128", "opus": "opus_48000_64", "pcm": "pcm_24000"}
@@ -165,6 +167,7 @@ TRANSCRIPTION = Capabilities(
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
     containers=CONTAINERS,
     max_file_mb=5000,
+    languages=LANGUAGES,
     ignores=frozenset({"include", "known_speaker_names", "known_speaker_references", "chunking_strategy"}),
     extras=_TRANSCRIPTION_EXTRAS,
 )
@@ -204,6 +207,9 @@ class ElevenLabsAdapter(Adapter):
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         format = request.response_format if request.response_format in FORMATS else "pcm"
         extra = {name: _checked(name, value) for name, value in request.extra.items() if value is not None}
+        if code := extra.pop("language_code", None):
+            code = LANGUAGES.spell(code, param="language_code", model=request.model)
+            extra |= {"language_code": code} if code else {}
         query = {"output_format": FORMATS[format]} | {name: str(extra.pop(name)) for name in _QUERY if name in extra}
         body = {"text": request.input, "model_id": self._model, **extra}
         if request.speed is not None:
@@ -283,16 +289,11 @@ def _public_voice(row: Mapping[str, Any]) -> Voice | None:
 
 
 def _language(request: TranscriptionRequest) -> tuple[str | None, bool]:
-    """The ISO-639-1 code of the request's only language; whether there are several, none of which is sent."""
+    """The request's only language; whether there are several, none of which is sent."""
     languages = (request.language,) if request.language else request.languages
     if len(languages) != 1:
         return None, bool(languages)
-    code = language_code(languages[0]).partition("-")[0]
-    if not (code.isascii() and code.isalpha() and len(code) in (2, 3)):
-        raise UnsupportedValue(
-            f"language '{languages[0][:50]}' is not known; use its ISO-639-1 code.", param="language"
-        )
-    return _ISO_639_1.get(code, "jv" if code == "jw" else code), False
+    return languages[0], False
 
 
 def _keyterms(request: TranscriptionRequest) -> tuple[list[str], list[str]]:
@@ -318,7 +319,7 @@ def _transcript(content: bytes, *, diarized: bool) -> Transcript:
         duration = max(word.end for word in words)
     return Transcript(
         text=text.strip(),
-        language=_ISO_639_1.get(language, language) if isinstance(language, str) and language else None,
+        language=language_code(language) if isinstance(language, str) and language else None,
         duration=duration,
         words=words,
         usage=usage.as_openai(Usage(seconds_in=duration)) if duration is not None else None,
@@ -332,24 +333,6 @@ def _word(row: Mapping[str, Any], speakers: Speakers | None) -> Word:
     speaker = speakers.letter(row.get("speaker_id")) if speakers is not None else None
     return Word(text, start, max(start, time(row.get("end"), "end")), speaker)
 
-
-def _pairs(table: str) -> Mapping[str, str]:
-    return MappingProxyType(dict(pair.split() for pair in table.split(",")))
-
-
-#: Scribe's codes of languages (ISO-639-3) as Whisper's.
-_ISO_639_1: Mapping[str, str] = _pairs(
-    """
-    afr af, amh am, ara ar, asm as, aze az, azj az, bak ba, bel be, bul bg, ben bn, bod bo, bre br, bos bs, cat ca,
-    ces cs, cym cy, dan da, deu de, ell el, eng en, spa es, est et, eus eu, fas fa, pes fa, fin fi, fao fo, fra fr,
-    glg gl, guj gu, hau ha, heb he, hin hi, hrv hr, hat ht, hun hu, hye hy, ind id, isl is, ita it, jpn ja, jav jv,
-    kat ka, kaz kk, khm km, kan kn, kor ko, lat la, ltz lb, lin ln, lao lo, lit lt, lav lv, lvs lv, mlg mg, mri mi,
-    mkd mk, mal ml, mon mn, khk mn, mar mr, msa ms, zsm ms, mlt mt, mya my, nep ne, npi ne, nld nl, nno nn, nor no,
-    nob no, oci oc, pan pa, pol pl, pus ps, por pt, ron ro, rus ru, san sa, snd sd, sin si, slk sk, slv sl, sna sn,
-    som so, sqi sq, srp sr, sun su, swe sv, swa sw, swh sw, tam ta, tel te, tgk tg, tha th, tuk tk, tgl tl, fil tl,
-    tur tr, tat tt, ukr uk, urd ur, uzb uz, uzn uz, vie vi, yid yi, yor yo, zho zh, cmn zh
-    """
-)
 
 # -- errors ------------------------------------------------------------------------------------------------------------
 

@@ -20,13 +20,13 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from proxy.audio import wav
-from proxy.audio.languages import language_code
+from proxy.audio.languages import LanguageCodes
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest, Upload
 from proxy.domain.results import StaticMetadata
 from proxy.domain.transcript import Transcript, Word
 from proxy.domain.usage import Usage
-from proxy.errors import UnsupportedValue, UpstreamInvalid, UpstreamRejected
+from proxy.errors import UpstreamInvalid, UpstreamRejected
 from proxy.http.errors import InvalidURL
 from proxy.http.messages import URL, ByteStream, Request, Response
 from proxy.providers.base import (
@@ -68,6 +68,7 @@ VOICES = Voices(
     },
 )  # fmt: skip
 RATE = 24_000
+LANGUAGES = LanguageCodes("", others="BCP 47")
 SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
     speed=(1, 1),
@@ -87,6 +88,7 @@ TRANSCRIPTION = Capabilities(
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
     containers=tuple(_MIME_TYPES),
     max_file_mb=2048,
+    languages=LANGUAGES,
     ignores=frozenset({
         "temperature", "include", "known_speaker_names", "known_speaker_references", "chunking_strategy",
     }),
@@ -110,7 +112,6 @@ REFUSED = frozenset({
 })  # fmt: skip
 KEY_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED"})
 
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,3}", re.IGNORECASE)
 _OFFSET = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s")
 _DELAY = re.compile(r"(\d{1,5}(?:\.\d{1,9})?)s")
 _FILE = re.compile(r"files/[a-z0-9-]{1,64}")
@@ -134,7 +135,9 @@ class GeminiAdapter(Adapter):
             part["speechMetadata"] = {"style": request.instructions}
         speech: dict[str, Any] = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": request.voice}}}
         if request.extra.get("language_code") is not None:
-            speech["languageCode"] = _language(request.extra["language_code"], param="language_code")
+            name = str(request.extra["language_code"])
+            if code := LANGUAGES.spell(name, param="language_code", model=request.model):
+                speech["languageCode"] = code
         body = {
             "contents": [{"role": "user", "parts": [part]}],
             "generationConfig": {
@@ -373,21 +376,11 @@ def _settings(request: TranscriptionRequest, vocabulary: Sequence[str]) -> dict[
     if request.response_format == "diarized_json":
         mode["diarization_mode"] = "speaker"
     settings: dict[str, Any] = {"mode": mode}
-    names = (request.language, *request.languages)
-    if languages := list(dict.fromkeys(_language(name) for name in names if name)):
+    if languages := list(dict.fromkeys(filter(None, (request.language, *request.languages)))):
         settings["language_codes"] = languages
     if vocabulary:
         settings["custom_vocabulary"] = list(vocabulary)
     return settings
-
-
-def _language(name: Any, *, param: str = "language") -> str:
-    """BCP-47, from a code or a language's English name. Raises UnsupportedValue for anything else."""
-    name = name.strip() if isinstance(name, str) else ""
-    code = name if _LANGUAGE.fullmatch(name) and not name.isalpha() else language_code(name)
-    if not _LANGUAGE.fullmatch(code) or (code.isalpha() and len(code) > 3):
-        raise UnsupportedValue(f"{param} {name[:40]!a} is not a known language.", param=param)
-    return code
 
 
 def _transcript(document: Mapping[str, Any]) -> tuple[Transcript, Usage | None]:

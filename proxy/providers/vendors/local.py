@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from pydantic_core import to_json
 
+from proxy.audio.languages import LanguageCodes
 from proxy.audio.source import READABLE_CONTAINERS
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
@@ -54,8 +55,8 @@ MODELS: Mapping[str, Capabilities] = {
     "pocketsphinx": Capabilities(
         modes=frozenset({Mode.TRANSCRIPTION}),
         response_formats=("json", "text", "srt", "verbose_json", "vtt"),
+        languages=LanguageCodes("en"),
         containers=READABLE_CONTAINERS,
-        languages=("en",),
         ignores=frozenset({"prompt", "keywords", "temperature"}),
         extras=frozenset(),
     ),

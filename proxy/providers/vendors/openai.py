@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
+from proxy.audio.languages import WHISPER_CODES, LanguageCodes
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
@@ -38,6 +39,8 @@ from proxy.providers.wire.streams import SpeechEvents
 from proxy.providers.wire.target import Target
 
 SPEECH_RATE = 24_000
+#: ISO 639, and the regions of Chinese (guide to file transcription, 2026).
+LANGUAGES = LanguageCodes(f"{WHISPER_CODES.replace('jw', 'jv')} zh-cn zh-hk zh-tw", others="ISO 639-1")
 SPEECH = Capabilities(
     modes=frozenset({Mode.SPEECH}),
     max_characters=4096,
@@ -55,6 +58,7 @@ CONTAINERS = ("flac", "m4a", "mp3", "mp4", "mpeg", "ogg", "wav", "webm")
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text"),
+    languages=LANGUAGES,
     containers=CONTAINERS,
     extras=frozenset(),
     max_file_mb=25,
@@ -84,7 +88,7 @@ MODELS: Mapping[str, Capabilities] = {
 
 
 #: gpt-transcribe answers json only, from which `calls` renders text; its languages are a list.
-GPT_TRANSCRIBE = Quirks(language="languages[]", codes=True, transcript_formats={"text": "json"})
+GPT_TRANSCRIBE = Quirks(language="languages[]", transcript_formats={"text": "json"})
 MODEL_QUIRKS: Mapping[str, Quirks] = {"gpt-transcribe": GPT_TRANSCRIBE}
 
 
@@ -130,7 +134,11 @@ class OpenAIAdapter(Adapter):
     ) -> Self:
         """For a server with OpenAI's paths, authorization and names of models."""
         is_own = URL(base).host == _OPENAI_HOST
-        quirks = quirks or MODEL_QUIRKS.get(deployment.base_model or deployment.model, OPENAI_QUIRKS)
+        model = deployment.base_model or deployment.model
+        if quirks is None and declared.languages is None and model in MODELS:
+            # Another server under the name of OpenAI's model: it takes at least OpenAI's codes.
+            declared = replace(declared, languages=MODELS[model].languages)
+        quirks = quirks or MODEL_QUIRKS.get(model, OPENAI_QUIRKS)
         if deployment.api_base is None:
             base = quirks.bases.get(deployment.model, base)
         target = Target(deployment, base=_with_path(base, quirks.path), authorization=_authorization(deployment, key))

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from pydantic_core import from_json
 
+from proxy.audio.languages import ISO_639_1, WHISPER, WHISPER_AND_OTHERS, WHISPER_CODES, LanguageCodes
 from proxy.config import Deployment
 from proxy.domain.requests import Mode
 from proxy.errors import UpstreamInvalid
@@ -145,7 +146,9 @@ GROQ_SPEECH = replace(
     SPEECH, max_characters=200, splits=True, speed=(0.5, 4.0), formats=("wav",), extras=frozenset({"sample_rate"})
 )
 #: On the smallest plan 25 MB.
-GROQ_TRANSCRIPTION = replace(TRANSCRIPTION, containers=CONTAINERS, max_file_mb=100)
+GROQ_TRANSCRIPTION = replace(
+    TRANSCRIPTION, containers=CONTAINERS, max_file_mb=100, languages=LanguageCodes(WHISPER_CODES.replace("jw", "jv"))
+)
 
 GROQ = Vendor(
     name="groq",
@@ -157,7 +160,7 @@ GROQ = Vendor(
         "whisper-large-v3": replace(GROQ_TRANSCRIPTION, modes=BOTH_TASKS),
         "whisper-large-v3-turbo": GROQ_TRANSCRIPTION,
     },
-    adapter=_bound(Quirks(path="/openai/v1", transcript_formats=ALL_VERBOSE, codes=True, streams=False)),
+    adapter=_bound(Quirks(path="/openai/v1", transcript_formats=ALL_VERBOSE, streams=False)),
     others=_others(GROQ_SPEECH, replace(GROQ_TRANSCRIPTION, modes=BOTH_TASKS)),
 )
 
@@ -167,6 +170,7 @@ FIREWORKS_TRANSCRIPTION = replace(
     TRANSCRIPTION,
     modes=BOTH_TASKS,
     response_formats=WITH_SPEAKERS,
+    languages=WHISPER,
     max_file_mb=1024,
     extras=frozenset({"vad_model", "alignment_model", "preprocessing", "min_speakers", "max_speakers"}),
 )
@@ -181,7 +185,6 @@ FIREWORKS = Vendor(
             transcript_formats=ALL_VERBOSE,
             granularities=WORDS_WITH_SPEAKERS,
             brackets="",
-            codes=True,
             speakers=(("diarize", "true"),),
             streams=False,
         )
@@ -205,6 +208,7 @@ TOGETHER_TRANSCRIPTION = replace(
     TRANSCRIPTION,
     modes=BOTH_TASKS,
     response_formats=WITH_SPEAKERS,
+    languages=WHISPER_AND_OTHERS,
     containers=AAC_TOO,
     extras=frozenset({"min_speakers", "max_speakers"}),
 )
@@ -235,7 +239,6 @@ TOGETHER = Vendor(
             granularities=WORDS_WITH_SPEAKERS,
             brackets="",
             unnamed_language="auto",
-            codes=True,
             speakers=(("diarize", "true"),),
             streams=False,
         )
@@ -246,7 +249,7 @@ TOGETHER = Vendor(
 # -- DeepInfra ---------------------------------------------------------------------------------------------------------
 
 DEEPINFRA_SPEECH = replace(SPEECH, speed=(0.25, 4.0), formats=("mp3", "opus", "flac", "wav", "pcm"))
-DEEPINFRA_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS)
+DEEPINFRA_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS, languages=WHISPER_AND_OTHERS)
 DEEPINFRA = Vendor(
     name="deepinfra",
     base_url="https://api.deepinfra.com/v1/openai",
@@ -255,9 +258,9 @@ DEEPINFRA = Vendor(
         "hexgrad/Kokoro-82M": replace(DEEPINFRA_SPEECH, voices=kokoro.VOICES),
         "canopylabs/orpheus-3b-0.1-ft": replace(DEEPINFRA_SPEECH, voices=ORPHEUS),
         "openai/whisper-large-v3": DEEPINFRA_TRANSCRIPTION,
-        "openai/whisper-large-v3-turbo": TRANSCRIPTION,
+        "openai/whisper-large-v3-turbo": replace(TRANSCRIPTION, languages=WHISPER_AND_OTHERS),
     },
-    adapter=_bound(Quirks(path="/v1/openai", transcript_formats=ALL_VERBOSE, brackets="", codes=True, streams=False)),
+    adapter=_bound(Quirks(path="/v1/openai", transcript_formats=ALL_VERBOSE, brackets="", streams=False)),
     others=_others(DEEPINFRA_SPEECH, DEEPINFRA_TRANSCRIPTION),
 )
 
@@ -303,7 +306,9 @@ OPENROUTER_OPENAI = replace(
     shutdown_date="2027-01-06",
 )
 #: Larger files need another kind of request, with the audio as base64 in JSON.
-OPENROUTER_TRANSCRIPTION = replace(TRANSCRIPTION, containers=AAC_TOO, max_file_mb=25, ignores=OPENAI_ONLY | {"prompt"})
+OPENROUTER_TRANSCRIPTION = replace(
+    TRANSCRIPTION, containers=AAC_TOO, max_file_mb=25, languages=ISO_639_1, ignores=OPENAI_ONLY | {"prompt"}
+)
 OPENROUTER = Vendor(
     name="openrouter",
     base_url="https://openrouter.ai/api/v1",
@@ -316,9 +321,7 @@ OPENROUTER = Vendor(
         ),
         "openai/whisper-large-v3": OPENROUTER_TRANSCRIPTION,
     },
-    adapter=_bound(
-        Quirks(path="/api/v1", transcript_formats=VERBOSE_FOR_TIMES, codes=True, keywords="keyterms", streams=False)
-    ),
+    adapter=_bound(Quirks(path="/api/v1", transcript_formats=VERBOSE_FOR_TIMES, keywords="keyterms", streams=False)),
     others=_others(OPENROUTER_SPEECH, OPENROUTER_TRANSCRIPTION),
 )
 
@@ -326,7 +329,11 @@ OPENROUTER = Vendor(
 
 _SEGMENTS = ("segment",)
 MISTRAL_TRANSCRIPTION = replace(
-    TRANSCRIPTION, response_formats=WITH_SPEAKERS, streams=True, ignores=OPENAI_ONLY | {"prompt"}
+    TRANSCRIPTION,
+    response_formats=WITH_SPEAKERS,
+    streams=True,
+    languages=ISO_639_1,
+    ignores=OPENAI_ONLY | {"prompt"},
 )
 #: There is no ``response_format``. Voxtral 3 refuses timestamps of words; earlier models return them as segments.
 MISTRAL_QUIRKS = Quirks(
@@ -334,7 +341,6 @@ MISTRAL_QUIRKS = Quirks(
     granularities={"srt": _SEGMENTS, "vtt": _SEGMENTS, "verbose_json": _SEGMENTS, "diarized_json": _SEGMENTS},
     words=False,
     brackets="",
-    codes=True,
     keywords="context_bias",
     single_words=True,
     speakers=(("diarize", "true"),),
@@ -358,7 +364,9 @@ MISTRAL = Vendor(
 # -- self-hosted servers -----------------------------------------------------------------------------------------------
 
 SELF_HOSTED_SPEECH = replace(SPEECH, ignores=frozenset(), extras=None)
-SELF_HOSTED_TRANSCRIPTION = replace(TRANSCRIPTION, modes=BOTH_TASKS, streams=True, ignores=OPENAI_ONLY, extras=None)
+SELF_HOSTED_WHISPER = replace(
+    TRANSCRIPTION, modes=BOTH_TASKS, streams=True, languages=WHISPER_AND_OTHERS, ignores=OPENAI_ONLY, extras=None
+)
 
 
 def _self_hosted(
@@ -380,13 +388,12 @@ HOSTED_VLLM = _self_hosted(
     "hosted_vllm",
     Quirks(
         transcript_formats={name: format for name, format in VERBOSE_FOR_TIMES.items() if name != "diarized_json"},
-        codes=True,
         keywords="hotwords",
         joined=", ",
         transcript_events=TextChunks,
     ),
     SELF_HOSTED_SPEECH,
-    SELF_HOSTED_TRANSCRIPTION,
+    SELF_HOSTED_WHISPER,
 )
 
 SPEACHES_SPEECH = replace(
@@ -395,9 +402,9 @@ SPEACHES_SPEECH = replace(
 SPEACHES = replace(
     _self_hosted(
         "speaches",
-        Quirks(codes=True, keywords="hotwords", joined=", "),
+        Quirks(keywords="hotwords", joined=", "),
         SPEACHES_SPEECH,
-        SELF_HOSTED_TRANSCRIPTION,
+        SELF_HOSTED_WHISPER,
     ),
     find=lambda model: replace(SPEACHES_SPEECH, voices=kokoro.VOICES) if "kokoro" in model.lower() else None,
 )
@@ -410,9 +417,9 @@ KOKORO = replace(_self_hosted("kokoro", Quirks(voices="/audio/voices")), find=la
 
 LOCALAI = _self_hosted(
     "localai",
-    Quirks(codes=True, translates=("translate", "true")),
+    Quirks(translates=("translate", "true")),
     replace(SELF_HOSTED_SPEECH, speed=(0.25, 4.0)),
-    replace(SELF_HOSTED_TRANSCRIPTION, ignores=OPENAI_ONLY | {"keywords"}),
+    replace(SELF_HOSTED_WHISPER, ignores=OPENAI_ONLY | {"keywords"}),
 )
 
 #: Any other server; nothing is known about it.

@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from proxy.audio.languages import language_code
 from proxy.domain.requests import TranscriptionRequest
-from proxy.errors import UnsupportedValue
 from proxy.providers.wire.quirks import Quirks
-
-_CODE = re.compile(r"[a-z]{2,3}")
 
 
 def fields(request: TranscriptionRequest, quirks: Quirks) -> list[tuple[str, str]]:
@@ -63,24 +59,14 @@ def _plain(request: TranscriptionRequest) -> list[tuple[str, str]]:
 
 
 def _language(request: TranscriptionRequest, quirks: Quirks) -> list[tuple[str, str]]:
-    """Left out of a translation: a vendor that takes a language there means that of the result."""
     languages = [request.language] if request.language is not None else []
     if quirks.language == "languages[]":
         languages = list(dict.fromkeys((*languages, *request.languages)))
-    if _excludes_language(request, quirks) or (quirks.codes and request.task == "translate"):
+    if _excludes_language(request, quirks):
         return []
-    if not languages and quirks.unnamed_language:
+    if not languages and quirks.unnamed_language and request.task == "transcribe":
         return [(quirks.language, quirks.unnamed_language)]
-    return [(quirks.language, _code(language) if quirks.codes else language) for language in languages]
-
-
-def _code(language: str) -> str:
-    """ISO-639; raises UnsupportedValue for anything that is not a language."""
-    plain = language.strip().lower()
-    code = plain if _CODE.fullmatch(plain) else language_code(plain)
-    if not _CODE.fullmatch(code):
-        raise UnsupportedValue(f"language {language[:40]!a} is not a known language.", param="language")
-    return code
+    return [(quirks.language, language) for language in languages]
 
 
 def _keywords(keywords: Sequence[str], quirks: Quirks) -> list[tuple[str, str]]:

@@ -37,10 +37,9 @@ class Quirks:
     words: bool = True
     #: Appended to the name of a field that may be repeated.
     brackets: str = "[]"
-    #: The field for the language; its value if the caller names none; whether it must be an ISO code.
+    #: The field for the language; its value if the caller names none.
     language: str = "language"
     unnamed_language: str = ""
-    codes: bool = False
     #: The vendor takes a language or timestamps, not both.
     language_excludes_times: bool = False
     #: The field for keywords; the separator, if they share one field; whether each must be one word without commas.
