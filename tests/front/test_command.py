@@ -221,6 +221,31 @@ general_settings: {{master_key: os.environ/PROXY_MASTER_KEY}}
     assert upstream.last.header("authorization") == f"Bearer {KEY}"
 
 
+@pytest.mark.parametrize("command_", ["serve", "check"])
+def test_misspelt_vendors_are_errors_with_the_nearest_name(tmp_path: Path, command_: str) -> None:
+    (tmp_path / "config.yaml").write_text(
+        f"""\
+model_list:
+  - {{model_name: a, litellm_params: {{model: opneai/whisper-1, api_key: sk-x}}}}
+  - {{model_name: b, litellm_params: {{model: elevenlab/x, api_key: sk-x}}}}
+  - {{model_name: c, litellm_params: {{model: hosted-vllm/kokoro, api_base: "http://gpu:8000/v1"}}}}
+  - {{model_name: d, litellm_params: {{model: org/kokoro, api_base: "http://gpu:8000/v1"}}}}
+general_settings: {{master_key: {MASTER_KEY}}}
+"""
+    )
+    result = command(command_, folder=tmp_path)
+    assert result.returncode == 2
+    named = re.findall(
+        r"^config.yaml:(\d): unknown vendor '(.+?)'; did you mean '(.+?)'\?", result.stderr, re.MULTILINE
+    )
+    assert named == [
+        ("2", "opneai", "openai"),
+        ("3", "elevenlab", "elevenlabs"),
+        ("4", "hosted-vllm", "hosted_vllm"),
+    ]
+    assert len(result.stderr.splitlines()) == 3
+
+
 # -- refusing to start -------------------------------------------------------------------------------------------------
 
 
