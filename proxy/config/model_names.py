@@ -1,14 +1,13 @@
 """What ``model`` says: ``vendor/name``, or only a name, which is OpenAI's.
 
-Models' names may contain slashes (``Systran/faster-whisper-small``), so an unknown prefix is either a misspelt vendor or
-part of the name. OpenAI's own models have no slash: there, an unknown prefix is always a mistake. A server of one's own
-(``api_base``) may have any name: there, only a prefix that differs from a vendor in one character is a mistake, and
+Models' names may contain slashes (``Systran/faster-whisper-small``), so an unknown prefix is either a misspelt vendor
+or part of the name. OpenAI's own models have no slash: there, an unknown prefix is always a mistake. A server of one's
+own (``api_base``) may have any name: there, only a prefix that differs from a vendor in one character is a mistake, and
 ``openai/…`` in front of the name settles it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -73,7 +72,8 @@ def misspelt_vendor(prefix: str, vendors: Collection[str]) -> str | None:
 
 def _is_one_edit(one: str, two: str) -> bool:
     """Whether a wrong, missing, superfluous or swapped character is the only difference."""
-    start = len(os.path.commonprefix([one, two]))
+    pairs = enumerate(zip(one, two, strict=False))
+    start = next((place for place, (left, right) in pairs if left != right), min(len(one), len(two)))
     shorter, longer = sorted((one[start:], two[start:]), key=len)
     if len(shorter) == len(longer):
         return shorter[1:] == longer[1:] or (shorter[:2] == longer[:2][::-1] and shorter[2:] == longer[2:])

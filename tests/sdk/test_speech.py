@@ -87,7 +87,7 @@ def test_a_server_of_ones_own_has_models_with_any_name(
         speech(model, "Hello", "af_sky", api_key=KEY, **base)
         assert upstream.last.json["model"] == sent
     count = len(upstream.requests)
-    with pytest.raises(ModelNotFound, match="did you mean 'openai'.*write openai/opneai/kokoro"):
+    with pytest.raises(ModelNotFound, match=r"did you mean 'openai'.*write openai/opneai/kokoro"):
         speech("opneai/kokoro", "Hello", "af_sky", api_key=KEY, **base)
     assert len(upstream.requests) == count
 
