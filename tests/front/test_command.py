@@ -249,14 +249,57 @@ general_settings: {{master_key: {MASTER_KEY}}}
 # -- refusing to start -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("words", ["", "--port 0", "serve", "check", "keys list", "keys create", "usage"])
+def test_an_empty_folder_is_told_how_to_begin(tmp_path: Path, words: str) -> None:
+    result = command(*words.split(), folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("config.yaml: no such file. Set --config or $AUDIO_PROXY_CONFIG")
+    assert re.findall(r"^  audio-proxy (\w+)  ", result.stderr, re.MULTILINE) == ["init", "demo"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
-    result = command("--port", "0", folder=tmp_path)
-    assert result.returncode == 2
-    assert "config.yaml" in result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    result = command("--config", "elsewhere.yaml", "--port", "0", folder=tmp_path)
-    assert result.returncode == 2
-    assert "elsewhere.yaml" in result.stdout + result.stderr
+    for arguments, env in ((["--config", "a b.yaml"], {}), ([], {"AUDIO_PROXY_CONFIG": "a b.yaml"})):
+        result = command(*arguments, "--port", "0", folder=tmp_path, env=env)
+        assert result.returncode == 2
+        assert result.stderr.startswith("a b.yaml: no such file.")
+        assert "audio-proxy init --config 'a b.yaml'" in result.stderr
+        assert ("$AUDIO_PROXY_CONFIG names it" in result.stderr) is bool(env)
+    (tmp_path / "file").touch()
+    assert command("--config", "file/config.yaml", folder=tmp_path).stderr.startswith("file/config.yaml: no such file")
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stdout-and-stderr"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help", "usage --help", "--version", "check", "check --config none.yaml", "prices", "prices openai/tts-1",
+        "keys list", "keys list --json", "keys create", "keys revoke one", "usage", "usage --format csv",
+        "usage --format json",
+    ],
+)  # fmt: skip
+def test_a_reader_that_ends_early_is_no_error(tmp_path: Path, words: str, both: bool) -> None:
+    """As with ``| head -1``: nothing is written to standard error, and nothing is reported by Python."""
+    (tmp_path / "config.yaml").write_text(SEED)
+    env = {"OPENAI_API_KEY": "sk-x"}
+    if words == "keys revoke one":
+        command("keys", "create", "--alias", "one", folder=tmp_path, env=env)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", *words.split()],
+            env=environment(tmp_path, env),
+            cwd=tmp_path,
+            stdout=gone,
+            stderr=subprocess.STDOUT if both else subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert done.returncode in (0, 2, 141)
+    said = [] if both else [line for line in done.stderr.splitlines() if not line.startswith(("Database: ", "none."))]
+    assert [line for line in said if not re.match("  audio-proxy (init|demo) |Store the key", line)] == []
 
 
 def test_without_a_master_key_it_refuses_to_start(tmp_path: Path) -> None:
