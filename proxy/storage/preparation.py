@@ -65,6 +65,8 @@ def _create_file(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         writable = os.access(path.parent, os.W_OK | os.X_OK)
+    except FileNotFoundError:
+        raise _unusable("database", path, "its folder does not exist", _DATABASE_URL) from None
     except OSError as error:
         raise _unusable("database", path, error.strerror or "", _DATABASE_URL) from None
     if not writable:
