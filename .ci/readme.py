@@ -1,4 +1,4 @@
-"""Run the README's commands as printed, in a copy of the checkout.
+"""Run the commands of the README and of the page that continues it, as printed, in a copy of the checkout.
 
 A code block is run when the line before it is ``<!-- run: NAME -->``. The block named ``serve`` starts the server,
 which ends when all others have run; ``tests`` is left to ``.ci/run``; any other must succeed, print something, and no
@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+#: In the order in which people read them.
+PAGES = ("README.md", "docs/getting-started.md")
 MARK = "<!-- run:"
 BLOCK = re.compile(r"^<!-- run: (?P<name>\w+) -->\n+```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 #: By language: the block's text becomes the last argument.
@@ -32,7 +34,7 @@ INTERPRETERS = {
     "python": ("python", "-c"),
     "js": ("node", "--input-type=module", "-e"),
 }
-#: What the README tells to install before a block of that name.
+#: What the pages tell to install before a block of that name.
 FIRST = {"python": "pip install openai", "node": "npm install openai"}
 START_SECONDS = 600
 RUN_SECONDS = 300
@@ -61,7 +63,7 @@ def blocks(markdown: str) -> list[Block]:
         if block.language not in INTERPRETERS:
             raise ValueError(f"cannot run a block of {block.language}")
         if f"`{FIRST.get(block.name, '')}`" not in markdown and block.name in FIRST:
-            raise ValueError(f"block {block.name} wants '{FIRST[block.name]}', which the README does not say")
+            raise ValueError(f"block {block.name} wants '{FIRST[block.name]}', which the pages do not say")
     if "serve" not in [block.name for block in found]:
         raise ValueError("no block is named serve")
     return found
@@ -122,7 +124,7 @@ def main(folder: Path) -> None:
     copy = folder / "checkout"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "node_modules"))
     with contextlib.ExitStack() as stack:
-        for block in blocks((copy / "README.md").read_text(encoding="utf-8")):
+        for block in blocks("\n".join((copy / page).read_text(encoding="utf-8") for page in PAGES)):
             if block.name == "tests":
                 continue
             if block.language == "js" and not shutil.which("npm"):

@@ -68,7 +68,7 @@ def _leads_somewhere(link: str, document: Document) -> bool:
     [
         ("docs/keys.md", True),
         ("docs/keys.md#routes", True),
-        ("#endpoints", True),
+        ("#documentation", True),
         ("https://example.com/a?b#c", True),
         ("docs/key.md", False),
         ("docs/keys.md#route", False),

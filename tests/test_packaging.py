@@ -148,11 +148,12 @@ def test_the_readme_prints_the_two_commands() -> None:
     assert [line for line in lines if line.endswith(" && pytest")] == [TEST], ".ci/run takes its command from there"
 
 
-def test_the_readme_marks_what_ci_runs(runner: ModuleType) -> None:
-    found = {block.name: block.text.splitlines() for block in runner.blocks(text("README.md"))}
+def test_the_pages_mark_what_ci_runs(runner: ModuleType) -> None:
+    pages = "\n".join(map(text, runner.PAGES))
+    found = {block.name: block.text.splitlines() for block in runner.blocks(pages)}
     assert START in found["serve"]
     assert TEST in found["tests"]
-    assert {"curl", "python", "node"} <= set(found)
+    assert set(found) == {"serve", "curl", "python", "node", "sdk", "tests"}
 
 
 @pytest.mark.parametrize("gate", ["ruff check", "ruff format --check", "mypy", "lint-imports"])

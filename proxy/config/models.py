@@ -193,15 +193,21 @@ RoutingStrategy = Literal[
 class RetryPolicy(Frozen):
     """Retries by kind of failure. None means `num_retries`."""
 
-    BadRequestErrorRetries: CountOrZero | None = None
-    AuthenticationErrorRetries: CountOrZero | None = None
-    TimeoutErrorRetries: CountOrZero | None = None
-    RateLimitErrorRetries: CountOrZero | None = None
-    ContentPolicyViolationErrorRetries: CountOrZero | None = None
-    InternalServerErrorRetries: CountOrZero | None = None
-    ServiceUnavailableErrorRetries: CountOrZero | None = None
-    NotFoundErrorRetries: CountOrZero | None = None
-    DefaultRetries: CountOrZero | None = None
+    BadRequestErrorRetries: CountOrZero | None = Field(
+        default=None, description="After other refusals of the request (4xx)."
+    )
+    AuthenticationErrorRetries: CountOrZero | None = Field(default=None, description="After 401 and 403.")
+    TimeoutErrorRetries: CountOrZero | None = Field(default=None, description="After timeouts.")
+    RateLimitErrorRetries: CountOrZero | None = Field(default=None, description="After 429.")
+    ContentPolicyViolationErrorRetries: CountOrZero | None = Field(
+        default=None, description="After a refusal by the vendor's content filter."
+    )
+    InternalServerErrorRetries: CountOrZero | None = Field(
+        default=None, description="After other failures of the vendor, such as 500 and broken connections."
+    )
+    ServiceUnavailableErrorRetries: CountOrZero | None = Field(default=None, description="After 503.")
+    NotFoundErrorRetries: CountOrZero | None = Field(default=None, description="After 404.")
+    DefaultRetries: CountOrZero | None = Field(default=None, description="After failures whose own setting is missing.")
 
 
 class RouterSettings(Frozen):

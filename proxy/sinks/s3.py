@@ -33,15 +33,25 @@ class S3Settings(SinkSettings):
     """Aliases are the keys of ``s3_callback_params``."""
 
     kind: Literal["s3", "s3_v2"] = "s3"
-    bucket: Text | None = Field(default=None, validation_alias="s3_bucket_name")
-    region: Text | None = Field(default=None, validation_alias="s3_region_name")
+    bucket: Text | None = Field(default=None, validation_alias="s3_bucket_name", description="The bucket. Required.")
+    region: Text | None = Field(
+        default=None,
+        validation_alias="s3_region_name",
+        description="$AWS_REGION, $AWS_DEFAULT_REGION or us-east-1 if missing.",
+    )
     endpoint: Url | None = Field(
         default=None, validation_alias="s3_endpoint_url", description="A store other than AWS."
     )
     path: str = Field(default="", validation_alias="s3_path", description="Prefix of the object names.")
-    access_key_id: Key | None = Field(default=None, validation_alias="s3_aws_access_key_id")
-    secret_access_key: Key | None = Field(default=None, validation_alias="s3_aws_secret_access_key")
-    session_token: Key | None = Field(default=None, validation_alias="s3_aws_session_token")
+    access_key_id: Key | None = Field(
+        default=None, validation_alias="s3_aws_access_key_id", description="AWS's usual credential sources if missing."
+    )
+    secret_access_key: Key | None = Field(
+        default=None, validation_alias="s3_aws_secret_access_key", description="The secret of the access key."
+    )
+    session_token: Key | None = Field(
+        default=None, validation_alias="s3_aws_session_token", description="The session token of temporary credentials."
+    )
 
     def build(self, config: Config, transport: Transport) -> S3:
         return S3(self, config.environment, transport)
