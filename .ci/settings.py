@@ -79,8 +79,8 @@ certifi's. |
 | `TMPDIR` | the server | The folder for uploads, if `spool_dir` is missing. |
 | `NO_COLOR` | the server | Console logs without colors. |
 
-What the process lacks of `AUDIO_PROXY_DATA`, the master key, vendors' keys and all variables that the configuration names
-is read from the file `.env` next to the configuration, in lines `NAME=value`.
+What the process lacks of `AUDIO_PROXY_DATA`, the master key, vendors' keys and the variables that the configuration
+names is read from the file `.env` next to the configuration, in lines `NAME=value`.
 
 Vendors' keys have variables of their own, listed in [vendors.md](vendors.md). Those of sinks are in
 [observability.md](observability.md).

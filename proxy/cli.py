@@ -12,10 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
+from glob import glob
 from typing import NoReturn
 
 from proxy.commands import configuration
 from proxy.config import Config, describe
+from proxy.config.problems import suggestion
 from proxy.errors import ConfigError
 from proxy.providers import registry, shutdowns
 from proxy.storage.running import database_place
@@ -227,12 +229,14 @@ def _check_exists(path: str, options: argparse.Namespace) -> None:
             hint = f" ${CONFIG_VARIABLE} names it."
         else:
             hint = f" Set --config or ${CONFIG_VARIABLE}, or begin with one of these:"
+        folder, name = os.path.split(path)
+        near = suggestion(name, glob("*.y*ml", root_dir=folder or "."))
         option = "" if path == DEFAULT_CONFIG else f" --config {shlex.quote(path)}"
         raise ConfigError(
             [
-                f"{path}: no such file.{hint}",
-                f"  audio-proxy init{option}   writes it, for the vendors whose keys are in your environment",
-                "  audio-proxy demo   speaks and transcribes a sentence; needs no configuration and no key",
+                f"{path}: no such file{near or '.'}{hint}",
+                f"  audio-proxy init{option}   # writes it, for the vendors whose keys are in your environment",
+                "  audio-proxy demo   # speaks and transcribes a sentence; needs no configuration and no key",
             ]
         ) from None
     except OSError:

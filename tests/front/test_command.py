@@ -265,6 +265,8 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
         assert result.stderr.startswith("a b.yaml: no such file.")
         assert "audio-proxy init --config 'a b.yaml'" in result.stderr
         assert ("$AUDIO_PROXY_CONFIG names it" in result.stderr) is bool(env)
+    (tmp_path / "config.yml").touch()
+    assert "no such file; did you mean 'config.yml'?" in command("check", folder=tmp_path).stderr
     (tmp_path / "file").touch()
     assert command("--config", "file/config.yaml", folder=tmp_path).stderr.startswith("file/config.yaml: no such file")
 
