@@ -20,7 +20,6 @@ from proxy.config import Config, describe
 from proxy.config.problems import suggestion
 from proxy.errors import ConfigError
 from proxy.providers import registry, shutdowns
-from proxy.storage.running import database_place
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
@@ -353,6 +352,8 @@ def _usage(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
 
 
 def _check(options: argparse.Namespace) -> int:
+    from proxy.storage.running import database_place
+
     config = _load(options)
     _warn(*config.warnings)
     rows = [

@@ -13,10 +13,13 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from proxy.config import Config
 from proxy.config.environment import ENV_FILE
@@ -37,11 +40,15 @@ class _Note(NamedTuple):
 
 def database_place(config: Config) -> str:
     """Where the database is: a file, or a server and a name, without user and password."""
-    url = urlsplit(config.database_url)
-    if url.scheme.startswith("sqlite"):
-        return os.path.realpath(config.database_url.partition("://")[2].removeprefix("/").partition("?")[0])
-    host = url.netloc.rpartition("@")[2] or "".join(parse_qs(url.query).get("host", ()))
-    return f"postgresql://{host}{url.path}"
+    try:
+        url = make_url(config.database_url)
+    except ArgumentError:
+        return "an invalid database_url"  # reported when it is opened
+    if url.drivername.startswith("sqlite"):
+        return os.path.realpath(url.database or ":memory:")
+    host = url.host or url.query.get("host", "")
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{host if isinstance(host, str) else ','.join(host)}{port}/{url.database or ''}"
 
 
 def unused_database(config: Config) -> Path | None:
@@ -53,10 +60,11 @@ def unused_database(config: Config) -> Path | None:
 @contextmanager
 def announced(config: Config) -> Iterator[None]:
     """A server with this configuration is running."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as note:
-        if sys.platform == "linux":
-            # Another network namespace may have the same process id, and a sandbox may forbid such sockets.
-            with suppress(OSError):
+    with ExitStack() as stack:
+        # A container may share the network's namespace, but not the process ids, and a sandbox may forbid such sockets.
+        with suppress(OSError):
+            note = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            if sys.platform == "linux":
                 note.bind("\0" + "/".join((_PREFIX, *_note(config))))
         yield
 

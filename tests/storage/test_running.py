@@ -96,6 +96,8 @@ def test_servers_of_databases_are_named_without_password_and_user(tmp_path: Path
     one = config(path, database_url="postgresql://u:canary@db.example.com:5432/audio?sslmode=require")
     assert database_place(one) == "postgresql://db.example.com:5432/audio"
     assert database_place(config(path, database_url="postgres://u:canary@/d?host=/run/pg")) == "postgresql:///run/pg/d"
+    for password in ("canary[", "canary?x", "canary/y", "canary%40", "canary#"):
+        assert "canary" not in database_place(config(path, database_url=f"postgresql://u:{password}@h/d"))
     with announced(one):
         assert "canary" not in Path("/proc/net/unix").read_text()
         check_same_database(config(path, database_url="postgres://other:canary@db.example.com:5432/audio"))
