@@ -22,8 +22,9 @@ general_settings: {{master_key: {key}}}
 """
 _HEAD = """# HTTP API
 
-Every path also works without `/v1`. Send a key as `Authorization: Bearer KEY`; `/health/liveliness` and
-`/health/readiness` need none. Errors have OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
+Every path also works without `/v1`, and in [other spellings](../clients.md#addresses). Send a key as
+`Authorization: Bearer KEY` or in [another header](../clients.md#keys); `/health/liveliness` and `/health/readiness`
+need none. Errors have OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
 
 A running server answers with this description at `/openapi.json`, and with an interactive page at `/docs`; both need
 the master key.

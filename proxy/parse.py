@@ -56,8 +56,11 @@ _STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
-def speech_request(body: bytes) -> SpeechRequest:
+def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
+    """``model`` takes precedence over the one in the body."""
     document = _object(body)
+    if model is not None:
+        document["model"] = model
     voice, voice_is_id = _voice(document.get("voice"))
     stream_format = _text(document, "stream_format")
     if stream_format not in (None, "audio", "sse"):

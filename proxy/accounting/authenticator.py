@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import b64decode
 from collections.abc import Iterable
 
 from proxy.accounting.key_cache import KeyCache
+from proxy.accounting.key_headers import Headers, basic_password, key_of
 from proxy.accounting.key_secrets import PREFIX
 from proxy.domain.caller import EVERYBODY, MASTER, Caller
 from proxy.errors import Forbidden, Unauthorized
@@ -25,41 +25,45 @@ class Authenticator:
     def allows_everybody(self) -> bool:
         return self._master is None
 
-    def cached_caller(self, authorization: bytes | None) -> Caller | None:
+    def cached_caller(self, headers: Headers) -> Caller | None:
         """The caller; None for a virtual key that is not in memory, which ``look_up`` reads from the database.
 
-        Raises Unauthorized if the header has no key or an expired one, Forbidden for a blocked key.
+        Raises Unauthorized if there is no key or an expired one, Forbidden for a blocked key.
         """
         if self._master is None:
             return EVERYBODY
-        token = _bearer(authorization)
+        token = _required_key(headers)
         if hmac.compare_digest(token, self._master):
             return MASTER
         if self._key_cache is None or not token.startswith(PREFIX.encode()):
             raise _incorrect()
         return self._key_cache.find(hashlib.sha256(token).hexdigest())
 
-    async def look_up(self, authorization: bytes | None) -> Caller:
+    async def look_up(self, headers: Headers) -> Caller:
         """The caller, from the database. Raises as ``cached_caller``, and Unavailable."""
         if self._key_cache is not None:
             await self._key_cache.refresh()
-        caller = self.cached_caller(authorization)
+        caller = self.cached_caller(headers)
         if caller is None:
             raise _incorrect()
         return caller
 
-    async def caller(self, authorization: bytes | None) -> Caller:
-        return self.cached_caller(authorization) or await self.look_up(authorization)
+    async def caller(self, headers: Headers) -> Caller:
+        return self.cached_caller(headers) or await self.look_up(headers)
 
-    def check_operator(self, authorization: bytes | None) -> None:
+    async def visitor(self, headers: Headers) -> Caller:
+        """As ``caller``, but a request may have no key. A wrong key is refused: clients check their key this way."""
+        return EVERYBODY if self._master is None or key_of(headers) is None else await self.caller(headers)
+
+    def check_operator(self, headers: Headers) -> None:
         """Accepts the master key or the metrics token; a browser may send the master key as a Basic password."""
         if self._master is None:
             return
-        scheme, _, credentials = (authorization or b"").partition(b" ")
-        if scheme.lower() == b"basic":
-            _compare(_basic_password(credentials), (self._master,))
+        key, password = key_of(headers), basic_password(headers)
+        if key is None and password is not None:
+            _compare(password, (self._master,))
         else:
-            _compare(_bearer(authorization), self._operators)
+            _compare(_required_key(headers), self._operators)
 
     def is_configured(self, secret: str) -> bool:
         """Whether the text is one of the configuration's keys."""
@@ -71,20 +75,11 @@ class Authenticator:
             raise Forbidden("This end user is blocked.", param="user", code="end_user_blocked")
 
 
-def _bearer(authorization: bytes | None) -> bytes:
-    if authorization is None:
+def _required_key(headers: Headers) -> bytes:
+    key = key_of(headers)
+    if key is None:
         raise Unauthorized("You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'.")
-    scheme, _, token = authorization.partition(b" ")
-    if scheme.lower() != b"bearer" or not token.strip():
-        raise Unauthorized("The Authorization header must have the form 'Bearer YOUR_KEY'.")
-    return token.strip()
-
-
-def _basic_password(credentials: bytes) -> bytes:
-    try:
-        return b64decode(credentials.strip(), validate=True).partition(b":")[2]
-    except ValueError:
-        return b""
+    return key
 
 
 def _compare(token: bytes, keys: Iterable[bytes]) -> None:

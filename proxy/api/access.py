@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from proxy.accounting.authenticator import Authenticator
-from proxy.domain.caller import EVERYBODY, Caller
-from proxy.errors import Forbidden, Overloaded, Unauthorized
+from proxy.domain.caller import Caller
+from proxy.errors import Forbidden
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -17,15 +17,12 @@ _LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 async def caller(request: Request) -> Caller:
     """Any valid key."""
-    return await authenticator(request).caller(_authorization(request))
+    return await authenticator(request).caller(_headers(request))
 
 
 async def visitor(request: Request) -> Caller:
-    """Anyone; a valid key identifies the caller."""
-    try:
-        return await caller(request)
-    except (Unauthorized, Forbidden, Overloaded):
-        return EVERYBODY
+    """Any valid key, or none at all."""
+    return await authenticator(request).visitor(_headers(request))
 
 
 async def master(request: Request) -> None:
@@ -36,7 +33,7 @@ async def master(request: Request) -> None:
 
 async def operator(request: Request) -> None:
     """The master key, or the metrics token; browsers may send the master key as a Basic password."""
-    authenticator(request).check_operator(_authorization(request))
+    authenticator(request).check_operator(_headers(request))
 
 
 async def administrator(request: Request) -> Caller:
@@ -82,6 +79,5 @@ def _is_local(request: Request) -> bool:
     return is_loopback and name in _LOCAL_NAMES and not any(header in request.headers for header in _FORWARDED)
 
 
-def _authorization(request: Request) -> bytes | None:
-    value = request.headers.get("authorization")
-    return None if value is None else value.encode("latin-1")
+def _headers(request: Request) -> dict[bytes, bytes]:
+    return dict(request.scope["headers"])

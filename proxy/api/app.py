@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi import FastAPI
 from starlette._utils import get_route_path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
@@ -25,8 +22,7 @@ from proxy.accounting.key_store import KeyStore
 from proxy.accounting.ledger import Ledger, LedgerLimits
 from proxy.accounting.recorder import CallRecorder
 from proxy.accounting.usage_reports import UsageReports
-from proxy.api import catalog, end_users, failures, gauges, health, keys, openapi, usage
-from proxy.api.access import operator
+from proxy.api import catalog, end_users, failures, gauges, health, keys, model_info, openapi, pages, paths, usage
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
 from proxy.api.exchange import RequestLimits
 from proxy.api.identity import RequestIds
@@ -201,6 +197,7 @@ def build(config: Config, resources: Resources) -> App:
         for prefix in ("/v1", ""):
             app.add_hot_route(prefix + path, _with_cors(endpoint, general))
     app.include_router(catalog.router(gateway, created=int(time.time()), public=general.public_catalog))
+    app.include_router(model_info.router(gateway.groups, billing))
     app.include_router(
         health.router(gateway, resources.health, telemetry, app.state.probes, lambda: resources.draining)
     )
@@ -208,8 +205,7 @@ def build(config: Config, resources: Resources) -> App:
     app.include_router(keys.router(KeyStore(database), resources.key_cache))
     app.include_router(usage.router(reports))
     app.include_router(end_users.router(EndUserStore(database), reports, resources.key_cache))
-    if general.docs_enabled:
-        _serve_docs(app)
+    pages.install(app, openapi.document if general.docs_enabled else None)
     failures.install(app, telemetry)
     if general.cors_origins:
         app.add_middleware(CORSMiddleware, **_cors(general))
@@ -228,20 +224,20 @@ class App(FastAPI):
         self.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:  # type: ignore[override]
-        if scope.get("root_path"):
-            _drop_doubled_prefix(scope)
-        if scope["type"] == "http" and scope["method"] == "POST":
-            endpoint = self.hot.get(get_route_path(scope))
+        if scope["type"] == "http":
+            endpoint = self._hot_endpoint(scope)
+            if endpoint is None:
+                paths.normalize(scope)
+                endpoint = self._hot_endpoint(scope)
             if endpoint is not None:
                 return endpoint(scope, receive, send)
+            if scope["method"] == "HEAD":
+                # Answered as GET is. The server, whose scope stays as it is, sends the head only.
+                scope = {**scope, "method": "GET"}
         return super().__call__(scope, receive, send)
 
-
-def _drop_doubled_prefix(scope: Scope) -> None:
-    """The server prepends ``root_path`` to the path. If the reverse proxy has not removed it, it is there twice."""
-    root: str = scope["root_path"]
-    if scope["path"].startswith(f"{root}{root}/"):
-        scope["path"] = scope["path"].removeprefix(root)
+    def _hot_endpoint(self, scope: Scope) -> ASGIApp | None:
+        return self.hot.get(get_route_path(scope)) if scope["method"] == "POST" else None
 
 
 def _cors(general: GeneralSettings) -> dict[str, Any]:
@@ -249,6 +245,8 @@ def _cors(general: GeneralSettings) -> dict[str, Any]:
         "allow_origins": list(general.cors_origins),
         "allow_methods": ["GET", "POST"],
         "allow_headers": ["*"],
+        # Browsers ask before a public page calls a server in a private network.
+        "allow_private_network": True,
         "expose_headers": list(EXPOSED_HEADERS),
     }
 
@@ -299,15 +297,3 @@ def translators(config: Config) -> Mapping[str, Sequence[BoundDeployment]]:
         ]
         for name, deployments in config.translators.items()
     }
-
-
-def _serve_docs(app: FastAPI) -> None:
-    document = cache(lambda: openapi.document(app))
-
-    @app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(operator)])
-    async def schema(request: Request) -> dict[str, object]:
-        return {**document(), "servers": [{"url": request.scope.get("root_path") or "/"}]}
-
-    @app.get("/docs", include_in_schema=False, dependencies=[Depends(operator)])
-    async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(openapi_url="openapi.json", title="audio-proxy")

@@ -68,8 +68,8 @@ class AudioEndpoint(ABC):
             call.traceparent = traceparent(exchange.headers[TRACEPARENT])
         self._telemetry.begin()
         try:
-            authorization = exchange.headers.get(b"authorization")
-            call.caller = self._keys.cached_caller(authorization) or await self._keys.look_up(authorization)
+            headers = exchange.headers
+            call.caller = self._keys.cached_caller(headers) or await self._keys.look_up(headers)
             self._recorder.admit(call)
             await self.serve(exchange, call)
         except ProxyError as error:
@@ -199,7 +199,7 @@ class SpeechEndpoint(AudioEndpoint):
 
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"application/json")
-        request = parse.speech_request(await exchange.body(JSON_BYTES))
+        request = parse.speech_request(await exchange.body(JSON_BYTES), exchange.model)
         call.characters = len(request.input)
         self._identify(exchange, call, request)
         options = parse.options(exchange.headers)
@@ -231,7 +231,11 @@ class TranscriptionEndpoint(AudioEndpoint):
     async def serve(self, exchange: Exchange, call: Call) -> None:
         exchange.check_head(b"multipart/form-data")
         options = parse.options(exchange.headers)
-        file_limit = partial(self._gateway.groups.file_limit, options=options, caller=call.caller)
+        limit = partial(self._gateway.groups.file_limit, options=options, caller=call.caller)
+
+        def file_limit(model: str | None) -> float | None:
+            return limit(exchange.model or model)
+
         form = FormReader(exchange.headers[b"content-type"], self._room, file_limit)
         try:
             while not exchange.read_all:
@@ -239,6 +243,8 @@ class TranscriptionEndpoint(AudioEndpoint):
                 if form.passed_limit is not None and exchange.declared_length is None:
                     raise file_too_large(form.passed_limit, size=None)
             fields, file = await form.finish()
+            if exchange.model is not None:
+                fields.append(("model", exchange.model))
             request = parse.transcription_request(fields, file, self._task)
             self._identify(exchange, call, request)
             call.received = perf_counter()

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from proxy.api.identity import HEADER, request_id
+from proxy.api.paths import MODEL
 from proxy.errors import ClientGone, ClientStalled, ProxyError, RequestTooLarge, UnsupportedMedia
 
 #: Limits on reading the rest of a refused request.
@@ -48,6 +49,8 @@ class Exchange:
         #: The task that serves this request.
         self.task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        #: The model that the path names, as Azure's paths do. It takes precedence over the one in the body.
+        self.model: str | None = scope.get(MODEL)
         self._identity = request_id(self.headers.get(HEADER))
         #: Bytes of the body that have been received.
         self.received = 0

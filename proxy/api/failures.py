@@ -34,7 +34,8 @@ def install(app: FastAPI, telemetry: Telemetry) -> None:
         raised = cast(HTTPException, error)
         if raised.status_code == 405:
             response = _document(MethodNotAllowed(f"{request.method} is not allowed here."), request)
-            response.headers["allow"] = (raised.headers or {}).get("Allow", "")
+            allowed = (raised.headers or {}).get("Allow", "")
+            response.headers["allow"] = "GET, HEAD" if allowed == "GET" else allowed
             return response
         if raised.status_code == 404:
             return _document(NotFound(_unknown_path(request, paths)), request)

@@ -61,11 +61,14 @@ def router(
 
     @routes.get("/health/liveliness")
     @routes.get("/health/liveness", include_in_schema=False)
+    @routes.get("/healthz", include_in_schema=False)
+    @routes.get("/livez", include_in_schema=False)
     async def liveliness() -> Liveness:
         """Whether the process is alive."""
         return Liveness()
 
     @routes.get("/health/readiness", responses={503: {"model": Readiness}})
+    @routes.get("/readyz", include_in_schema=False)
     async def readiness(response: Response) -> Readiness:
         """Whether new calls are accepted: 503 as soon as the server begins to shut down, for load balancers."""
         if draining():

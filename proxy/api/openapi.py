@@ -13,6 +13,16 @@ from proxy.api.error_models import ErrorDocument
 
 Schema = dict[str, Any]
 
+DESCRIPTION = """\
+Paths work with and without `/v1`, and with doubled or trailing slashes. `HEAD` works wherever `GET` does.
+
+The key is read from the first of these headers that holds one: `x-litellm-api-key`, `Authorization: Bearer`, `api-key`,
+`x-api-key`.
+
+Azure's addresses work, too: `/openai/v1/…`, and `/openai/deployments/{model}/audio/…`, whose model takes precedence
+over the one in the body.
+"""
+
 TEXT: Schema = {"type": "string"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 MODEL: Schema = {"type": "string", "description": "A model group of the configuration."}
@@ -109,6 +119,7 @@ def document(app: FastAPI) -> Schema:
         # FastAPI's validation errors; here they are 400s, of the same shape as all errors.
         operation["responses"].pop("422", None)
     whole["paths"] = {**audio, **whole["paths"]}
+    whole["info"]["description"] = DESCRIPTION
     whole.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     whole["security"] = [{"key": []}]
     return whole

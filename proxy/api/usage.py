@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -17,8 +18,12 @@ from proxy.api.usage_models import CallPage, CallsQuery, Sums, SumsQuery
 from proxy.domain.caller import Caller
 from proxy.errors import Forbidden
 
-#: Spreadsheets interpret a text that begins with one of these as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: Spreadsheets interpret a text that begins with such a sign, also in full width, as a formula. Some skip white space,
+#: byte order marks and other invisible characters before it.
+_FORMULA = re.compile(
+    "[\\t\\r\\n]|[\\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
+    "[=+\\-@|%\u2212\ufe62\ufe63\ufe66\ufe6b\uff05\uff0b\uff0d\uff1d\uff20\uff5c]"
+)
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
@@ -81,4 +86,4 @@ def _cell(value: Any) -> Any:
     """Texts come from clients and must not become formulas."""
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

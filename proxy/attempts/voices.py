@@ -22,6 +22,8 @@ class ListedVoice:
 
     voice: Voice
     vendor: str
+    #: The model groups that have it.
+    groups: tuple[str, ...]
 
 
 class VoiceLists:
@@ -48,9 +50,11 @@ class VoiceLists:
         openai = [voice for bound in deployments for voice in _openai(bound)]
         configured = [voice for bound in deployments for voice in _configured(bound)]
         listed: dict[str, ListedVoice] = {}
+        groups: dict[str, dict[str, None]] = {}
         for voice in (*openai, *configured, *(voice for catalogue in catalogues for voice in catalogue)):
             listed.setdefault(voice.voice.id, voice)
-        return list(listed.values())
+            groups.setdefault(voice.voice.id, {}).update(dict.fromkeys(voice.groups))
+        return [replace(voice, groups=tuple(groups[id])) for id, voice in listed.items()]
 
     async def _catalogue(self, bound: BoundDeployment) -> list[ListedVoice]:
         """The vendor's voices that the deployment lets callers name."""
@@ -60,7 +64,7 @@ class VoiceLists:
             live = known.catalogue if known is not None else ()
         elif known is not None and not bound.deployment.allow_any_voice:
             live = [voice for voice in live if known.find(voice.id) is not None]
-        return [ListedVoice(voice, bound.deployment.vendor) for voice in live[:MAX_PER_VENDOR]]
+        return [_listed(bound, voice) for voice in live[:MAX_PER_VENDOR]]
 
     async def _live(self, bound: BoundDeployment) -> Sequence[Voice] | None:
         deployment = bound.deployment.id
@@ -107,4 +111,8 @@ def _as(bound: BoundDeployment, name: str, display_name: str, id: str) -> Listed
     known = bound.adapter.capabilities.voices
     catalogue = known.catalogue if known is not None else ()
     voice = next((voice for voice in catalogue if voice.id == id), Voice(id))
-    return ListedVoice(replace(voice, id=name, name=display_name), bound.deployment.vendor)
+    return _listed(bound, replace(voice, id=name, name=display_name))
+
+
+def _listed(bound: BoundDeployment, voice: Voice) -> ListedVoice:
+    return ListedVoice(voice, bound.deployment.vendor, (bound.deployment.group,))

@@ -136,7 +136,9 @@ class GeneralSettings(Frozen):
     metrics_token: Key | None = Field(default=None, description="Gives access to /metrics, as the master key does.")
     cors_origins: tuple[Text, ...] = Field(default=(), description="Origins from which browsers may call.")
     docs_enabled: bool = Field(default=True, description="Serve /docs and /openapi.json.")
-    public_catalog: bool = Field(default=False, description="List models and voices without a key.")
+    public_catalog: bool = Field(
+        default=False, description="List models and voices without a key. A wrong key is refused."
+    )
     translation_model: Text | None = Field(
         default=None, description="Group with `mode: chat` that translates for deployments that name none."
     )

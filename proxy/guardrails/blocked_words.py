@@ -5,9 +5,7 @@ The expressions are RE2's, which always takes linear time. It has no look-around
 
 from __future__ import annotations
 
-import asyncio
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -18,20 +16,21 @@ from proxy.config import Config
 from proxy.config.fields import Names, Text
 from proxy.guardrails.base import ALLOW, Context, Guard, Span, Verdict
 from proxy.guardrails.redaction import union
+from proxy.guardrails.scanner import Scanner
 from proxy.guardrails.settings import GuardrailSettings
+from proxy.guardrails.views import View, plain, spoken, unseparated
 from proxy.http.transport import Transport
 
 LABEL: Final = "BLOCKED_WORD"
-#: Letters, digits and combining marks. Invisible characters belong to the word that they split.
-_TOKEN: Final = re.compile("[\\w\u0300-\u036f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]+")
-_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+#: Letters and digits.
+_TOKEN: Final = re.compile(r"\w+")
 #: Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
 _UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _ALLOWED: Final = re.compile(r"[\w\s'\u2019-]+")
 #: Characters between two words of a phrase.
 _MAX_GAP: Final = 4
-#: Words that are checked without yielding to other calls.
-PIECE: Final = 20_000
+#: Characters that invisible characters and the like may add to the longest phrase.
+OVERLAP: Final = 400
 #: Bytes of memory for one expression.
 _PATTERN_MEMORY: Final = 8 << 20
 
@@ -76,21 +75,38 @@ class BlockedWords(Guard):
 
     def __init__(self, settings: BlockedWordsSettings) -> None:
         self._phrases = _phrases(settings.words)
-        self._unspaced = [_canonical(word) for word in settings.words if _UNSPACED.search(word)]
+        self._unspaced = {form for word in settings.words if _UNSPACED.search(word) for form in _forms(word)}
         self._patterns = [compiled(pattern) for pattern in settings.patterns]
+        self._overlap = max(map(len, settings.words), default=0) * (_MAX_GAP + 1) + OVERLAP
+        self._scanner = Scanner()
 
     async def check(self, text: str, context: Context) -> Verdict:
         spans: list[Span] = []
-        words: list[tuple[str, int, int]] = []
-        for number, word in enumerate(_tokens(text)):
-            if number % PIECE == PIECE - 1:
-                await asyncio.sleep(0)
-            words.append(word)
-        spans += self._found_phrases(words)
-        spans += self._found_unspaced(text)
-        for pattern in self._patterns:
-            spans += [_span(*match.span()) for match in pattern.finditer(text) if match.end() > match.start()]
+        if self._phrases or self._unspaced:
+            spans += await self._scanner.in_pieces(text, self._found_words, self._overlap)
+        if self._patterns:
+            spans += await self._scanner.in_whole(text, self._found_patterns)
         return Verdict((LABEL,), tuple(union(spans))) if spans else ALLOW
+
+    async def aclose(self) -> None:
+        self._scanner.close()
+
+    def _found_words(self, text: str) -> list[Span]:
+        view = plain(text)
+        spans = [*self._found_phrases(list(_tokens(view.text))), *self._found_unspaced(view.text)]
+        return view.original(spans)
+
+    def _found_patterns(self, text: str) -> list[Span]:
+        """Also in the text as it is written, which is what patterns are usually written for."""
+        written = plain(text)
+        views = {view.text: view for view in (spoken(written, joined=True), unseparated(written), written, View(text))}
+        return [span for view in views.values() for span in view.original(self._matches(view.text))]
+
+    def _matches(self, text: str) -> Iterator[Span]:
+        for pattern in self._patterns:
+            for match in pattern.finditer(text):
+                if match.end() > match.start():
+                    yield _span(*match.span())
 
     def _found_phrases(self, words: Sequence[tuple[str, int, int]]) -> Iterator[Span]:
         for index, (word, start, _) in enumerate(words):
@@ -100,9 +116,7 @@ class BlockedWords(Guard):
                     yield _span(start, candidates[-1][2])
 
     def _found_unspaced(self, text: str) -> Iterator[Span]:
-        if not self._unspaced:
-            return
-        folded = [_canonical(char) for char in text]
+        folded = [char.casefold() for char in text]
         positions = [position for position, char in enumerate(folded) for _ in char]
         whole = "".join(folded)
         for word in self._unspaced:
@@ -138,22 +152,21 @@ def _phrases(words: Iterable[str]) -> dict[str, list[tuple[str, ...]]]:
     """Phrases by their first words."""
     phrases: dict[str, list[tuple[str, ...]]] = {}
     for word in words:
-        phrase = tuple(token for token, _, _ in _tokens(word))
-        if phrase and not _UNSPACED.search(word):
-            phrases.setdefault(phrase[0], []).append(phrase)
+        for form in _forms(word) if not _UNSPACED.search(word) else ():
+            phrase = tuple(token for token, _, _ in _tokens(form))
+            if phrase:
+                phrases.setdefault(phrase[0], []).append(phrase)
     return phrases
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int, int]]:
     for match in _TOKEN.finditer(text):
-        yield _canonical(match[0]), match.start(), match.end()
+        yield match[0].casefold(), match.start(), match.end()
 
 
-def _canonical(word: str) -> str:
-    """The canonical form of a word: the same for every spelling of its characters."""
-    if word.isascii():
-        return word.lower()
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", word)).casefold()
+def _forms(word: str) -> set[str]:
+    """What can stand for the word in a plain text. A Greek capital Nu looks like an N, and a small one like a v."""
+    return {plain(form).text.casefold() for form in (word, word.lower(), word.upper(), word.capitalize())}
 
 
 def _together(words: Sequence[tuple[str, int, int]]) -> bool:

@@ -12,11 +12,11 @@ from proxy.config import Config
 from proxy.config.fields import FrozenMapping, Text, empty_mapping
 from proxy.custom_class import load_class
 from proxy.guardrails.base import Context, Guard, Undecided, Verdict
-from proxy.guardrails.settings import RemoteSettings
+from proxy.guardrails.settings import GuardrailSettings
 from proxy.http.transport import Transport
 
 
-class CustomSettings(RemoteSettings):
+class CustomSettings(GuardrailSettings):
     redacts: ClassVar[bool] = True
 
     guardrail: Literal["custom"] = "custom"

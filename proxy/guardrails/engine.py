@@ -20,7 +20,7 @@ from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation
 from proxy.guardrails.base import ALLOW, Action, Context, Guard, Span, Undecided, Verdict
 from proxy.guardrails.events import checked_events
 from proxy.guardrails.redaction import TEXT, JoinedText, changes, readings, redacted
-from proxy.guardrails.settings import GuardrailSettings, RemoteSettings
+from proxy.guardrails.settings import GuardrailSettings
 from proxy.guardrails.words import Request, with_words, words_of
 from proxy.tasks import cancel_all
 
@@ -42,14 +42,6 @@ class Rule:
     @property
     def name(self) -> str:
         return self.settings.name
-
-    @property
-    def timeout(self) -> float | None:
-        return self.settings.timeout if isinstance(self.settings, RemoteSettings) else None
-
-    @property
-    def blocks_on_failure(self) -> bool:
-        return not isinstance(self.settings, RemoteSettings) or self.settings.on_failure == "block"
 
 
 class Guardrails:
@@ -96,7 +88,7 @@ class Guardrails:
             caller.key_id, caller.user_id, caller.team_id, call.end_user,
         )  # fmt: skip
         try:
-            async with asyncio.timeout(rule.timeout):
+            async with asyncio.timeout(rule.settings.timeout):
                 verdict = await rule.guard.check(text, context)
         except (Undecided, TimeoutError) as error:
             reason = str(error) or "it took too long"
@@ -273,7 +265,7 @@ class GuardrailRun:
     async def _check(self, rule: Rule, text: str, stage: Stage) -> Verdict:
         verdict, result = await self._all.check(rule, text, stage, self._call)
         self._record(result)
-        if result.verdict == "failed" and rule.blocks_on_failure:
+        if result.verdict == "failed" and rule.settings.on_failure == "block":
             raise GuardrailUnavailable(f"The guardrail '{rule.name}' could not decide. Please try again.")
         if result.verdict == "blocked":
             kinds = f" ({', '.join(result.found)})" if result.found else ""

@@ -101,12 +101,6 @@ def _is_iban(letters: str) -> bool:
 _BEFORE_AT: Final = frozenset("._%+-'!#$&*/=?^`{|}~")
 _AFTER_AT: Final = re.compile(r"(?:[^\W_](?:[\w-]{0,62})\.){1,8}[^\W\d_][\w-]{1,62}")
 _MAX_LOCAL_LENGTH: Final = 64
-#: ``jane dot doe at example dot com``.
-_SPOKEN_EMAIL: Final = re.compile(
-    r"(?<!\S)[\w+-]{1,64}(?:\s{1,3}(?:dot|underscore|dash|hyphen|point|punkt|punto)\s{1,3}[\w+-]{1,64}){0,4}"
-    r"\s{1,3}at\s{1,3}[\w-]{1,63}(?:(?:\s{1,3}(?:dot|point|punkt|punto)\s{1,3}|\.)[\w-]{1,63}){1,4}",
-    re.IGNORECASE,
-)
 
 
 def emails(text: str) -> Positions:
@@ -119,8 +113,6 @@ def emails(text: str) -> Positions:
         if domain is not None and start < at:
             yield start, domain.end()
         at = text.find("@", at + 1)
-    for match in _SPOKEN_EMAIL.finditer(text):
-        yield match.span()
 
 
 # -- IP addresses ------------------------------------------------------------------------------------------------------
@@ -171,7 +163,7 @@ def _phone_library() -> tuple[Any, Any]:
 
 # -- social security numbers -------------------------------------------------------------------------------------------
 
-_SSN: Final = re.compile(r"(?<!\d)(?!000|666|9)\d{3}[\s.\-]{1,2}(?!00)\d\d[\s.\-]{1,2}(?!0000)\d{4}(?!\d)")
+_SSN: Final = re.compile(r"(?<!\d)(?!000|666|9)\d{3}[\s.\-]{1,3}(?!00)\d\d[\s.\-]{1,3}(?!0000)\d{4}(?!\d)")
 
 
 def social_security_numbers(text: str) -> Positions:

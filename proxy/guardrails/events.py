@@ -13,7 +13,7 @@ from typing import Any, Final
 from proxy.domain.results import Event, TranscriptEvents
 from proxy.domain.transcript import Segment, Transcript
 from proxy.errors import UpstreamInvalid
-from proxy.guardrails.spoken import DIGIT_WORDS
+from proxy.guardrails.views import DIGIT_WORDS
 
 MAX_LENGTH: Final = 1_000
 _SENTENCE_END: Final = re.compile(r"[.?!\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)|[\u3002\uff1f\uff01\n]+")

@@ -14,7 +14,7 @@ from proxy.config import Config, Environment
 from proxy.config.fields import FrozenMapping, Key, Names, Text, Url, empty_mapping
 from proxy.guardrails.base import ALLOW, Context, Guard, Undecided, Verdict
 from proxy.guardrails.outside import ask
-from proxy.guardrails.settings import RemoteSettings
+from proxy.guardrails.settings import GuardrailSettings
 from proxy.http.transport import Transport
 
 BASE = "https://api.openai.com/v1"
@@ -23,7 +23,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 PIECE = 20_000
 
 
-class ModerationSettings(RemoteSettings):
+class ModerationSettings(GuardrailSettings):
     guardrail: Literal["openai_moderation"] = "openai_moderation"
     api_base: Url | None = Field(default=None, description="Base URL of the server; OpenAI's if missing.")
     api_key: Key | None = Field(default=None, description="$OPENAI_API_KEY if missing.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -13,14 +12,13 @@ from proxy.config import Config
 from proxy.guardrails.base import ALLOW, Context, Guard, Span, Verdict
 from proxy.guardrails.entities import by_name
 from proxy.guardrails.redaction import union
+from proxy.guardrails.scanner import Scanner
 from proxy.guardrails.settings import GuardrailSettings, NotEmpty
-from proxy.guardrails.spoken import NormalizedText
+from proxy.guardrails.views import View, addressed, plain, spoken
 from proxy.http.transport import Transport
 
-#: Characters that are checked without yielding to other calls, and the overlap of two such pieces.
-PIECE = 2_000
+#: Characters that the longest finding may have.
 OVERLAP = 400
-
 
 Entity = Literal["CREDIT_CARD", "EMAIL", "PHONE", "IBAN", "IP", "US_SSN"]
 ENTITIES: tuple[Entity, ...] = get_args(Entity)
@@ -59,32 +57,36 @@ class Pii(Guard):
     def __init__(self, settings: PiiSettings) -> None:
         finders = by_name(settings.regions)
         self._finders = {name: finders[name] for name in finders if name in settings.entities}
+        self._scanner = Scanner()
 
     async def check(self, text: str, context: Context) -> Verdict:
-        spans = []
-        for start, piece in _pieces(text):
-            if start:
-                await asyncio.sleep(0)
-            spans += [Span(start + first, start + last, put) for first, last, put in self.find(piece)]
+        spans = await self._scanner.in_pieces(text, self.find, OVERLAP)
         if not spans:
             return ALLOW
         labels = dict.fromkeys(span.put[1:-1] for span in spans)
         return Verdict(tuple(labels), tuple(union(spans)))
 
+    async def aclose(self) -> None:
+        self._scanner.close()
+
     def find(self, text: str) -> list[Span]:
-        normalized = NormalizedText(text)
-        spans = self._find(normalized)
-        if normalized.text != text:
-            spans += self._find(NormalizedText(text, joined=False))
+        seen: set[str] = set()
+        spans: list[Span] = []
+        for view in _views(text):
+            if view.text not in seen:
+                seen.add(view.text)
+                spans += self._find(view)
         return union(spans) if spans else spans
 
-    def _find(self, normalized: NormalizedText) -> list[Span]:
-        text = normalized.text
+    def _find(self, view: View) -> list[Span]:
+        text = view.text
         spans = [Span(start, end, f"[{name}]") for name, find in self._finders.items() for start, end in find(text)]
-        return normalized.original(spans) if spans else spans
+        return view.original(spans) if spans else spans
 
 
-def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """Pieces with their start positions. A match is shorter than the overlap, so one piece contains all of it."""
-    for start in range(0, max(1, len(text)), PIECE):
-        yield start, text[start : start + PIECE + OVERLAP]
+def _views(text: str) -> Iterator[View]:
+    written = plain(text)
+    yield written
+    yield spoken(written, joined=True)
+    yield spoken(written, joined=False)
+    yield addressed(written)

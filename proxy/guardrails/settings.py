@@ -58,6 +58,10 @@ class GuardrailSettings(Frozen, ABC):
     default_on: bool = Field(default=False, description="It checks every call. No request can switch it off.")
     teams: Names = Field(default=(), description="It checks every call with a key of these teams.")
     action: Action | None = Field(default=None, description="What happens when it finds something; block if missing.")
+    timeout: Seconds = Field(default=5, description="Seconds for one check.")
+    on_failure: Literal["block", "allow"] = Field(
+        default="block", description="What happens if a check fails or takes too long."
+    )
     where: str = Field(default="", description="File and line, for messages.")
 
     @field_validator("action")
@@ -77,10 +81,3 @@ class GuardrailSettings(Frozen, ABC):
     def problems(self, config: Config) -> Iterable[str]:
         """Problems that depend on the environment: missing variables, modules or packages."""
         return ()
-
-
-class RemoteSettings(GuardrailSettings, ABC):
-    """For kinds that call a server or run custom code, which may be slow and may fail."""
-
-    timeout: Seconds = Field(default=5, description="Seconds for one check.")
-    on_failure: Literal["block", "allow"] = Field(default="block", description="What happens if the check fails.")

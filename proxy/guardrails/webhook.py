@@ -10,13 +10,13 @@ from proxy.config import Config
 from proxy.config.fields import Headers, Url, empty_mapping
 from proxy.guardrails.base import ALLOW, Context, Guard, Undecided, Verdict
 from proxy.guardrails.outside import ask
-from proxy.guardrails.settings import RemoteSettings
+from proxy.guardrails.settings import GuardrailSettings
 from proxy.http.transport import Transport
 
 LABEL = "WEBHOOK"
 
 
-class WebhookSettings(RemoteSettings):
+class WebhookSettings(GuardrailSettings):
     redacts: ClassVar[bool] = True
 
     guardrail: Literal["webhook"] = "webhook"

@@ -73,7 +73,7 @@ class Cycle:
         #: Wakes ``receive``. Created when ``receive`` first has to wait, which is rare.
         self._wakeup: asyncio.Event | None = None
         # The response
-        self._response_started = False
+        self.response_started = False
         #: The response's head, until the first piece of the body is sent.
         self._head = b""
         self._outgoing: list[bytes] = []
@@ -102,6 +102,11 @@ class Cycle:
             self._extensions.clear()
 
     # -- called by the protocol ----------------------------------------------------------------------------------------
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether the response is not complete and the request's body has not arrived completely."""
+        return not self._body_complete and not self.response_complete
 
     def feed_body(self, piece: bytes) -> None:
         self._pieces.append(piece)
@@ -162,7 +167,7 @@ class Cycle:
         if self.disconnected:
             return
         kind = message["type"]
-        if self.response_complete or (kind == "http.response.start") is self._response_started:
+        if self.response_complete or (kind == "http.response.start") is self.response_started:
             raise RuntimeError(f"Unexpected ASGI message '{kind}'.")
         if kind == "http.response.body":
             self._send_body(message.get("body", b""), more=message.get("more_body", False))
@@ -195,7 +200,7 @@ class Cycle:
 
     def _start(self, status: int, headers: Iterable[Header], *, trailers: bool) -> None:
         """Prepare the head. It leaves with the first piece of the body, as ASGI requires."""
-        self._response_started = True
+        self.response_started = True
         self._awaits_continue = False
         fields = [self._date, *headers]
         closes = False
@@ -257,7 +262,7 @@ class Cycle:
 
     def _cut(self) -> None:
         """End the connection so that the client can tell that the response is incomplete; 500 if none was started."""
-        if self._response_started:
+        if self.response_started:
             if self._ends_with_connection and not self.response_complete:
                 self._reset()
             else:

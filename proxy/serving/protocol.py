@@ -12,7 +12,7 @@ import structlog
 from starlette.types import ASGIApp, Scope
 
 from proxy.api.identity import request_id
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, ProxyError
 from proxy.http.head import encode_head
 from proxy.serving.cycle import STATUS_LINES, Cycle, Header
 from proxy.serving.flow_control import FlowControl
@@ -57,6 +57,8 @@ class HttpProtocol(asyncio.Protocol):
         self._pipeline: deque[Cycle] = deque()
         self._head_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        #: The answer to bytes that are no request, once earlier requests have been answered.
+        self._refusal = b""
         #: When the last response ended, by the event loop's clock.
         self._idle_since = 0.0
 
@@ -106,10 +108,12 @@ class HttpProtocol(asyncio.Protocol):
         self._flow.resume_writing()
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal:
+            return
         try:
             self._reader.feed(data)
-        except httptools.HttpParserError:
-            self._refuse()
+        except httptools.HttpParserError as error:
+            self._refuse(self._error_of(error))
         if self._reader.in_head and self._head_timer is None:
             self._start_head_timer()
 
@@ -150,17 +154,28 @@ class HttpProtocol(asyncio.Protocol):
         if self._pipeline:
             self._begin(self._pipeline.popleft())
             return
+        if self._refusal:
+            self._end(self._refusal)
+            return
         self._idle_since = self._loop.time()
         if self._idle_timer is None:
             self._start_idle_timer(KEEP_ALIVE_SECONDS)
 
-    def _refuse(self) -> None:
-        """Answer bytes that are not HTTP, or a head that is too large, with an error in OpenAI's format; then close."""
-        if self._reader.head_too_large:
-            error = BadRequest("The header of the request is too large.", status=431)
-        else:
-            error = BadRequest("Invalid HTTP request received.")
-        structlog.get_logger().warning(error.message)
+    def _error_of(self, error: httptools.HttpParserError) -> ProxyError:
+        log = structlog.get_logger()
+        refusal = self._reader.refusal
+        if refusal is None and isinstance(error, httptools.HttpParserCallbackError):
+            log.error("Exception while reading a request", exc_info=error)
+            return ProxyError("Internal Server Error")
+        refusal = refusal or BadRequest("Invalid HTTP request received.")
+        log.warning(refusal.message)
+        return refusal
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer bytes that are not HTTP, or a head that is refused, with an error in OpenAI's format; then close.
+
+        Complete requests before them are answered first. A request whose body they are in gets no other answer.
+        """
         body = error.json()
         fields = [
             (b"content-type", b"application/json"),
@@ -168,9 +183,19 @@ class HttpProtocol(asyncio.Protocol):
             (b"x-request-id", request_id(None)),
             (b"connection", b"close"),
         ]
+        self._refusal = encode_head(STATUS_LINES[error.status], fields) + body
+        newest = self._newest
+        if newest is not None and newest.is_uploading and self._pipeline:
+            self._pipeline.pop()
+        elif newest is not None and newest.is_uploading:
+            self._end(b"" if newest.response_started else self._refusal)
+        elif newest is None or newest.response_complete:
+            self._end(self._refusal)
+
+    def _end(self, last: bytes) -> None:
         if self._newest is not None:
             self._newest.flush()
-        self.transport.write(encode_head(STATUS_LINES[error.status], fields) + body)
+        self.transport.write(last)
         self.transport.close()
 
     # -- timers --------------------------------------------------------------------------------------------------------

@@ -6,12 +6,21 @@ The size of a head is bounded. Large bodies bypass the parser, which would copy 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 from urllib.parse import unquote
 
 import httptools
 from starlette.types import Scope
 
+from proxy.errors import BadRequest
 from proxy.serving.cycle import Cycle, Header
+
+#: Fields that say who calls, what is called and how the body is read. Two of them could be read in two ways.
+_SINGLE_FIELDS = frozenset(
+    {b"authorization", b"api-key", b"x-api-key", b"x-litellm-api-key", b"host", b"content-type", b"content-length"}
+    | {b"transfer-encoding", b"x-request-id"}
+)
+_OWN_FIELDS = b"x-proxy-"
 
 MAX_HEAD_BYTES = 64 * 1024
 #: Bodies of at least this size bypass the parser. Only what arrives together with the head is parsed.
@@ -41,15 +50,13 @@ class RequestReader:
         self._headers: list[Header] = []
         self._expects_continue = False
         self._offers_upgrade = False
+        #: Why the head was refused.
+        self.refusal: BadRequest | None = None
         #: The last URL of this connection, and its path, raw path and query string: most requests repeat it.
         self._target: tuple[bytes, str, bytes, bytes] = (b"", "", b"", b"")
 
-    @property
-    def head_too_large(self) -> bool:
-        return self._head_bytes > MAX_HEAD_BYTES
-
     def feed(self, data: bytes) -> None:
-        """Raises httptools.HttpParserError for bytes that are not HTTP, or a head that is too large."""
+        """Raises httptools.HttpParserError for bytes that are not HTTP, and for a head that is refused."""
         if self._large_body_left:
             data = self._bypass_parser(data)
         self._parse(data)
@@ -115,6 +122,8 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count_head(len(name) + len(value))
+        if not self.in_head:
+            return  # a trailer: it must not replace a field of the head
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self._expects_continue = True
@@ -122,6 +131,7 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         self.in_head = False
+        self._check_fields()
         # CONNECT is a request like any other here: it is answered with an error.
         self._offers_upgrade = bool(self._parser.should_upgrade()) and self._parser.get_method() != b"CONNECT"
         if self._offers_upgrade:
@@ -147,7 +157,20 @@ class RequestReader:
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
-            raise ValueError("the head of the request is too large")
+            self._refuse(BadRequest("The header of the request is too large.", status=431))
+
+    def _check_fields(self) -> None:
+        names = [name for name, _ in self._headers]
+        if b"host" not in names and self._parser.get_http_version() == "1.1":
+            self._refuse(BadRequest("The header 'Host' is missing."))
+        if len(set(names)) < len(names):
+            for name in names:
+                if (name in _SINGLE_FIELDS or name.startswith(_OWN_FIELDS)) and names.count(name) > 1:
+                    self._refuse(BadRequest(f"The header '{name.decode('ascii')}' must be sent only once."))
+
+    def _refuse(self, error: BadRequest) -> NoReturn:
+        self.refusal = error
+        raise error
 
     def _large_body(self) -> int:
         """The length of a large body, else 0."""
@@ -174,7 +197,12 @@ class RequestReader:
         }
 
     def _split(self, url: bytes) -> tuple[bytes, str, bytes, bytes]:
-        target = httptools.parse_url(url)
-        path = target.path.decode("ascii")
+        try:
+            target = httptools.parse_url(url)
+            path = (target.path or b"").decode("ascii")
+        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+            self._refuse(BadRequest("The URL of the request is not valid."))
+        if not path:
+            self._refuse(BadRequest("The URL of the request has no path."))
         path = self._root_path + (unquote(path) if "%" in path else path)
-        return url, path, self._root_path.encode("ascii") + target.path, target.query or b""
+        return url, path, self._root_path.encode("ascii") + (target.path or b""), target.query or b""

@@ -30,8 +30,8 @@ Run = Callable[[Callable[[Database, KeyStore], Awaitable[Any]]], Any]
 NASTY = ["'; DROP TABLE keys; --", '" OR 1=1 --', "%_\\", "${jndi:ldap://x}", "naïve ☃ 名前", "a'b''c\"d", "$1 :x ?"]
 
 
-def bearer(secret: str) -> bytes:
-    return f"Bearer {secret}".encode()
+def bearer(secret: str) -> dict[bytes, bytes]:
+    return {b"authorization": f"Bearer {secret}".encode()}
 
 
 async def rows(database: Database, table: Any) -> list[Any]:
@@ -356,9 +356,11 @@ def test_a_known_key_costs_no_query_and_a_thousand_guesses_a_few(with_key_store:
 def test_what_cannot_be_a_virtual_key_costs_nothing(with_key_store: Run) -> None:
     async def body(database: Database, key_store: KeyStore) -> None:
         keys = Authenticator(master=MASTER_SECRET, key_cache=KeyCache(database))
-        for header in (None, b"", b"Bearer", b"Bearer any", b"Basic sk-abc", b"Bearer \xff\xfe"):
+        for header in (b"", b"Bearer", b"Bearer any", b"Basic sk-abc", b"Bearer \xff\xfe", b"Token sk-abc"):
             with pytest.raises(Unauthorized):
-                keys.cached_caller(header)
+                keys.cached_caller({b"authorization": header})
+        with pytest.raises(Unauthorized):
+            keys.cached_caller({})
         assert database._engine is None
 
     with_key_store(body)

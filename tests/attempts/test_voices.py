@@ -56,9 +56,16 @@ def test_openais_names_come_first_then_the_operators_then_the_vendors() -> None:
 def test_a_name_has_what_is_known_of_the_voice_behind_it() -> None:
     found = asyncio.run(Lists([ANNA]).lists.of([line(voices={"narrator": "ben"})]))
     by_id = {named.voice.id: named for named in found}
-    assert by_id["alloy"] == ListedVoice(Voice("alloy", "Alloy", "de", "female"), "acme")
-    assert by_id["narrator"] == ListedVoice(Voice("narrator", "narrator", "en", "male"), "acme")
+    assert by_id["alloy"] == ListedVoice(Voice("alloy", "Alloy", "de", "female"), "acme", ("tts",))
+    assert by_id["narrator"] == ListedVoice(Voice("narrator", "narrator", "en", "male"), "acme", ("tts",))
     assert by_id["anna"].voice == ANNA
+
+
+def test_a_voice_names_each_group_that_has_it_once() -> None:
+    lines = [line(id="1"), line(id="2", group="other"), line(id="3"), line(Voices((BEN,)), id="4", group="third")]
+    groups = {named.voice.id: named.groups for named in asyncio.run(Lists(None).lists.of(lines))}
+    assert groups["anna"] == ("tts", "other")
+    assert groups["ben"] == ("tts", "other", "third")
 
 
 def test_a_voice_that_callers_may_not_use_is_not_listed() -> None:

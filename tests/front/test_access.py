@@ -197,6 +197,18 @@ def test_cors_origins_with_the_headers_a_browser_needs(upstream: Upstream, serve
     assert "access-control-allow-origin" not in httpx.options(server.url + SPEAK, headers=PREFLIGHT | stranger).headers
 
 
+def test_a_public_page_may_call_a_server_in_a_private_network(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(standard_config(upstream.url, cors_origins=["https://app.example"]))
+    asks = PREFLIGHT | {"access-control-request-private-network": "true"}
+    for path in (SPEAK, "/" + SPEAK, LISTEN, "/v1/models/"):
+        headers = httpx.options(server.url + path, headers=asks).headers
+        assert headers["access-control-allow-private-network"] == "true"
+        assert headers["access-control-allow-origin"] == "https://app.example"
+        for others in (PREFLIGHT, asks | {"origin": "https://evil.example"}):
+            reply = httpx.options(server.url + path, headers=others)
+            assert not (reply.is_success and "access-control-allow-private-network" in reply.headers)
+
+
 # -- methods, encodings, ids -------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from tests.conftest import Server, standard_config
+from tests.conftest import MASTER_KEY, Server, standard_config
 from tests.fakes.samples import SPEECH, wav
 from tests.fakes.upstream import KEY, Upstream
 from tests.front.shape import error_of
@@ -118,6 +118,42 @@ def test_open_webuis_lists(http: httpx.Client) -> None:
     assert {"alloy", "nova", "marin"} <= {voice["id"] for voice in voices["voices"]}
 
 
+def test_models_by_task(http: httpx.Client) -> None:
+    def listed(task: str) -> dict[str, str]:
+        models = http.get("/v1/models", params={"task": task}).json()["data"]
+        assert {model["task"] for model in models} == {task}
+        return {model["id"]: model["mode"] for model in models}
+
+    speaking, hearing = listed("text-to-speech"), listed("automatic-speech-recognition")
+    assert set(speaking.values()) == {"audio_speech"}
+    assert set(hearing.values()) == {"audio_transcription", "audio_translation"}
+    assert len(speaking) + len(hearing) == len(GROUPS)
+    assert error_of(http.get("/v1/models?task=chat"), 400)["param"] == "task"
+
+
+def test_a_models_voices_as_speaches_clients_read_them(http: httpx.Client) -> None:
+    voices = http.get("/v1/models/narrator").json()["voices"]
+    assert [list(voice) for voice in voices[:1]] == [["id", "name", "language", "gender"]]
+    assert "alloy" in [voice["name"] for voice in voices]
+    assert all(voice["name"] == voice["id"] for voice in voices)
+    assert "voices" not in http.get("/v1/models/whisper").json()
+    for query in ({"model_id": "narrator"}, {"model": "narrator"}):
+        rows = http.get("/v1/audio/speech/voices", params=query).json()
+        assert [row["voice_id"] for row in rows] == [voice["id"] for voice in voices]
+        assert {row["model_id"] for row in rows} == {"narrator"}
+        assert len(http.get("/v1/audio/voices", params=query).json()["voices"]) == len(rows)
+    pairs = [(row["model_id"], row["voice_id"]) for row in http.get("/audio/speech/voices").json()]
+    assert {("tts", "alloy"), ("gpt-tts", "alloy")} <= set(pairs)
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_health_checks_of_other_servers_need_no_key(proxy: Server) -> None:
+    for path in ("/healthz", "/livez", "/readyz"):
+        assert httpx.get(proxy.url + path).status_code == 200
+    # wyoming-openai takes a server that has it for LocalAI, whose voices are the names of its models.
+    assert httpx.get(proxy.url + "/v1/readyz").status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/audio/models", "/audio/voices", "/v1/audio/models", "/v1/audio/voices"])
 def test_the_lists_are_closed_without_public_catalog(proxy: Server, path: str) -> None:
     error_of(httpx.get(proxy.url + path), 401, "invalid_api_key")
@@ -125,10 +161,16 @@ def test_the_lists_are_closed_without_public_catalog(proxy: Server, path: str) -
 
 def test_public_catalog_opens_the_lists_and_nothing_else(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(standard_config(upstream.url, public_catalog=True))
-    for path in ("/audio/models", "/audio/voices", "/v1/audio/models", "/v1/audio/voices"):
+    for path in ("/audio/models", "/audio/voices", "/v1/audio/models", "/v1/audio/voices", "/v1/models", "/v1/models/"):
         assert httpx.get(server.url + path).status_code == 200
-        assert httpx.get(server.url + path, headers={"authorization": "Bearer"}).status_code == 200
+        for nothing in ("", "Bearer", "Basic YWxpY2U6c2VjcmV0"):
+            assert httpx.get(server.url + path, headers={"authorization": nothing}).status_code == 200
+        for wrong in ("Bearer sk-wrong", "Bearer undefined", f"Token {MASTER_KEY}", MASTER_KEY):
+            error_of(httpx.get(server.url + path, headers={"authorization": wrong}), 401, "invalid_api_key")
+        for header in ("api-key", "x-api-key", "x-litellm-api-key"):
+            error_of(httpx.get(server.url + path, headers={header: "sk-wrong"}), 401, "invalid_api_key")
     error_of(httpx.post(server.url + "/v1/audio/speech", json={}), 401)
+    error_of(httpx.get(server.url + "/v1/model/info"), 401)
     error_of(httpx.get(server.url + "/health"), 401)
     error_of(httpx.get(server.url + "/metrics"), 401)
 
@@ -142,7 +184,9 @@ def test_each_endpoint_also_without_v1(upstream: Upstream, http: httpx.Client, p
         files = {"file": ("a.wav", wav())}
         assert http.post(f"{prefix}/audio/{name}", data={"model": model}, files=files).status_code == 200
         assert upstream.last.target == f"/v1/audio/{name}"
-    for path in ("/models", "/models/tts", "/audio/models", "/audio/voices"):
+    for path in (
+        "/models", "/models/tts", "/audio/models", "/audio/voices", "/audio/speech/voices", "/model/info"
+    ):  # fmt: skip
         assert http.get(prefix + path).status_code == 200
 
 

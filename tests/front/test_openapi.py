@@ -150,6 +150,14 @@ def catalog_and_health(driver: Driver) -> None:
     driver.get("/v1/audio/models")
     driver.get("/v1/audio/voices")
     driver.get("/v1/audio/voices", model="tts")
+    driver.get("/v1/audio/speech/voices", model_id="tts")
+    driver.get("/v1/models", task="text-to-speech")
+    deployments = driver.get("/v1/model/info")["data"]
+    driver.get("/v1/model/info", litellm_model_id=deployments[0]["model_info"]["id"])
+    driver.get("/v1/model/info", 400, litellm_model_id="nonsense")
+    driver.get("/model_group/info")
+    driver.get("/model_group/info", model_group="tts")
+    driver.get("/model_group/info", 404, model_group="nonsense")
     for path in ("/health", "/health/liveliness", "/health/readiness", "/metrics"):
         driver.get(path)
     driver.post("/health/probe")

@@ -26,7 +26,7 @@ def listed(server: Server, model: str | None = None) -> list[dict[str, Any]]:
     assert reply.status_code == 200, reply.text
     voices: list[dict[str, Any]] = reply.json()["voices"]
     for voice in voices:
-        assert list(voice) == ["id", "name", "vendor", "language", "gender"]
+        assert list(voice) == ["id", "name", "model", "models", "vendor", "language", "gender"]
         assert voice["name"]
     return voices
 
@@ -53,6 +53,8 @@ def test_live_from_the_vendor_and_kept(upstream: Upstream, serve: Callable[..., 
     assert found[-1] | {"name": ""} == {
         "id": "af_heart",
         "name": "",
+        "model": "tts",
+        "models": ["tts"],
         "vendor": "together_ai",
         "language": "en-US",
         "gender": "female",
@@ -77,6 +79,8 @@ def test_of_every_model_that_speaks(upstream: Upstream, serve: Callable[..., Ser
     assert found["troy"]["vendor"] == "groq"
     assert found["af_heart"]["vendor"] == "together_ai"
     assert next(iter(found)) == "alloy"
+    assert (found["alloy"]["model"], found["alloy"]["models"]) == ("tts", ["tts", "groq"])
+    assert found["troy"]["models"] == ["groq"]
     assert listed(server, "whisper") == []
 
 

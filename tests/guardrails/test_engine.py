@@ -133,7 +133,7 @@ def test_all_words_of_a_request_are_one_text_and_each_is_mended() -> None:
     guard = Says(lambda text: Verdict.rewrite(text.replace("b", "[B]").replace("h", "[H]"), "X"))
     call = a_call()
     request = run(guarded(rule("one", guard), call=call).check_request(REQUEST))
-    assert [text for text, _ in guard.asked] == ["abc\ndef\nghi"]
+    assert [text for text, _ in guard.asked] == ["abc\ndef\nref_text\nghi\nseed\nnone"]
     assert (request.input, request.instructions) == ("a[B]c", "def")
     assert request.extra == {"ref_text": "g[H]i", "seed": 1, "none": ""}
     assert call.characters == len("a[B]c")

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from proxy.domain.guardrails import Stage
 from proxy.guardrails.base import ALLOW, Context
 from proxy.guardrails.entities import passes_luhn
-from proxy.guardrails.pii import OVERLAP, PIECE, Pii, PiiSettings
+from proxy.guardrails.pii import OVERLAP, Pii, PiiSettings
 from proxy.guardrails.redaction import JoinedText
-from proxy.guardrails.spoken import NormalizedText
+from proxy.guardrails.scanner import PIECE
+from proxy.guardrails.views import addressed, plain, spoken, unseparated
 
 CONTEXT = Context("pii", Stage.PRE_CALL, "r", "speech", "tts")
 PII = Pii(PiiSettings(name="pii", mode=("pre_call",), regions=("US", "DE")))
@@ -126,10 +127,17 @@ words = st.lists(
 def test_what_is_read_as_figures_can_be_found_again_in_the_text(text: str) -> None:
     from proxy.guardrails.base import Span
 
-    reading = NormalizedText(text)
-    for at in range(len(reading.text)):
-        (span,) = reading.original([Span(at, at + 1, "#")])
-        assert 0 <= span.start < span.end <= len(text)
+    written = plain(text)
+    for view in (
+        written,
+        spoken(written, joined=True),
+        spoken(written, joined=False),
+        addressed(written),
+        unseparated(written),
+    ):
+        for at in range(len(view.text)):
+            (span,) = view.original([Span(at, at + 1, "#")])
+            assert 0 <= span.start < span.end <= len(text)
 
 
 def test_a_number_on_the_edge_of_two_pieces_is_found_once() -> None:
