@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 
 import structlog
 
@@ -55,9 +56,10 @@ def serve(file: ConfigFile, options: ServerOptions) -> int:
 def _prepare_database(config: Config) -> None:
     """An unreachable database may come back; one that can never be used is an error in the configuration."""
     log = structlog.get_logger()
-    log.info("keys and calls are stored", database=running.database_place(config), ledger=str(config.ledger_dir))
-    if (unused := running.unused_database(config)) is not None:
-        log.warning("a database next to the configuration is not used", database=str(unused))
+    with suppress(OSError):  # nobody reads the log; serve anyway
+        log.info("keys and calls are stored", database=running.database_place(config), ledger=str(config.ledger_dir))
+        if (unused := running.unused_database(config)) is not None:
+            log.warning("a database next to the configuration is not used", database=str(unused))
     try:
         asyncio.run(preparation.prepare_records(config))
     except Unavailable as error:
