@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from proxy.config import Deployment
+from proxy.config import Deployment, is_applied_at_start
 from proxy.config.kinds import Kinds
 from proxy.config.models import (
     COST_FIELDS,
@@ -72,6 +72,7 @@ ENVIRONMENT = """\
 | `AUDIO_PROXY_DATA` | all commands | The folder for keys and calls, unless `database_url` and `ledger_dir` name other \
 places ([deployment.md](deployment.md#where-data-is-stored)). |
 | `PROXY_MASTER_KEY`, `LITELLM_MASTER_KEY` | the server | The master key, if `master_key` is missing. |
+| `PROXY_PREVIOUS_MASTER_KEY` | the server | The previous master key, if `previous_master_key` is missing. |
 | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | the server, Python functions | The HTTP proxy for requests to \
 vendors, webhooks and sinks. Lower case works as well. |
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | the server, Python functions | Authorities to trust instead of \
@@ -113,7 +114,7 @@ def _model_list() -> Iterator[str]:
     )
     yield ""
     yield "### model_info\n"
-    yield from _table(Deployment, info, defaults={"id": "generated"})
+    yield from _table(Deployment, info, defaults={"id": "`model_name/vendor/model`"})
     yield ""
     yield "Prices in USD ([cost.md](cost.md)), in either mapping:\n"
     yield from (f"- `{name}`" for name in sorted(COST_FIELDS))
@@ -122,7 +123,13 @@ def _model_list() -> Iterator[str]:
 
 def _general() -> Iterator[str]:
     yield "## general_settings\n"
-    yield from _table(GeneralSettings)
+    yield "A reload applies a change of a setting, unless it is marked with *restart*.\n"
+    marked = {
+        name: f"{field.description} *restart*"
+        for name, field in GeneralSettings.model_fields.items()
+        if is_applied_at_start(name)
+    }
+    yield from _table(GeneralSettings, descriptions=marked)
     yield ""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from proxy.audio.labels import CONTAINERS, extensions_of
 from proxy.config import Deployment
 from proxy.domain.requests import Mode
 from proxy.matching.speech import MAX_CHARACTERS, SPEEDS, nearest_speed
@@ -45,6 +46,8 @@ For every vendor:
 - **Transcripts** are available in every format for which the vendor returns enough; other formats are refused with 400.
   `stream=true` is always supported: if the vendor does not stream, the whole text is one event. Languages are accepted
   by code and by name.
+- **Files** are sent under the name and content type that their bytes show, unless those of the caller are true. Formats
+  that the vendor does not take, as listed under *file formats*, are refused with 400.
 - Fields without effect are left out and reported in `x-proxy-warnings`. Non-OpenAI fields are forwarded only if they
   are listed under *extras*.
 """
@@ -116,8 +119,12 @@ def _speech(models: Mapping[str, Capabilities]) -> Iterator[str]:
 
 
 def _transcription(models: Mapping[str, Capabilities]) -> Iterator[str]:
-    yield "| transcription | response formats | streams | file | languages | without effect | extras | shutdown |"
-    yield "|---|---|---|---|---|---|---|---|"
+    columns = (
+        "transcription", "response formats", "streams", "file", "file formats", "languages", "without effect", "extras",
+        "shutdown",
+    )  # fmt: skip
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     for names, can in models.items():
         formats = "depends on the server" if can.response_formats is None else ", ".join(can.response_formats)
         limits = [
@@ -132,9 +139,15 @@ def _transcription(models: Mapping[str, Capabilities]) -> Iterator[str]:
         ignored = ", ".join(map(_code, sorted(can.ignores)))
         cells = (
             names + (" (also translates)" if Mode.TRANSLATION in can.modes else ""), formats, _yes(can.streams),
-            ", ".join(filter(None, limits)), languages, ignored, _extras(can), can.shutdown_date or "",
+            ", ".join(filter(None, limits)), _files(can), languages, ignored, _extras(can), can.shutdown_date or "",
         )  # fmt: skip
         yield f"| {' | '.join(cells)} |"
+
+
+def _files(can: Capabilities) -> str:
+    if can.containers is None:
+        return "not declared"
+    return "all with a header" if set(can.containers) == set(CONTAINERS) else ", ".join(extensions_of(can.containers))
 
 
 def _voices(models: Mapping[str, Capabilities]) -> Iterator[str]:

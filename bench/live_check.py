@@ -124,7 +124,7 @@ class Checks:
             for name in [name for name in TRANSCRIPT_FORMATS if supported is None or name in supported]:
                 request = await _transcription(stack, self.model, audio, name)
                 await self._ask(name, bound, _transcribing(runner, bound, request), _transcript(name, is_sentence))
-            noise = await _transcription(stack, self.model, b"This is no audio. " * 200, "json")
+            noise = await _transcription(stack, self.model, b"\0\x07\xc3This is no audio." * 200, "json")
             await self._refused("not an audio file", bound, _transcribing(runner, bound, noise))
 
     async def _ask(

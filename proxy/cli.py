@@ -1,4 +1,4 @@
-"""The command line: ``audio-proxy [serve|check|demo|init|keys|prices|usage]``."""
+"""The command line: ``audio-proxy [serve|check|demo|init|keys|prices|usage|calls]``."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_keys(commands.add_parser("keys", help="create, list, revoke or import virtual keys in the database"))
     _add_usage(commands.add_parser("usage", help="print who used what and what it cost"))
+    _add_calls(commands.add_parser("calls", help="list the newest calls, or find the error of one"))
 
     check = commands.add_parser("check", help="check a configuration: list its mistakes, or what it serves")
     _add_config(check)
@@ -170,6 +171,23 @@ def _add_usage(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"only calls of this {name.replace('_', ' ')}")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
     parser.set_defaults(command=partial(_usage, parser.error))
+
+
+def _add_calls(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser)
+    parser.add_argument("--request-id", metavar="ID", help="everything about the call with this x-request-id")
+    parser.add_argument("--failed", action="store_true", help="only calls that failed")
+    parser.add_argument("--follow", "-f", action="store_true", help="continue with new calls, until Ctrl-C")
+    parser.add_argument(
+        "--since", metavar="TIME", help="a date or timestamp (UTC), or a time ago such as 30m, 2h or 7d"
+    )
+    for name in USAGE_FILTERS:
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"only calls of this {name.replace('_', ' ')}")
+    parser.add_argument(
+        "--limit", "-n", type=_positive, default=20, help="at most so many calls (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(command=_calls)
 
 
 def _list(text: str) -> list[str]:
@@ -349,6 +367,19 @@ def _usage(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
         equal=equal,
         format=options.format,
     )
+
+
+def _calls(options: argparse.Namespace) -> int:
+    from proxy.commands import calls
+
+    query = calls.Query(
+        request_id=options.request_id,
+        failed=options.failed,
+        since=options.since,
+        equal={name: value for name in USAGE_FILTERS if (value := getattr(options, name))},
+        limit=min(options.limit, calls.MAX_CALLS),
+    )
+    return calls.run(_load(options), query, follow=options.follow, as_json=options.json)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from itertools import chain
 from time import perf_counter
 
 from proxy.attempts import AttemptRunner, ListedVoice, VoiceLists
@@ -78,7 +79,7 @@ class Gateway:
             raise error
         if guardrails is not None:
             request = await guardrails.check_request(request)
-        if length_matters(candidates.values(), request):
+        if length_matters(chain(*candidates.values()), request):
             request = replace(request, seconds=await self._runner.seconds_of(request.file))
         translator = self.groups.translator if request.task == "translate" else _none
         plans = {

@@ -1,40 +1,57 @@
-"""Who calls, by the key in a request's headers. The master key is compared in constant time, others by their hash."""
+"""Who calls, by the key in a request's headers. Master keys are compared in constant time, others by their hash."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from proxy.accounting.key_cache import KeyCache
 from proxy.accounting.key_headers import Headers, basic_password, key_of
 from proxy.accounting.key_secrets import PREFIX
-from proxy.domain.caller import EVERYBODY, MASTER, Caller
+from proxy.config.models import is_weak
+from proxy.domain.caller import EVERYBODY, MASTER, PREVIOUS_MASTER, Caller
 from proxy.errors import Forbidden, Unauthorized
 
 
 class Authenticator:
     """The keys that are accepted. Without a master key (``allow_unauthenticated``) anyone may call."""
 
-    def __init__(self, *, master: str | None, metrics: str | None = None, key_cache: KeyCache | None = None) -> None:
-        self._master = master.encode() if master is not None else None
-        self._operators = [key.encode() for key in (master, metrics) if key is not None]
+    def __init__(
+        self,
+        *,
+        master: str | None,
+        previous: str | None = None,
+        metrics: str | None = None,
+        key_cache: KeyCache | None = None,
+        on_previous: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``previous`` is accepted like ``master``; ``on_previous`` is called each time that somebody uses it."""
+        masters = {MASTER: master, PREVIOUS_MASTER: previous}
+        self._masters = [(caller, key.encode()) for caller, key in masters.items() if key is not None]
+        self._weak = {caller for caller, key in masters.items() if key is not None and is_weak(key)}
+        self._metrics = metrics.encode() if metrics is not None else None
         self._key_cache = key_cache
+        self._on_previous = on_previous
 
     @property
     def allows_everybody(self) -> bool:
-        return self._master is None
+        return not self._masters
+
+    def is_weak(self, caller: Caller) -> bool:
+        """Whether the caller holds a master key that can be guessed."""
+        return caller in self._weak
 
     def cached_caller(self, headers: Headers) -> Caller | None:
         """The caller; None for a virtual key that is not in memory, which ``look_up`` reads from the database.
 
         Raises Unauthorized if there is no key or an expired one, Forbidden for a blocked key.
         """
-        if self._master is None:
+        if not self._masters:
             return EVERYBODY
         token = _required_key(headers)
-        if hmac.compare_digest(token, self._master):
-            return MASTER
+        if (master := self._master(token)) is not None:
+            return master
         if self._key_cache is None or not token.startswith(PREFIX.encode()):
             raise _incorrect()
         return self._key_cache.find(hashlib.sha256(token).hexdigest())
@@ -53,21 +70,34 @@ class Authenticator:
 
     async def visitor(self, headers: Headers) -> Caller:
         """As ``caller``, but a request may have no key. A wrong key is refused: clients check their key this way."""
-        return EVERYBODY if self._master is None or key_of(headers) is None else await self.caller(headers)
+        return EVERYBODY if not self._masters or key_of(headers) is None else await self.caller(headers)
 
     def check_operator(self, headers: Headers) -> None:
-        """Accepts the master key or the metrics token; a browser may send the master key as a Basic password."""
-        if self._master is None:
+        """Accepts a master key or the metrics token; a browser may send a master key as a Basic password."""
+        if not self._masters:
             return
         key, password = key_of(headers), basic_password(headers)
         if key is None and password is not None:
-            _compare(password, (self._master,))
+            is_valid = self._master(password) is not None
         else:
-            _compare(_required_key(headers), self._operators)
+            token = _required_key(headers)
+            is_metrics = self._metrics is not None and hmac.compare_digest(token, self._metrics)
+            is_valid = is_metrics or self._master(token) is not None
+        if not is_valid:
+            raise _incorrect()
+
+    def _master(self, token: bytes) -> Caller | None:
+        for caller, key in self._masters:
+            if hmac.compare_digest(token, key):
+                if caller is PREVIOUS_MASTER:
+                    self._on_previous()
+                return caller
+        return None
 
     def is_configured(self, secret: str) -> bool:
         """Whether the text is one of the configuration's keys."""
-        return any(hmac.compare_digest(secret.encode(), key) for key in self._operators)
+        keys = [key for _, key in self._masters]
+        return any(hmac.compare_digest(secret.encode(), key) for key in (*keys, self._metrics) if key is not None)
 
     def check_end_user(self, end_user: str | None) -> None:
         """Raises Forbidden for a blocked one."""
@@ -80,12 +110,6 @@ def _required_key(headers: Headers) -> bytes:
     if key is None:
         raise Unauthorized("You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'.")
     return key
-
-
-def _compare(token: bytes, keys: Iterable[bytes]) -> None:
-    matches = [hmac.compare_digest(token, key) for key in keys]
-    if not any(matches):
-        raise _incorrect()
 
 
 def _incorrect() -> Unauthorized:

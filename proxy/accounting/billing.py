@@ -26,12 +26,15 @@ _KNOWN_EARLY = frozenset({"characters", "request", "free"})
 
 
 class Billing:
-    """The prices of a configuration's deployments. ``unpriced`` is called for each attempt whose cost is not known."""
+    """The prices of a configuration's deployments.
+
+    ``unpriced`` is called for each attempt whose cost is not known, and told whether that is for want of a price.
+    """
 
     def __init__(
         self,
         deployments: Iterable[Deployment],
-        unpriced: Callable[[Deployment], None] = lambda deployment: None,
+        unpriced: Callable[[Deployment, bool], None] = lambda deployment, lacks_price: None,
         prices: Prices | None = None,
     ) -> None:
         table = prices or Prices()
@@ -62,7 +65,7 @@ class Billing:
                 usages.append(usage)
                 costs.append(cost)
                 if cost.amount is None:
-                    self._unpriced(self._deployments[attempt.deployment])
+                    self._unpriced(self._deployments[attempt.deployment], self._prices[attempt.deployment] is None)
         cost = total_cost(costs)
         call.cost, call.cost_basis = cost.amount, cost.basis if costs else ""
         return total(usages)

@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.accounting.billing import Billing
 from proxy.accounting.ledger import Ledger
+from proxy.accounting.refusals import Refusals
 from proxy.domain.call import Call, milliseconds
 from proxy.domain.guardrails import GuardrailResult
 from proxy.domain.money import units_of
@@ -35,9 +36,16 @@ _COLUMNS = (
 class CallRecorder:
     """Without a ledger it only bills calls."""
 
-    def __init__(self, billing: Billing, ledger: Ledger | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        billing: Billing,
+        ledger: Ledger | None,
+        refusals: Refusals | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._billing = billing
         self._ledger = ledger
+        self._refusals = refusals
         self._clock = clock
 
     def admit(self, call: Call) -> None:
@@ -65,6 +73,11 @@ class CallRecorder:
         if self._ledger is not None:
             call.row = self._row(self._ledger.new_id(), call, usage)
             self._ledger.append(call.row)
+
+    def refuse(self, call: Call) -> None:
+        """Keep the error of a call that was not admitted because it had no valid key. Call it before `record`."""
+        if self._refusals is not None and not call.is_open and call.row is None:
+            self._refusals.add(call)
 
     async def sync(self) -> None:
         """Returns when recorded calls are as safe as the configuration promises."""
@@ -95,7 +108,9 @@ class CallRecorder:
         if call.end_user is not None:
             row["end_user"] = call.end_user
         if call.error:
-            row["error"] = call.error
+            row["error"], row["error_message"] = call.error, call.message
+            if call.detail:
+                row["error_detail"] = call.detail
         if call.cost is not None:
             row["cost"] = units_of(call.cost)
         if call.sent is not None:

@@ -18,6 +18,7 @@ from proxy.storage.calls import CallFilter, CallRepository, CallTotals
 from proxy.storage.database import Database
 from proxy.storage.end_users import EndUserRepository
 from proxy.storage.keys import KeyRepository
+from proxy.storage.refusals import RefusalRepository
 
 #: What calls may be grouped by and filtered by: the name in the API → the column of ``calls``.
 COLUMNS = {
@@ -33,6 +34,8 @@ FILTERS = (*COLUMNS, "tag")
 GROUPS = ("day", *FILTERS)
 NUMBERS = CallTotals._fields
 MAX_GROUPS = 10_000
+#: After which a call that has ended is usually in the database.
+ROW_SECONDS = 1.5
 MAX_CALLS = 1000
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _CURSOR = re.compile(r"(\d{1,15})\.([!-~]{1,32})")
@@ -48,6 +51,13 @@ class Selection:
     end: int | None = None
     #: By the names of `FILTERS`. A key may be named by its id, by its alias or by itself.
     equal: Mapping[str, str] = field(default_factory=dict)
+    request_id: str | None = None
+    #: Only calls that failed.
+    failed: bool = False
+    #: Only calls that ended at this time or later, in milliseconds since 1970.
+    ended: int | None = None
+    #: Also calls that were refused because they had no valid key, unless there are other filters.
+    refusals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +117,19 @@ class UsageReports:
 
     async def calls(self, selected: Selection, limit: int, cursor: str | None = None) -> tuple[list[Row], str | None]:
         """The newest first, and the cursor of the next page; None after the last page."""
+        before = None if cursor is None else _position(cursor)
         async with self._database.transaction() as connection:
-            calls = CallRepository(connection)
-            chosen = await _filter(KeyRepository(connection), selected)
-            rows = await calls.page(chosen, limit + 1, None if cursor is None else _position(cursor))
+            keys, calls = KeyRepository(connection), CallRepository(connection)
+            chosen = await _filter(keys, selected)
+            rows = await calls.page(chosen, limit + 1, before)
+            if selected.refusals and not selected.equal:
+                rows += await RefusalRepository(connection).page(chosen, limit + 1, before)
+                rows.sort(key=lambda row: (row["time"], row["id"]), reverse=True)
             page = rows[:limit]
             tags = await calls.tags([row["id"] for row in page])
+            aliases = await keys.aliases({row["key_id"] for row in page if row["key_id"] is not None})
         next_cursor = f"{page[-1]['time']}.{page[-1]['id']}" if len(rows) > limit else None
-        return [_call_row(row, sorted(tags.get(row["id"], ()))) for row in page], next_cursor
+        return [_call_row(row, aliases, sorted(tags.get(row["id"], ()))) for row in page], next_cursor
 
     async def end_users(self, selected: Selection, limit: int, after: str = "") -> tuple[list[Row], str | None]:
         """By name: those who are named in calls, with their sums, and those who were blocked; and the next cursor."""
@@ -166,7 +181,10 @@ async def _filter(keys: KeyRepository, selected: Selection) -> CallFilter:
     equal = {COLUMNS[name]: value for name, value in selected.equal.items() if name in COLUMNS}
     if (key := selected.equal.get("key")) is not None:
         equal["key_id"] = await _key_id(keys, key)
-    return CallFilter(selected.start, selected.end, equal, selected.equal.get("tag"))
+    if selected.request_id is not None:
+        equal["request_id"] = selected.request_id
+    tag = selected.equal.get("tag")
+    return CallFilter(selected.start, selected.end, equal, tag, failed=selected.failed, ended=selected.ended)
 
 
 async def _key_id(keys: KeyRepository, reference: str) -> str:
@@ -201,10 +219,15 @@ def _day(number: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=number)).isoformat()
 
 
-def _call_row(row: Mapping[str, Any], tags: Sequence[str]) -> Row:
+def _call_row(row: Mapping[str, Any], aliases: Mapping[str, str], tags: Sequence[str]) -> Row:
     names = {column: name for name, column in COLUMNS.items()}
+    named: Row = {}
+    for column, value in row.items():
+        named[names.get(column, column)] = value
+        if column == "key_id":
+            named["key_alias"] = aliases.get(value)
     return {
-        **{names.get(column, column): value for column, value in row.items()},
+        **named,
         "time": iso(row["time"]),
         "cost": None if row["cost"] is None else usd(row["cost"]),
         "guardrails": json.loads(row["guardrails"]) if row["guardrails"] else [],

@@ -43,7 +43,7 @@ async def administrator(request: Request) -> Caller:
         raise Forbidden("This needs a master key, and none is configured. Use the command 'audio-proxy keys'.")
     if not identity.is_master:
         raise Forbidden("Only the master key may do this.")
-    if request.app.state.master_key_weak and not _is_local(request):
+    if authenticator(request).is_weak(identity) and not _is_local(request):
         raise Forbidden(
             "The master key can be guessed: until it is replaced, this is only allowed from the server's own machine.",
             code="weak_master_key",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import SecretStr
 from starlette._utils import get_route_path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
@@ -21,6 +23,7 @@ from proxy.accounting.key_cache import KeyCache
 from proxy.accounting.key_store import KeyStore
 from proxy.accounting.ledger import Ledger, LedgerLimits
 from proxy.accounting.recorder import CallRecorder
+from proxy.accounting.refusals import Refusals
 from proxy.accounting.usage_reports import UsageReports
 from proxy.api import catalog, end_users, failures, gauges, health, keys, model_info, openapi, pages, paths, usage
 from proxy.api.audio import SpeechEndpoint, TranscriptionEndpoint
@@ -56,6 +59,8 @@ from proxy.upstream.websocket import WebSocketTransport
 ENCODERS = 16
 #: How long a start waits for the keys. If the database is slower or unavailable, it is tried again afterwards.
 FIRST_LOOK_SECONDS = 2.0
+#: Between two warnings that the previous master key is still in use.
+PREVIOUS_KEY_SECONDS = 60.0
 EXPOSED_HEADERS = (
     "x-request-id", "retry-after", "openai-processing-ms", "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests", "x-should-retry", "x-proxy-attempts",
@@ -92,13 +97,19 @@ class Resources:
         self.database = Database(config.database_url)
         self.key_cache = KeyCache(self.database)
         self.ledger = _ledger(config, self.database) if ledger else None
+        self.refusals = Refusals(self.database, general.ledger_retention_days) if ledger else None
         self._unpriced = Counter("unpriced_calls", "Attempts whose cost is not known.", "model")
-        self.telemetry.register(self._unpriced, *gauges.of_ledger(self.ledger))
+        self._previous_key_uses = Counter("previous_master_key_uses", "Requests with the previous master key.")
+        self._previous_key_uses[()] = 0.0
+        self._previous_key_warned = -math.inf
+        self.telemetry.register(self._unpriced, self._previous_key_uses, *gauges.of_ledger(self.ledger))
         #: Of every configuration so far, since calls of an earlier one may still be running.
         self._guardrails: list[Guardrails] = []
         self._tasks: list[asyncio.Task[None]] = []
         #: The process is about to stop.
         self.draining = False
+        #: Names of settings that have changed since the start, and take effect after a restart.
+        self.restart_needed: tuple[str, ...] = ()
 
     async def open(self) -> None:
         """Start the background tasks. Waits for the first read of the database, but not for long."""
@@ -106,18 +117,31 @@ class Resources:
         self._tasks += [loop.create_task(work) for work in (self.key_cache.run(), self.telemetry.run())]
         if self.ledger is not None:
             self.ledger.open()
+        if self.refusals is not None:
+            self._tasks.append(loop.create_task(self.refusals.run()))
         with contextlib.suppress(TimeoutError, ProxyError):
             await asyncio.wait_for(self.key_cache.refresh(), timeout=FIRST_LOOK_SECONDS)
 
-    def unpriced(self, deployment: Deployment) -> None:
+    def unpriced(self, deployment: Deployment, lacks_price: bool) -> None:
         """Counts a call whose cost is not known, and logs a warning once for each model."""
         model = f"{deployment.vendor}/{deployment.model}"
         self._unpriced[model,] += 1
         if self._unpriced[model,] == 1:
+            where = deployment.where or "its entry"
+            why = (
+                {"remedy": f"set its price (input_cost_per_…; 0 if it is free) in {where}"}
+                if lacks_price
+                else {"reason": "the vendor did not report what it bills, and it could not be measured"}
+            )
+            self.telemetry.log.warning("the cost of calls is not known", model=model, **why)
+
+    def previous_key_used(self) -> None:
+        """Counts a request with the previous master key, and logs a warning at most once a minute."""
+        self._previous_key_uses[()] += 1
+        if time.monotonic() - self._previous_key_warned >= PREVIOUS_KEY_SECONDS:
+            self._previous_key_warned = time.monotonic()
             self.telemetry.log.warning(
-                "the cost of calls is not known",
-                model=model,
-                remedy=f"set its price (input_cost_per_…; 0 if it is free) in {deployment.where or 'its entry'}",
+                "the previous master key is still in use", requests=int(self._previous_key_uses[()])
             )
 
     def _streams(self) -> int:
@@ -151,6 +175,8 @@ class Resources:
         await cancel_all(self._tasks)
         if self.ledger is not None:
             await self.ledger.aclose()
+        if self.refusals is not None:
+            await self.refusals.aclose()
         await self.key_cache.aclose()
         await self.database.aclose()
 
@@ -181,12 +207,13 @@ def build(config: Config, resources: Resources) -> App:
     # Probes update the health of deployments themselves.
     app.state.probes = Probes(groups, resources.runner(HealthTracker(), config.router), resources.health)
     app.state.keys = Authenticator(
-        master=general.master_key.get_secret_value() if general.master_key else None,
-        metrics=general.metrics_token.get_secret_value() if general.metrics_token else None,
+        master=_text(general.master_key),
+        previous=_text(general.previous_master_key),
+        metrics=_text(general.metrics_token),
         key_cache=resources.key_cache,
+        on_previous=resources.previous_key_used,
     )
-    app.state.master_key_weak = general.master_key_weak
-    common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger), telemetry, limits)
+    common = (gateway, app.state.keys, CallRecorder(billing, resources.ledger, resources.refusals), telemetry, limits)
     expose = general.expose_deployment
     speech = SpeechEndpoint(*common, expose_deployment=expose)
     room = resources.room
@@ -199,7 +226,14 @@ def build(config: Config, resources: Resources) -> App:
     app.include_router(catalog.router(gateway, created=int(time.time()), public=general.public_catalog))
     app.include_router(model_info.router(gateway.groups, billing))
     app.include_router(
-        health.router(gateway, resources.health, telemetry, app.state.probes, lambda: resources.draining)
+        health.router(
+            gateway,
+            resources.health,
+            telemetry,
+            app.state.probes,
+            draining=lambda: resources.draining,
+            restart_needed=lambda: resources.restart_needed,
+        )
     )
     database, reports = resources.database, UsageReports(resources.database)
     app.include_router(keys.router(KeyStore(database), resources.key_cache))
@@ -249,6 +283,10 @@ def _cors(general: GeneralSettings) -> dict[str, Any]:
         "allow_private_network": True,
         "expose_headers": list(EXPOSED_HEADERS),
     }
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _with_cors(endpoint: ASGIApp, general: GeneralSettings) -> ASGIApp:

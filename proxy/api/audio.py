@@ -21,10 +21,11 @@ from proxy.api.exchange import Exchange, Header, RequestLimits
 from proxy.api.forms import FormReader
 from proxy.api.identity import TRACEPARENT, traceparent
 from proxy.api.watch import Watch
+from proxy.domain.blotting import blotted
 from proxy.domain.call import Call
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.domain.results import Headers, SpeechResult, TranscriptionResult
-from proxy.errors import Overloaded, ProxyError
+from proxy.errors import Forbidden, Overloaded, ProxyError, Unauthorized
 from proxy.gateway import Gateway
 from proxy.matching import file_too_large
 from proxy.render import sse
@@ -98,8 +99,9 @@ class AudioEndpoint(ABC):
     async def _fail(self, exchange: Exchange, call: Call, error: ProxyError, kind: str = "") -> None:
         """Sends an error document, unless the answer has begun: then there is an error event or a cut connection."""
         call.status = error.status if not exchange.started else 200
-        call.error = kind or error.kind
-        call.detail = error.detail
+        _note(exchange, call, error, kind)
+        if isinstance(error, Unauthorized | Forbidden):
+            self._recorder.refuse(call)
         await self._record(exchange, call)
         if not exchange.started and not exchange.gone:
             await exchange.refuse(error, self._routing(call))
@@ -187,9 +189,16 @@ class AudioEndpoint(ABC):
     async def _end_events(self, exchange: Exchange, call: Call, error: ProxyError) -> None:
         """Send the error as the last event."""
         await exchange.write(sse.event(error.body(call.request_id)), more=True)
-        call.error, call.detail = error.kind, error.detail
+        _note(exchange, call, error)
         await self._record(exchange, call)
         await exchange.write(b"", more=False)
+
+
+def _note(exchange: Exchange, call: Call, error: ProxyError, kind: str = "") -> None:
+    """Notes the error for the log and the ledger, which must not repeat what the caller said."""
+    call.error = kind or error.kind
+    call.message = blotted(error.message, exchange.said)
+    call.detail = blotted(error.detail, exchange.said)
 
 
 class SpeechEndpoint(AudioEndpoint):
@@ -201,6 +210,7 @@ class SpeechEndpoint(AudioEndpoint):
         exchange.check_head(b"application/json")
         request = parse.speech_request(await exchange.body(JSON_BYTES), exchange.model)
         call.characters = len(request.input)
+        exchange.said = (request.input, request.instructions or "")
         self._identify(exchange, call, request)
         options = parse.options(exchange.headers)
         call.received = perf_counter()
@@ -246,6 +256,7 @@ class TranscriptionEndpoint(AudioEndpoint):
             if exchange.model is not None:
                 fields.append(("model", exchange.model))
             request = parse.transcription_request(fields, file, self._task)
+            exchange.said = (request.prompt or "", file.filename, *request.keywords)
             self._identify(exchange, call, request)
             call.received = perf_counter()
             routed = self._gateway.transcription(request, call, options)

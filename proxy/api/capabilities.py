@@ -6,12 +6,13 @@ nothing is declared: the vendor, or the server, decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, Field
 
 from proxy.audio.formats import SPEECH_FORMATS
+from proxy.audio.labels import extensions_of
 from proxy.domain.requests import Mode
 from proxy.matching import BoundDeployment, serves
 from proxy.matching.speech import MAX_CHARACTERS, SPEEDS
@@ -41,6 +42,7 @@ class TranscriptionCapabilities(BaseModel):
     response_formats: list[str] | None
     streaming: bool = Field(description="With ``stream=true``, text arrives before the end of the audio is reached.")
     languages: list[str] | None = Field(description="ISO-639-1 codes.")
+    file_formats: list[str] | None = Field(description="Of uploads, by their extensions.")
     max_file_mb: Number | None
     max_seconds: Number | None = Field(description="Of audio in one file.")
     ignores: list[str] = Field(description="Fields of OpenAI's API that have no effect.")
@@ -87,6 +89,7 @@ def _transcription(each: Sequence[Capabilities]) -> TranscriptionCapabilities:
         response_formats=_union(one.response_formats for one in each),
         streaming=any(one.streams for one in each),
         languages=_union(one.languages for one in each),
+        file_formats=_names(None if one.containers is None else extensions_of(one.containers) for one in each),
         max_file_mb=_max(one.max_file_mb for one in each),
         max_seconds=_max(one.max_seconds for one in each),
         ignores=sorted(frozenset.intersection(*(one.ignores for one in each))),
@@ -115,7 +118,7 @@ def _union(lists: Iterable[Sequence[str] | None]) -> list[str] | None:
     return list(names)
 
 
-def _names(sets: Iterable[frozenset[str] | None]) -> list[str] | None:
+def _names(sets: Iterable[Collection[str] | None]) -> list[str] | None:
     names = _union(None if one is None else sorted(one) for one in sets)
     return names if names is None else sorted(names)
 

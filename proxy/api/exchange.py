@@ -58,6 +58,8 @@ class Exchange:
         self.started = False
         #: The answer is a stream of events, so an error may follow as an event.
         self.sends_events = False
+        #: Texts of the request that the log and the ledger must not repeat.
+        self.said: tuple[str, ...] = ()
         self.gone = False
         self._stalled = False
         #: Client and server support trailers.

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.api.exchange import error_headers
+from proxy.domain.blotting import blotted
 from proxy.errors import BadRequest, MethodNotAllowed, NotFound, ProxyError, Unauthorized
 from proxy.telemetry import Telemetry
 
@@ -58,7 +59,13 @@ def install(app: FastAPI, telemetry: Telemetry) -> None:
 def _document(error: ProxyError, request: Request) -> Response:
     request_id = request.scope["request_id"]
     structlog.get_logger().info(
-        "refused", request_id=request_id, path=_path(request), status=error.status, error=error.kind
+        "refused",
+        request_id=request_id,
+        method=request.method,
+        path=_path(request),
+        status=error.status,
+        error=error.kind,
+        message=blotted(error.message),
     )
     body = error.json(request_id)
     response = Response(body, status_code=error.status)

@@ -15,11 +15,9 @@ from proxy.storage.spool import Spool, SpoolRoom
 
 MAX_FIELDS = 1000
 MAX_FIELD_BYTES = 16 * MEGABYTE
-MAX_FILENAME_LENGTH = 255
 
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class FormReader:
@@ -177,16 +175,15 @@ class _Part:
 
 
 def _filename(disposition: bytes, options: dict[bytes, bytes]) -> str:
-    """``filename*`` (.NET) if present, else ``filename``; without control characters and folders."""
+    """``filename*`` (.NET) if present, else ``filename``."""
     extended = _EXTENDED_NAME.search(disposition)
     raw = unquote_to_bytes(extended[1]) if extended else options.get(b"filename", b"")
-    name = _CONTROL.sub("", raw.decode("utf-8", "replace")).rpartition("/")[2]
-    return name[-MAX_FILENAME_LENGTH:] or "upload"
+    return raw.decode("utf-8", "replace")
 
 
 def _content_type(headers: dict[bytes, bytes]) -> str:
     sent = headers.get(b"content-type", b"").decode("latin-1").strip()
-    return sent if len(sent) < 200 and _CONTENT_TYPE.fullmatch(sent) else "application/octet-stream"
+    return sent if len(sent) < 200 and _CONTENT_TYPE.fullmatch(sent) else ""
 
 
 def _broken(error: Exception) -> BadRequest:

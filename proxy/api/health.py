@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Depends, Response
@@ -39,6 +39,10 @@ class DeploymentState(BaseModel):
 
 class Health(BaseModel):
     deployments: list[DeploymentState]
+    restart_needed: list[str] = Field(
+        description="Settings that have changed since the start, and take effect after a restart.",
+        examples=[["general_settings.log_level"]],
+    )
 
 
 class ProbeOutcome(BaseModel):
@@ -55,7 +59,13 @@ class ProbeReport(BaseModel):
 
 
 def router(
-    gateway: Gateway, health: HealthTracker, telemetry: Telemetry, probes: Probes, draining: Callable[[], bool]
+    gateway: Gateway,
+    health: HealthTracker,
+    telemetry: Telemetry,
+    probes: Probes,
+    *,
+    draining: Callable[[], bool],
+    restart_needed: Callable[[], Sequence[str]],
 ) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
@@ -80,7 +90,10 @@ def router(
     async def health_report() -> Health:
         """The deployments and their state. Calls no vendor."""
         groups = gateway.groups.deployments.items()
-        return Health(deployments=[_state(bound, name, health) for name, group in groups for bound in group])
+        return Health(
+            deployments=[_state(bound, name, health) for name, group in groups for bound in group],
+            restart_needed=list(restart_needed()),
+        )
 
     @routes.post("/health/probe", dependencies=[Depends(master)])
     async def probe_deployments() -> ProbeReport:

@@ -9,7 +9,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from proxy.api.app import App, Resources, build
-from proxy.config import Config
+from proxy.config import Config, reconnected, waiting_for_restart
 from proxy.telemetry import WorkerSlot
 
 
@@ -18,13 +18,20 @@ class Site:
 
     def __init__(self, config: Config, slot: WorkerSlot | None = None, *, ledger: bool = True) -> None:
         self.resources = Resources(config, slot, ledger=ledger)
+        self._started = self._config = config
         self._app = build(config, self.resources)
         self._interval = config.general.health_check_interval
         self._checks: asyncio.Task[None] | None = None
 
     def replace(self, config: Config) -> None:
-        """Serve ``config`` from the next call on. Pools, logs and the upload quota remain as they were at the start."""
+        """Serve ``config`` from the next call on. Settings that need a restart are logged by name."""
         self._app = build(config, self.resources)
+        for deployment in reconnected(self._config, config):
+            self.resources.health.renew(deployment)
+        self._config = config
+        self.resources.restart_needed = waiting = waiting_for_restart(self._started, config)
+        if waiting:
+            structlog.get_logger().warning("changed settings take effect after a restart", settings=list(waiting))
         self._interval = config.general.health_check_interval
         self._check_health()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -65,8 +66,17 @@ class SumsQuery(_Query):
 
 
 class CallsQuery(_Query):
+    request_id: str | None = Field(default=None, description="Only calls with this ``x-request-id``.")
+    failed: bool = Field(default=False, description="Only calls that failed.")
     limit: int = Field(default=100, ge=1, le=MAX_CALLS)
     cursor: str | None = Field(default=None, description="The ``next_cursor`` of the page before.")
+
+    def selection(self, **further: str) -> Selection:
+        if self.request_id is not None and "\x00" in self.request_id:
+            raise BadRequest("'request_id' must not contain NUL.", param="request_id", code="invalid_value")
+        chosen = super().selection(**further)
+        refusals = self.failed or bool(self.request_id)
+        return replace(chosen, request_id=self.request_id or None, failed=self.failed, refusals=refusals)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -121,7 +131,8 @@ class RecordedCall(BaseModel):
     time: str = Field(description="When the call began.", examples=["2026-11-23T12:00:00.000Z"])
     request_id: str
     endpoint: str = Field(examples=["speech"])
-    key: str | None = Field(description="SHA-256 of a virtual key, ``master``, or null if everybody may call.")
+    key: str | None = Field(description="SHA-256 of a virtual key, ``master``, or null if there was no valid key.")
+    key_alias: str | None = Field(description="As long as the key exists.")
     user: str | None
     team: str | None
     end_user: str | None
@@ -131,6 +142,8 @@ class RecordedCall(BaseModel):
     vendor_model: str | None
     status: int
     error: str | None = Field(description="The kind of the error.", examples=["upstream_timeout"])
+    error_message: str | None = Field(description="What the caller was told, without what the caller said.")
+    error_detail: str | None = Field(description="What else is known of the error; only for the master key.")
     characters: int | None
     audio_seconds_in: float | None
     audio_seconds_out: float | None

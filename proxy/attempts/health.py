@@ -1,11 +1,13 @@
-"""How busy, fast and healthy each deployment is. Reloading the configuration does not reset it."""
+"""How busy, fast and healthy each deployment is. A reload resets only deployments whose server or key changed."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from proxy.domain.call import Attempt
 from proxy.errors import (
@@ -46,6 +48,8 @@ class DeploymentHealth:
     half_open: bool = False
     trial: Attempt | None = None
     reason: str = ""
+    #: Failures of attempts that began earlier say nothing about it. On the clock of `Attempt`.
+    since: float = -math.inf
 
     def percentile_95(self) -> float | None:
         """The 95th percentile of the seconds to the first byte; None if too few are known."""
@@ -122,6 +126,8 @@ class HealthTracker:
         if not isinstance(error, UpstreamError) or isinstance(error, UpstreamRejected):
             return
         state = self[deployment]
+        if attempt.started < state.since:
+            return
         if error.code in DISABLING_CODES:
             self.cool_down(deployment, max(DISABLED_SECONDS, cooldown), str(error.code))
         elif isinstance(error, UpstreamNotFound):
@@ -156,6 +162,10 @@ class HealthTracker:
         state = self[deployment]
         state.cooldown_until, state.half_open, state.trial, state.reason = 0.0, False, None, ""
         state.fails.clear()
+
+    def renew(self, deployment: str) -> None:
+        """Its calls go elsewhere from now on, or with another key: only the number of running ones is kept."""
+        self._states[deployment] = DeploymentHealth(in_flight=self[deployment].in_flight, since=perf_counter())
 
 
 def _smoothed(known: float | None, measured: float) -> float:

@@ -13,6 +13,7 @@ from proxy.matching import BoundDeployment
 
 #: OpenAI's formats that hold neither a usage nor a duration.
 FORMATS_WITHOUT_LENGTH = frozenset({"text", "srt", "vtt"})
+UNKNOWN_LENGTH = "the length of the audio could not be measured, so the cost of this call is not known"
 
 
 class UploadLength:
@@ -60,6 +61,8 @@ class UploadLength:
         else:
             self._measuring = self._measuring or asyncio.ensure_future(self._measured())
             self._attempt.seconds_in = await asyncio.shield(self._measuring)
+        if not is_reported and self._attempt.seconds_in is None:
+            self._attempt.note([UNKNOWN_LENGTH])
 
     async def _measured(self) -> float | None:
         """None if the audio cannot be read, or no worker is free to read it."""

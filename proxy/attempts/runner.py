@@ -15,6 +15,7 @@ from proxy.attempts.transcription import TranscriptionAttempt
 from proxy.audio.pool import WorkerPool
 from proxy.domain.call import Attempt, Call
 from proxy.domain.requests import Upload
+from proxy.errors import Overloaded
 from proxy.matching import BoundDeployment, Plan, SpeechPlan, TextTranslationPlan, TranscriptionPlan
 from proxy.providers.voices import Voice
 from proxy.upstream.client import Deadlines, Upstream
@@ -78,5 +79,8 @@ class AttemptRunner:
         return voices
 
     async def seconds_of(self, file: Upload) -> float | None:
-        """How long the audio is; None if it cannot be read: the vendor will reject it."""
-        return await self._services.seconds_of(file)
+        """How long the audio is; None if it cannot be read, or not now: the vendor will reject what is too long."""
+        try:
+            return await self._services.seconds_of(file)
+        except Overloaded:
+            return None

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from proxy.attempts.health import HealthTracker
+from proxy.audio import wav
 from proxy.audio.pool import WorkerPool
 from proxy.audio.probe import probe
 from proxy.domain.requests import Upload
@@ -26,6 +27,8 @@ class Services:
 
     async def seconds_of(self, file: Upload) -> float | None:
         """How long the audio is; None if it cannot be read: the vendor will reject it."""
+        if file.container == "wav" and (seconds := wav.seconds(file.read_at, file.size)) is not None:
+            return seconds
         descriptor = _copy(file.fileno())
         try:
             info = await probe(self.readers, file.getbuffer() if descriptor is None else descriptor)

@@ -14,7 +14,7 @@ from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.domain.requests import SpeechRequest
 from proxy.domain.results import SpeechResult
-from proxy.errors import UpstreamInvalid
+from proxy.errors import UpstreamError, UpstreamInvalid
 from proxy.matching import SpeechPlan
 from proxy.matching.sentences import pieces
 from proxy.providers.base import SpeechDecoder
@@ -92,9 +92,13 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
     async def _whole_events(self, relay: sse.Relay, opened: OpenedStream) -> AsyncGenerator[bytes]:
         for block in relay.feed(opened.first):
             yield block
-        async for chunk in opened.chunks:
-            for block in relay.feed(chunk):
-                yield block
+        try:
+            async for chunk in opened.chunks:
+                for block in relay.feed(chunk):
+                    yield block
+        except UpstreamError:
+            if not relay.is_complete:
+                raise
         for block in relay.end():
             yield block
         self._note_usage()

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from time import perf_counter
-
-from pydantic_core import from_json
+from typing import Any
 
 from proxy.attempts.attempt import RunningAttempt
 from proxy.attempts.length import UploadLength
 from proxy.attempts.opened import first_of
 from proxy.attempts.services import Services
-from proxy.audio import formats
 from proxy.domain.call import Attempt
 from proxy.domain.requests import TranscriptionRequest
 from proxy.domain.results import (
     Event,
+    ForeignDocument,
     RawDocument,
     RawEvents,
     StaticMetadata,
@@ -24,7 +25,7 @@ from proxy.domain.results import (
 )
 from proxy.domain.transcript import FORMATS, Transcript
 from proxy.domain.usage import Usage
-from proxy.errors import UpstreamInvalid
+from proxy.errors import UpstreamError, UpstreamInvalid
 from proxy.http.messages import Response
 from proxy.matching import TranscriptionPlan
 from proxy.providers.base import (
@@ -33,17 +34,19 @@ from proxy.providers.base import (
     TranscriptDecoder,
     WholeTranscript,
 )
-from proxy.providers.wire import sse, transcripts, usage
+from proxy.providers.wire import dialects, encodings, json, sse, subtitles, transcripts, usage
 from proxy.providers.wire.headers import header
 from proxy.upstream.client import Deadlines, read_whole, stream
 
 PLAIN = "text/plain; charset=utf-8"
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
 SUBTITLES = ("srt", "vtt")
+#: A page of a gateway; not the ``<|en|>`` and ``<unk>`` with which some models begin.
+_MARKUP = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|title|h\d|p|div|center|pre)\b", re.IGNORECASE)
 #: Of typical uploads (128 kbit/s), to compute the speed if the length is not known.
 TYPICAL_BYTES_PER_SECOND = 16_000
 
-WholeContent = Transcript | RawDocument
+WholeContent = Transcript | RawDocument | ForeignDocument
 
 
 class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
@@ -102,7 +105,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
             metadata = metadata or StaticMetadata(used)
         record.first_byte = perf_counter()
         self._report(metadata)
-        if isinstance(content, RawDocument):
+        if not isinstance(content, Transcript):
             record.audio_seconds = request.seconds or request.file.size / TYPICAL_BYTES_PER_SECOND
             return content
         if self.plan.needs_times:
@@ -138,9 +141,13 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     ) -> AsyncGenerator[Event]:
         for event in decoder.feed(first):
             yield event
-        async for chunk in chunks:
-            for event in decoder.feed(chunk):
-                yield event
+        try:
+            async for chunk in chunks:
+                for event in decoder.feed(chunk):
+                    yield event
+        except UpstreamError:
+            if not decoder.is_complete:
+                raise
         for event in decoder.end():
             yield event
         await self._finish()
@@ -148,9 +155,13 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     async def _relayed(self, relay: sse.Relay, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         for frame in relay.feed(first):
             yield frame
-        async for chunk in chunks:
-            for frame in relay.feed(chunk):
-                yield frame
+        try:
+            async for chunk in chunks:
+                for frame in relay.feed(chunk):
+                    yield frame
+        except UpstreamError:
+            if not relay.is_complete:
+                raise
         for frame in relay.end():
             yield frame
         await self._finish()
@@ -161,47 +172,86 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
         await self._settle()
 
 
-def document(
-    request: TranscriptionRequest, body: bytes, content_type: str
-) -> tuple[Transcript | RawDocument, Usage | None]:
-    """A vendor's answer as it is, if it has the caller's format; else the transcript that it contains, and its usage.
+def document(request: TranscriptionRequest, body: bytes, content_type: str) -> tuple[WholeContent, Usage | None]:
+    """A vendor's answer as it is, if it has the caller's format; else what it contains, and its usage.
 
     Raises UpstreamInvalid if it cannot be rendered in the caller's format.
     """
     requested = request.response_format
     if requested not in FORMATS:
-        return RawDocument(body, content_type if content_type.startswith("text/") else PLAIN), None
+        return RawDocument(body, content_type if content_type.lower().startswith("text/") else PLAIN), None
     if requested in JSON_FORMATS and not request.stream:
-        parsed = transcripts.document_of(body)
-        transcripts.check_text(parsed)
-        return RawDocument(body, "application/json"), usage.of_transcript(parsed)
-    if requested in JSON_FORMATS:
+        parsed = json.strict(body)
+        if transcripts.is_whole(parsed, requested, request.timestamp_granularities):
+            return RawDocument(body, "application/json"), usage.of_transcript(parsed)
+    text = encodings.decoded(body, content_type)
+    found = _found(text, content_type.partition(";")[0].strip().lower(), requested)
+    if found is None:
+        return _plain(request, text, body), None
+    if requested in SUBTITLES and isinstance(raw := found.get("text"), str) and subtitles.kind(raw) == requested:
+        return RawDocument(encoded(raw), PLAIN), usage.of_transcript(found)
+    members = dialects.as_openai(found)
+    if members is None:
+        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.")
+    diarized = requested == "diarized_json"
+    transcript, used = transcripts.of_document(members, diarized=diarized, is_openai=True)
+    transcript = replace(transcript, language=transcript.language or request.language)
+    if requested in JSON_FORMATS and not request.stream:
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
-        return _read(request, body)
-    is_json = content_type.startswith("application/json")
-    if (requested in SUBTITLES or is_json) and _is_json(body):
-        transcript, used = _read(request, body)
-        if requested in SUBTITLES and not transcript.segments and not transcript.words:
-            raise UpstreamInvalid(f"The upstream vendor sent JSON without timestamps, which {requested} needs.")
-        return transcript, used
-    sniffed = formats.sniff(body)
-    if sniffed == "html" or (sniffed == "json" and (requested in SUBTITLES or is_json)):
-        raise UpstreamInvalid("The upstream vendor sent a document instead of a transcript.", detail=content_type)
+        return ForeignDocument(transcript, members), used
+    if requested in SUBTITLES and transcript.text.strip() and not transcript.segments and not transcript.words:
+        raise UpstreamInvalid(f"The upstream vendor sent a transcript without timestamps, which {requested} needs.")
+    return transcript, used
+
+
+def _found(text: str, media_type: str, requested: str) -> dict[str, Any] | None:
+    """The JSON in an answer, or its text where JSON is due; None for text where text is due."""
+    is_json, start = media_type.endswith("json"), text.lstrip()[:1]
+    if start in ("{", "[") or (is_json and start == '"'):
+        try:
+            parsed = json.read(text)
+        except ValueError:
+            parsed = None
+        if parsed is not None:
+            return (
+                parsed
+                if isinstance(parsed, dict)
+                else {"text": parsed}
+                if isinstance(parsed, str)
+                else {"result": parsed}
+            )
+    is_document = _MARKUP.match(text) is not None
+    is_cut = start in ("{", "[") and (is_json or requested != "text")
+    if is_document or is_cut or (is_json and requested in JSON_FORMATS):
+        raise UpstreamInvalid("The upstream vendor sent a document instead of a transcript.", detail=media_type)
+    if requested not in JSON_FORMATS:
+        return None
+    if not media_type.startswith("text/") or not text.strip():
+        raise UpstreamInvalid("The upstream vendor's answer is not JSON.", detail=media_type)
+    return {"text": text.strip()}
+
+
+def _plain(request: TranscriptionRequest, text: str, body: bytes) -> Transcript | RawDocument:
+    """Text where the caller requested text or subtitles."""
+    requested, kind = request.response_format, subtitles.kind(text)
+    if kind is not None and kind != requested:
+        members = dialects.as_openai(text) or {}
+        return transcripts.of_document(members, is_openai=True)[0]
+    if requested in SUBTITLES and kind is None and text.strip() not in ("", "WEBVTT"):
+        raise UpstreamInvalid(f"The upstream vendor sent text without timestamps, which {requested} needs.")
     if request.stream and requested == "text":
-        return Transcript(text=body.decode("utf-8", "replace").strip()), None
-    return RawDocument(body, PLAIN), None
+        return Transcript(text=text.strip())
+    content = encoded(text)
+    return RawDocument(body if body == content else content, PLAIN)
+
+
+def encoded(text: str) -> bytes:
+    """A text from JSON may contain half of a surrogate pair, which UTF-8 cannot encode."""
+    return text.encode("utf-8", "replace")
 
 
 def _read(request: TranscriptionRequest, body: bytes) -> tuple[Transcript, Usage | None]:
     return transcripts.read(body, diarized=request.response_format == "diarized_json", is_openai=True)
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        from_json(body, allow_inf_nan=False)
-    except ValueError:
-        return False
-    return True
 
 
 def check_times(transcript: Transcript) -> None:

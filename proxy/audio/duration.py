@@ -139,11 +139,16 @@ class Aac(_Frames):
     HEAD = 6
 
     def frame(self, data: bytes, place: int) -> tuple[int, float] | None:
-        rate = data[place + 2] >> 2 & 15
-        if data[place] != 0xFF or data[place + 1] & 0xF6 != 0xF0 or rate >= len(_AAC_RATES):
-            return None
-        size = (data[place + 3] & 3) << 11 | data[place + 4] << 3 | data[place + 5] >> 5
-        return (size, 1024 / _AAC_RATES[rate]) if size >= 7 else None
+        return adts_frame(data, place)
+
+
+def adts_frame(data: bytes, place: int) -> tuple[int, float] | None:
+    """Bytes and seconds of the frame that begins there; None if there is no frame. Six bytes must have arrived."""
+    rate = data[place + 2] >> 2 & 15
+    if data[place] != 0xFF or data[place + 1] & 0xF6 != 0xF0 or rate >= len(_AAC_RATES):
+        return None
+    size = (data[place + 3] & 3) << 11 | data[place + 4] << 3 | data[place + 5] >> 5
+    return (size, 1024 / _AAC_RATES[rate]) if size >= 7 else None
 
 
 class Mp3(_Frames):
@@ -181,7 +186,7 @@ class Mp3(_Frames):
             return len(data) - place, 0.0
         if data[place] == 0x49 and data[place : place + 3] == b"ID3":
             return _id3(data, place), 0.0
-        found = _mpeg_frame(data, place)
+        found = mpeg_frame(data, place)
         if found is None:
             return None
         size, seconds, bit_rate = found
@@ -199,8 +204,8 @@ def _id3(data: bytes, place: int) -> int:
     return 10 + size
 
 
-def _mpeg_frame(data: bytes, place: int) -> tuple[int, float, int] | None:
-    """Bytes, seconds and bits per second of the frame."""
+def mpeg_frame(data: bytes, place: int) -> tuple[int, float, int] | None:
+    """Bytes, seconds and bits per second of the frame; None if there is no frame. Three bytes must have arrived."""
     if data[place] != 0xFF or data[place + 1] & 0xE0 != 0xE0:
         return None
     version, layer = data[place + 1] >> 3 & 3, data[place + 1] >> 1 & 3

@@ -24,6 +24,7 @@ _PREFIXES: Final = (
     (b"ID3", "mp3"),
     (b"fLaC", "flac"),
     (b"RF64", "wav"),
+    (b"BW64", "wav"),
     (b"\x1a\x45\xdf\xa3", "webm"),
     (b"caff", "caf"),
     (b"#!AMR", "amr"),

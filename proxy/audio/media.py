@@ -19,7 +19,7 @@ from av.filter import Graph
 from proxy.audio.channel import JobRefused
 from proxy.audio.limits import Limits
 
-#: FFmpeg's demuxer for each container that `formats.sniff` recognizes. No other is used: no playlists, no probing.
+#: FFmpeg's demuxer for each of `source.READABLE`. No other is used: no playlists, no probing.
 DEMUXERS: Final = {
     "wav": "wav",
     "mp3": "mp3",
@@ -28,6 +28,8 @@ DEMUXERS: Final = {
     "ogg": "ogg",
     "aac": "aac",
     "mp4": "mov",
+    "m4a": "mov",
+    "3gp": "mov",
     "webm": "matroska",
     "aiff": "aiff",
     "caf": "caf",

@@ -97,7 +97,8 @@ def import_keys(config: Config, path: str, *, without_limits: bool, dry_run: boo
 
 def _configured_ids(config: Config) -> set[str]:
     """The ids of the configuration's own keys. LiteLLM's table may contain its master key, too."""
-    configured = (config.general.master_key, config.general.metrics_token)
+    general = config.general
+    configured = (general.master_key, general.previous_master_key, general.metrics_token)
     return {hash_of(key.get_secret_value()) for key in configured if key is not None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy.config.changes import is_applied_at_start, reconnected, waiting_for_restart
 from proxy.config.environment import Environment
 from proxy.config.kinds import Kinds
 from proxy.config.load import load
@@ -20,5 +21,8 @@ __all__ = [
     "RouterSettings",
     "SummaryRow",
     "describe",
+    "is_applied_at_start",
     "load",
+    "reconnected",
+    "waiting_for_restart",
 ]

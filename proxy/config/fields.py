@@ -111,6 +111,9 @@ def empty_mapping() -> Mapping[Any, Any]:
 
 FrozenMapping = Annotated[Mapping[_K, _V], AfterValidator(_frozen), PlainSerializer(dict)]
 
+#: Marks a setting that a reload does not apply: `Annotated[type, AT_START]`.
+AT_START = "applied at start"
+
 Text = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_printable)]
 Key = Annotated[SecretStr, Field(min_length=1), AfterValidator(_key)]
 DatabaseUrl = Annotated[SecretStr, Field(min_length=1), AfterValidator(_database_url)]

@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import SecretStr
+
 from proxy.config import litellm
 from proxy.config.callbacks import Callbacks
 from proxy.config.environment import Environment
@@ -13,7 +15,7 @@ from proxy.config.files import read_config
 from proxy.config.guardrails import GuardrailEntries
 from proxy.config.kinds import Kinds
 from proxy.config.model_list import ModelListReader, Skipped
-from proxy.config.models import Config, Deployment, GeneralSettings, RouterSettings
+from proxy.config.models import Config, Deployment, GeneralSettings, RouterSettings, is_weak
 from proxy.config.problems import Problems, SourceLocation, quote, suggestion
 from proxy.config.setting import Setting, settings_of
 from proxy.config.tree import Node
@@ -39,8 +41,11 @@ _MAPPINGS = (
     "environment_variables",
     "callback_settings",
 )
-#: Read if `general_settings` has no master key.
-_MASTER_KEY_VARIABLES = ("PROXY_MASTER_KEY", "LITELLM_MASTER_KEY")
+#: Variables that are read if `general_settings` does not have the key.
+_KEY_VARIABLES = {
+    "master_key": ("PROXY_MASTER_KEY", "LITELLM_MASTER_KEY"),
+    "previous_master_key": ("PROXY_PREVIOUS_MASTER_KEY",),
+}
 
 
 def load(
@@ -160,7 +165,7 @@ class _Loader:
         location = SourceLocation(self._file, 0)
         if section in self._sections:
             location = self._root.key_location(section)
-        constants = self._master_key(settings)
+        constants = self._keys_of_environment(settings)
         general = self._validator.validate(GeneralSettings, Draft(section, location, settings, constants))
         if general and general.master_key is None and not general.allow_unauthenticated:
             self._problems.add(
@@ -168,17 +173,20 @@ class _Loader:
                 "no master key: set general_settings.master_key or $PROXY_MASTER_KEY or $LITELLM_MASTER_KEY, "
                 "or allow_unauthenticated: true",
             )
+        if general and general.master_key is None and general.previous_master_key is not None:
+            self._problems.add(location, "previous_master_key has no effect without a master_key")
         return general
 
-    def _master_key(self, settings: dict[str, Setting]) -> dict[str, Any]:
-        """The key from the environment, if the file has none."""
-        setting = settings.get("master_key")
-        if setting is not None and setting.value.content != "":
-            return {}
-        settings.pop("master_key", None)
-        keys = (self._environment.get(name) for name in _MASTER_KEY_VARIABLES)
-        key = next((key for key in keys if key), None)
-        return {} if key is None else {"master_key": key}
+    def _keys_of_environment(self, settings: dict[str, Setting]) -> dict[str, Any]:
+        """The master keys from the environment, as far as the file has none."""
+        found = {}
+        for name, variables in _KEY_VARIABLES.items():
+            if name in settings and settings[name].value.content != "":
+                continue
+            settings.pop(name, None)
+            if key := next((key for variable in variables if (key := self._environment.get(variable))), None):
+                found[name] = key
+        return found
 
     def _router(self) -> RouterSettings | None:
         """`router_settings` override the same settings in `litellm_settings`."""
@@ -236,9 +244,11 @@ class _Loader:
             self._warnings.append(f"{self._file}: skipped entries that are not audio: {_listed(not_audio)}; {remedy}")
 
     def _warn_of_weakness(self, general: GeneralSettings) -> None:
-        location = self._locations().get("general_settings.master_key", self._file)
-        if general.master_key_weak:
-            self._warnings.append(f"{location}: the master key is weak: use 32 random characters or more")
+        for name, what in (("master_key", "master key"), ("previous_master_key", "previous master key")):
+            key: SecretStr | None = getattr(general, name)
+            if key is not None and is_weak(key.get_secret_value()):
+                location = self._locations().get(f"general_settings.{name}", self._file)
+                self._warnings.append(f"{location}: the {what} is weak: use 32 random characters or more")
         if general.master_key is None:
             what = "allow_unauthenticated: anyone who can reach the port can use the proxy"
             self._warnings.append(f"{self._file}: {what}")

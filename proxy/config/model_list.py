@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote as percent_encoded
 
 from proxy.config import litellm
 from proxy.config.model_names import misspelt_vendor, split_model, unknown_vendor
@@ -27,6 +28,9 @@ _COST = "_cost_per_"
 _CACHE_COSTS = frozenset({"cache_read_input_token_cost", "cache_read_input_audio_token_cost"})
 #: Prefixes of vendor-specific parameters.
 _IGNORED_PREFIXES = ("aws_", "azure_", "vertex_", "langfuse_", "s3_", "milvus_", "valkey_", "auto_router_")
+#: In generated ids, besides letters, digits and ``_.-~``.
+_SAFE_IN_ID = "/:@+,="
+_MAX_ID_LENGTH = 120
 _KNOWN_ENTRY_KEYS = {*_ENTRY_KEYS, *litellm.ENTRY.refused, *litellm.ENTRY.ignored}
 _KNOWN_PARAMS = {"custom_llm_provider", *_PARAM_FIELDS, *litellm.PARAM_ALIASES} | {
     *litellm.PARAMS.refused,
@@ -48,6 +52,18 @@ def _misspelt_param(key: str) -> str | None:
     """The same for the keys of litellm_params."""
     is_known = key in _KNOWN_PARAMS or key.startswith(_IGNORED_PREFIXES) or _is_cost(key)
     return None if is_known else nearest(key, _PARAM_FIELDS)
+
+
+def readable_id(group: str, vendor: str, model: str) -> str:
+    """The id of a deployment that has none: an `Identifier`, with room for a number.
+
+    Characters that headers cannot carry, and those that separate the parts, are percent-encoded. An id that is too long
+    ends with a hash of the whole.
+    """
+    text = percent_encoded(f"{group}/{vendor}/{model}", safe=_SAFE_IN_ID, errors="replace")
+    if len(text) <= _MAX_ID_LENGTH:
+        return text
+    return f"{text[: _MAX_ID_LENGTH - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 class Skipped(NamedTuple):
@@ -85,8 +101,8 @@ class ModelListReader:
         self._variables, self._validator, self._problems = variables, validator, problems
         self._unsupported, self._warnings = unsupported, warnings
         self._vendors, self._infer_mode = vendors, infer_mode
-        #: The number of entries with the same group, vendor, model and server.
-        self._duplicates: Counter[tuple[str, ...]] = Counter()
+        #: The number of entries with the same group, vendor and model.
+        self._duplicates: Counter[str] = Counter()
         #: The ids of deployments, with their locations.
         self._ids: dict[str, str] = {}
         #: Entries with ``mode: chat`` by name. They are read only if they are needed as translators.
@@ -291,8 +307,9 @@ class ModelListReader:
         for name, default in (("timeout", router.timeout), ("stream_timeout", router.stream_timeout)):
             if name not in settings and default is not None:
                 constants[name] = default
+        default_id = self._default_id(constants)
         if "id" not in settings:
-            constants["id"] = self._default_id(constants, settings.get("api_base"))
+            constants["id"] = default_id
         costs = self._costs({**entry.info, **params})
         draft = Draft("litellm_params", location, settings, constants, {"costs": costs})
         deployment = self._validator.validate(Deployment, draft)
@@ -350,13 +367,15 @@ class ModelListReader:
                     self._unsupported.ignore(setting)
         return fields
 
-    def _default_id(self, constants: Mapping[str, Any], api_base: Setting | None) -> str:
-        """Stable across restarts, unique even among identical entries, and never derived from the API key."""
-        base = api_base.value.content if api_base is not None and isinstance(api_base.value.content, str) else ""
-        identity = (constants["group"], constants["vendor"], constants["model"], base)
-        self._duplicates[identity] += 1
-        text = "\n".join((*identity, str(self._duplicates[identity])))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def _default_id(self, constants: Mapping[str, Any]) -> str:
+        """``group/vendor/model``; a second entry with the same three gets ``#2``.
+
+        Entries with an id of their own are counted, too, so that setting an id does not rename other entries.
+        """
+        name = readable_id(constants["group"], constants["vendor"], constants["model"])
+        self._duplicates[name] += 1
+        number = self._duplicates[name]
+        return name if number == 1 else f"{name}#{number}"
 
     def _check_id(self, deployment: Deployment, location: SourceLocation) -> None:
         if deployment.id in self._ids:

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, model_v
 
 from proxy.config.environment import Environment
 from proxy.config.fields import (
+    AT_START,
     Count,
     CountOrZero,
     DatabaseUrl,
@@ -63,7 +64,10 @@ def _alias(value: Any) -> Any:
 class Deployment(Frozen):
     """One entry of ``model_list``: a vendor's model in a group."""
 
-    id: Identifier = Field(description="Identifies the deployment in headers, logs and metrics. Generated if missing.")
+    id: Identifier = Field(
+        description="Names the deployment in headers, logs, metrics and the ledger. If missing: "
+        "`model_name/vendor/model`, with `#2` for a second entry with the same three."
+    )
     group: Text = Field(description="`model_name`: what clients send. Entries with the same name form a group.")
     vendor: Text = Field(description="The prefix of `model`; openai if there is none.")
     model: Text = Field(description="The vendor's name for the model: `model` without the prefix.")
@@ -114,7 +118,15 @@ class Deployment(Frozen):
     def __hash__(self) -> int:
         return hash(self.id)
 
+    @property
+    def connection(self) -> tuple[object, ...]:
+        """Where its calls go, and as whom: what was learned over another connection does not count."""
+        return tuple(getattr(self, name) for name in _CONNECTION_FIELDS)
 
+
+_CONNECTION_FIELDS = (
+    "vendor", "model", "api_base", "api_version", "api_key", "azure_ad_token", "organization", "project", "headers",
+)  # fmt: skip
 #: Supported prices, in `litellm_params` or `model_info`. LiteLLM's other prices have no effect.
 COST_FIELDS = frozenset({
     "input_cost_per_token", "input_cost_per_audio_token", "cache_read_input_token_cost",
@@ -127,10 +139,15 @@ DERIVED_FIELDS = frozenset({"group", "vendor", "costs", "where"})
 
 
 class GeneralSettings(Frozen):
-    """`general_settings`: the server."""
+    """`general_settings`: the server. A reload applies all of them except those marked with `AT_START`."""
 
     master_key: Key | None = Field(
         default=None, description="The master key; else $PROXY_MASTER_KEY or $LITELLM_MASTER_KEY."
+    )
+    previous_master_key: Key | None = Field(
+        default=None,
+        description="The master key before the current one, accepted as long as it is set; else "
+        "$PROXY_PREVIOUS_MASTER_KEY. For replacing the master key without an interruption.",
     )
     allow_unauthenticated: bool = Field(default=False, description="Start without a master key. Anyone may call.")
     metrics_token: Key | None = Field(default=None, description="Gives access to /metrics, as the master key does.")
@@ -143,25 +160,31 @@ class GeneralSettings(Frozen):
         default=None, description="Group with `mode: chat` that translates for deployments that name none."
     )
     max_request_size_mb: Megabytes = Field(default=512, description="Largest request body.")
-    spool_limit_mb: Megabytes = Field(default=4096, description="Disk space for all current uploads.")
-    spool_dir: Text | None = Field(default=None, description="Folder for uploads; else the system's temporary folder.")
-    database_url: DatabaseUrl | None = Field(
+    spool_limit_mb: Annotated[Megabytes, AT_START] = Field(
+        default=4096, description="Disk space for all current uploads."
+    )
+    spool_dir: Annotated[Text | None, AT_START] = Field(
+        default=None, description="Folder for uploads; else the system's temporary folder."
+    )
+    database_url: Annotated[DatabaseUrl | None, AT_START] = Field(
         default=None,
         description="For keys and calls: sqlite:///… or postgresql://…; else audio-proxy.db in $AUDIO_PROXY_DATA, "
         "or next to the configuration.",
     )
-    ledger_dir: Text | None = Field(
+    ledger_dir: Annotated[Text | None, AT_START] = Field(
         default=None,
         description="For calls that are not yet in the database; else audio-proxy-ledger where audio-proxy.db is.",
     )
-    ledger_durability: Literal["process", "power"] = Field(
+    ledger_durability: Annotated[Literal["process", "power"], AT_START] = Field(
         default="process", description="What a recorded call survives: a crash of the process, or a power failure."
     )
-    ledger_spool_mb: Megabytes = Field(default=256, description="Disk space in `ledger_dir` for each process.")
-    on_ledger_full: Literal["deny", "allow"] = Field(
+    ledger_spool_mb: Annotated[Megabytes, AT_START] = Field(
+        default=256, description="Disk space in `ledger_dir` for each process."
+    )
+    on_ledger_full: Annotated[Literal["deny", "allow"], AT_START] = Field(
         default="deny", description="Whether calls that cannot be recorded are rejected."
     )
-    ledger_retention_days: Count | None = Field(
+    ledger_retention_days: Annotated[Count | None, AT_START] = Field(
         default=None, description="Days to keep calls in the database; forever if missing."
     )
     client_stall_timeout: Seconds = Field(
@@ -170,21 +193,29 @@ class GeneralSettings(Frozen):
     drain_delay: SecondsOrZero = Field(
         default=0, description="Seconds after SIGTERM during which new connections are accepted."
     )
-    shutdown_timeout: SecondsOrZero = Field(default=25, description="Seconds for running streams to finish.")
-    max_concurrent_streams: Count = Field(default=1000, description="Maximum concurrent upstream calls.")
+    shutdown_timeout: Annotated[SecondsOrZero, AT_START] = Field(
+        default=25, description="Seconds for running streams to finish."
+    )
+    max_concurrent_streams: Annotated[Count, AT_START] = Field(
+        default=1000, description="Maximum concurrent upstream calls."
+    )
     health_check_interval: Seconds | None = Field(
         default=None, description="Seconds between rounds of small, real calls to every deployment; off if missing."
     )
     expose_deployment: bool = Field(default=True, description="Send the header `x-proxy-deployment`.")
-    log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="`auto` is console on a terminal, else json."
+    log_format: Annotated[
+        Literal["auto", "json", "console"],
+        BeforeValidator(lambda name: "console" if name == "text" else name),
+        AT_START,
+    ] = Field(
+        default="auto",
+        description="`console` (or `text`): one short line per call, for people. `json`: all fields. `auto` is console "
+        "on a terminal, else json.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum level.")
-
-    @property
-    def master_key_weak(self) -> bool:
-        """Whether the master key can be guessed: it is a known example, short, or has few different characters."""
-        return self.master_key is not None and is_weak(self.master_key.get_secret_value())
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AT_START] = Field(
+        default="info",
+        description="Minimum level. With `debug`, the short lines of `log_format: console` have all fields.",
+    )
 
 
 RoutingStrategy = Literal[

@@ -81,7 +81,8 @@ class Call:
     requested_group: str = ""
     status: int = 0
     error: str = ""
-    #: For the log only; never sent to a client.
+    #: Without what the caller said: what the caller was told; and for the operator, what a vendor or the system said.
+    message: str = ""
     detail: str = ""
     bytes_in: int = 0
     bytes_out: int = 0

@@ -32,3 +32,7 @@ EVERYBODY = Caller()
 
 
 MASTER = Caller(key_id=MASTER_KEY_ID)
+
+
+#: The holder of the key that was the master key before. The alias makes its calls visible in the log.
+PREVIOUS_MASTER = Caller(key_id=MASTER_KEY_ID, alias="previous master key")

@@ -45,12 +45,18 @@ class SpeechRequest:
 class Upload(Protocol):
     """An uploaded file, in memory while small, else in an unlinked temporary file."""
 
+    #: What the bytes are, if they say; else what the client called them.
     filename: str
     content_type: str
+    #: As `proxy.audio.labels` calls it; None if it is unknown.
+    container: str | None
     size: int
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes from the beginning, as often as needed."""
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """At most ``size`` bytes from ``offset``; a few, to look into the headers."""
 
     def fileno(self) -> int | None:
         """The descriptor of the file; None if the upload is in memory."""

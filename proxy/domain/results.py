@@ -75,6 +75,15 @@ class RawDocument:
 
 
 @dataclass(slots=True)
+class ForeignDocument:
+    """A vendor's JSON answer that lacks something of OpenAI's shape, or that some client could not read."""
+
+    transcript: Transcript
+    #: The document's members, which stay unless they are of the wrong type.
+    members: Mapping[str, Any]
+
+
+@dataclass(slots=True)
 class RawEvents:
     """OpenAI's own events, each a whole frame, ``[DONE]`` included; the proxy does not have to read them."""
 
@@ -92,7 +101,7 @@ class TranscriptEvents:
 
 @dataclass(slots=True)
 class TranscriptionResult:
-    content: Transcript | TranscriptEvents | RawDocument | RawEvents
+    content: Transcript | TranscriptEvents | RawDocument | ForeignDocument | RawEvents
     headers: Headers = field(default_factory=list)
 
 

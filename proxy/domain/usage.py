@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(slots=True)
@@ -25,6 +25,28 @@ class Usage:
     output_audio_tokens: int | None = None
     #: USD, if the vendor reports what it charged.
     cost: Decimal | None = None
+
+
+#: OpenAI's usage of a transcript for which nothing is known.
+NO_TOKENS: Final = {
+    "type": "tokens",
+    "total_tokens": 0,
+    "input_tokens": 0,
+    "input_token_details": {"text_tokens": 0, "audio_tokens": 0},
+    "output_tokens": 0,
+}
+
+
+def speech_tokens(usage: Usage | None) -> dict[str, int]:
+    """OpenAI's usage of speech; zeros if the vendor does not count tokens, since clients read the counts blindly."""
+    usage = usage or Usage()
+    input_tokens = (usage.input_text_tokens or 0) + (usage.input_audio_tokens or 0)
+    output_tokens = (usage.output_text_tokens or 0) + (usage.output_audio_tokens or 0)
+    return {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
 
 
 def total(usages: Iterable[Usage | None]) -> Usage | None:

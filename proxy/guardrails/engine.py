@@ -14,7 +14,7 @@ import structlog
 from proxy.domain.call import Call
 from proxy.domain.guardrails import GuardrailResult, Stage
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
-from proxy.domain.results import RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
+from proxy.domain.results import ForeignDocument, RawDocument, RawEvents, TranscriptEvents, TranscriptionResult
 from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, GuardrailUnavailable, GuardrailViolation
 from proxy.guardrails.base import ALLOW, Action, Context, Guard, Span, Undecided, Verdict
@@ -227,7 +227,7 @@ class GuardrailRun:
     async def check_result(self, result: TranscriptionResult) -> TranscriptionResult:
         """``post_call``: the transcript as the caller may see it. Of a stream, the first event has been checked."""
         content = result.content
-        if isinstance(content, RawDocument | RawEvents):
+        if isinstance(content, RawDocument | ForeignDocument | RawEvents):
             raise TypeError("guardrails read transcripts; this one was not read")
         if isinstance(content, TranscriptEvents):
             check = self._check_transcript if self._of(Stage.POST_CALL) else None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from proxy.audio import labels
 from proxy.audio.languages import language_code
+from proxy.audio.longest import longest
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.transcript import FORMATS
-from proxy.errors import BadRequest, ProxyError, UnsupportedValue
+from proxy.errors import BadRequest, InvalidAudio, ProxyError, UnsupportedValue
 from proxy.matching.bound import BoundDeployment
 from proxy.matching.extras import MAX_WARNINGS, is_allowed, no_effect
 from proxy.matching.limits import MEGABYTE, file_limit, file_too_large
@@ -77,11 +79,15 @@ def translates(bound: BoundDeployment) -> bool:
     return Mode.TRANSLATION in bound.adapter.capabilities.modes
 
 
-def length_matters(groups: Iterable[Sequence[BoundDeployment]], request: TranscriptionRequest) -> bool:
-    """Whether the length of the audio may decide which deployment serves it. Small uploads are not measured."""
-    deployments = [bound for group in groups for bound in group]
-    is_limited = any(bound.adapter.capabilities.max_seconds is not None for bound in deployments)
-    return is_limited and len(deployments) > 1 and request.file.size > MEGABYTE
+def length_matters(deployments: Iterable[BoundDeployment], request: TranscriptionRequest) -> bool:
+    """Whether the audio may be too long for one of them. Most uploads are short enough by their headers."""
+    limits = [bound.adapter.capabilities.max_seconds for bound in deployments]
+    shortest = min((seconds for seconds in limits if seconds is not None), default=None)
+    if shortest is None:
+        return False
+    file = request.file
+    seconds = longest(file.read_at, file.size, file.container)
+    return seconds is None or seconds > shortest
 
 
 def unreadable(request: TranscriptionRequest) -> ProxyError | None:
@@ -94,6 +100,8 @@ def _error(request: TranscriptionRequest, bound: BoundDeployment) -> ProxyError 
     limit = file_limit(bound)
     if limit is not None and request.file.size > limit * MEGABYTE:
         return file_too_large(limit, size=request.file.size)
+    if (error := _container_error(request, capabilities)) is not None:
+        return error
     seconds, max_seconds = request.seconds, capabilities.max_seconds
     if max_seconds is not None and seconds is not None and seconds > max_seconds:
         return BadRequest(
@@ -113,6 +121,20 @@ def _error(request: TranscriptionRequest, bound: BoundDeployment) -> ProxyError 
             if granularity not in GRANULARITIES:
                 return _not_one_of("timestamp_granularities", granularity, GRANULARITIES, model)
     return _not_one_of("response_format", request.response_format, capabilities.response_formats, model)
+
+
+def _container_error(request: TranscriptionRequest, capabilities: Capabilities) -> ProxyError | None:
+    """An unknown container is the vendor's to judge."""
+    container, accepted = request.file.container, capabilities.containers
+    if accepted is None or container is None or container in accepted:
+        return None
+    if not labels.is_audio(container):
+        return InvalidAudio(f"The file is not audio but {labels.described(container)}.")
+    return UnsupportedValue(
+        f"The file is {labels.described(container)}, which '{request.model}' does not take. "
+        f"It takes files of these formats: {', '.join(labels.extensions_of(accepted))}.",
+        param="file",
+    )
 
 
 def _translation_error(request: TranscriptionRequest, upstream: TranscriptionRequest) -> ProxyError | None:

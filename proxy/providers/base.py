@@ -83,6 +83,10 @@ class WholeTranscript:
 class TranscriptDecoder(Protocol):
     """A vendor's stream, bytes in, OpenAI's event objects out: ``transcript.text.delta`` … ``transcript.text.done``."""
 
+    @property
+    def is_complete(self) -> bool:
+        """The transcript has arrived; a stream that breaks off now has lost nothing."""
+
     def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]: ...
 
     def end(self) -> Iterable[Mapping[str, Any]]:
@@ -125,6 +129,8 @@ class Capabilities:
     response_formats: tuple[str, ...] | None = None
     #: With ``stream=true``, text arrives before the end of the audio is reached.
     streams: bool = False
+    #: The containers of uploads that the vendor reads, by the names of `proxy.audio.labels`.
+    containers: tuple[str, ...] | None = None
     max_file_mb: float | None = None
     #: Seconds of audio in one upload.
     max_seconds: float | None = None

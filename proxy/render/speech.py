@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from proxy.audio import formats
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.domain.results import SpeechResult
-from proxy.domain.usage import Usage
+from proxy.domain.usage import speech_tokens
 from proxy.render import sse
 from proxy.render.body import RenderedBody
 
@@ -31,18 +31,5 @@ async def _events(result: SpeechResult) -> AsyncIterator[bytes]:
     async for chunk in result.rest:
         yield sse.audio_delta(chunk)
     usage = result.metadata.usage if result.metadata is not None else None
-    yield sse.event({"type": "speech.audio.done", "usage": _tokens(usage)})
+    yield sse.event({"type": "speech.audio.done", "usage": speech_tokens(usage)})
     yield sse.DONE
-
-
-def _tokens(usage: Usage | None) -> dict[str, int] | None:
-    """OpenAI's usage of speech; None if the vendor does not count tokens."""
-    if usage is None or usage.output_audio_tokens is None:
-        return None
-    input_tokens = (usage.input_text_tokens or 0) + (usage.input_audio_tokens or 0)
-    output_tokens = (usage.output_text_tokens or 0) + usage.output_audio_tokens
-    return {
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "total_tokens": input_tokens + output_tokens,
-    }

@@ -7,12 +7,14 @@ texts, and stops at a hundred hours. The tests parse the result with it.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from proxy.audio.languages import language_name
 from proxy.domain.transcript import Segment, Transcript, Word, timed_segments
+from proxy.domain.usage import NO_TOKENS
 
 _JSON: Final = "application/json"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -52,6 +54,32 @@ def as_document(
     raise KeyError(response_format)
 
 
+def complete(
+    members: Mapping[str, Any], transcript: Transcript, response_format: str, granularities: Collection[str]
+) -> bytes:
+    """A vendor's own JSON document with what it lacks of OpenAI's shape. All else in it stays."""
+    return _utf8(_compact(_merged(members, as_document(transcript, response_format, granularities))))
+
+
+def _merged(members: Mapping[str, Any], due: Mapping[str, Any]) -> dict[str, Any]:
+    """``due`` in its order, with the values of ``members`` where those have the same type; then what is left."""
+    merged = {name: _better(members.get(name), value) for name, value in due.items()}
+    return merged | {name: value for name, value in members.items() if name not in merged}
+
+
+def _better(value: Any, due: Any) -> Any:
+    if isinstance(value, list) and isinstance(due, list) and len(value) == len(due):
+        return [_better(one, other) for one, other in zip(value, due, strict=True)]
+    if isinstance(value, dict) and isinstance(due, dict):
+        return _merged(value, due)
+    is_number = _is_number(value) and _is_number(due)
+    return value if is_number or (type(value) is type(due) and not isinstance(due, (list, tuple))) else due
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def sse_events(transcript: Transcript, *, diarized: bool = False) -> list[bytes]:
     """The frames of ``stream=true`` for a transcript that is complete, ``[DONE]`` included."""
     events: list[dict[str, Any]] = []
@@ -62,8 +90,16 @@ def sse_events(transcript: Transcript, *, diarized: bool = False) -> list[bytes]
             events += [delta, segment]
     elif transcript.text:
         events.append(_known(type="transcript.text.delta", delta=transcript.text, logprobs=transcript.logprobs))
-    events.append({"type": "transcript.text.done"} | _plain_document(transcript, languages_first=True))
+    done = {"type": "transcript.text.done"} | _plain_document(transcript, languages_first=True)
+    events.append(done if transcript.usage is not None else done | {"usage": _usage_of(transcript)})
     return [_utf8(f"data: {_compact(event)}\n\n") for event in events] + [b"data: [DONE]\n\n"]
+
+
+def _usage_of(transcript: Transcript) -> Mapping[str, Any]:
+    """For a vendor that reports none: OpenAI's done event always has one."""
+    if transcript.duration is None:
+        return NO_TOKENS
+    return {"type": "duration", "seconds": math.ceil(transcript.duration)}
 
 
 # -- documents ---------------------------------------------------------------------------------------------------------
@@ -126,7 +162,7 @@ def _verbose_segment(segment: Segment) -> dict[str, Any]:
 def _compression_ratio(segment: Segment) -> float:
     if segment.compression_ratio is not None:
         return segment.compression_ratio
-    spoken = segment.text.encode()
+    spoken = segment.text.encode("utf-8", "replace")
     return len(spoken) / len(zlib.compress(spoken))
 
 

@@ -41,6 +41,7 @@ class Clip:
 
     filename = CLIP
     content_type = "audio/wav"
+    container: str | None = "wav"
 
     def __init__(self, audio: bytes) -> None:
         self._audio = audio
@@ -48,6 +49,9 @@ class Clip:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._audio
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        return self._audio[offset : offset + size]
 
     def fileno(self) -> int | None:
         return None

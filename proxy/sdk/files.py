@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import IO, Any, Final, TypeAlias
 
-from proxy.audio import formats
+from proxy.audio.labels import label
 from proxy.errors import BadRequest
 
 Content: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
@@ -25,18 +25,7 @@ Content: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | I
 File: TypeAlias = Content | tuple[str | None, Content] | tuple[str | None, Content, str]
 
 BLOCK: Final = 1 << 20
-HEAD: Final = 1 << 16
-MAX_NAME_LENGTH: Final = 255
 
-#: Content types by file extension.
-_TYPES: Final = {
-    "aac": "audio/aac", "aif": "audio/aiff", "aiff": "audio/aiff", "amr": "audio/amr", "caf": "audio/x-caf",
-    "flac": "audio/flac", "m4a": "audio/mp4", "mp3": "audio/mpeg", "mp4": "audio/mp4", "mpeg": "audio/mpeg",
-    "mpga": "audio/mpeg", "oga": "audio/ogg", "ogg": "audio/ogg", "opus": "audio/ogg", "wav": "audio/wav",
-    "webm": "audio/webm",
-}  # fmt: skip
-#: The extensions that vendors know, if `formats.sniff` has another name.
-_ENDINGS: Final = {"mp4": "m4a", "opus": "ogg"}
 _CONTENT_TYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
 
 
@@ -51,12 +40,13 @@ class FileUpload:
             raise BadRequest("The file is empty.", param="file", code="invalid_value")
         self._content = content
         self._descriptor = descriptor
-        format = formats.sniff(content[:HEAD] if descriptor is None else os.pread(descriptor, HEAD, 0))
-        ending = _ENDINGS.get(format, format) if format else None
-        self.filename = _clean(name) if name else f"audio.{ending}" if ending in _TYPES else "upload"
-        self.content_type = content_type or _TYPES.get(
-            self.filename.rpartition(".")[2].lower(), _TYPES.get(ending or "", "application/octet-stream")
-        )
+        self.filename, self.content_type, self.container = label(self.read_at, name or "", content_type or "")
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """At most ``size`` bytes from ``offset``."""
+        if self._descriptor is None:
+            return self._content[offset : offset + size]
+        return os.pread(self._descriptor, size, offset)
 
     def fileno(self) -> int | None:
         return self._descriptor
@@ -175,11 +165,6 @@ def _name_of(file: Any) -> str | None:
     """The file name; None if there is none (the name of a temporary file is a number)."""
     name = getattr(file, "name", None)
     return os.path.basename(name) if isinstance(name, str) else None
-
-
-def _clean(name: str) -> str:
-    """Without folders, and without characters that UTF-8 cannot encode."""
-    return name.replace("\\", "/").rpartition("/")[2].encode("utf-8", "replace").decode()[-MAX_NAME_LENGTH:] or "upload"
 
 
 def _no_file(why: str) -> BadRequest:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
@@ -27,7 +27,7 @@ from anyio.from_thread import start_blocking_portal
 from proxy import parse
 from proxy.attempts import AttemptRunner
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
-from proxy.domain.results import RawDocument
+from proxy.domain.results import ForeignDocument, RawDocument
 from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, UpstreamInvalid
 from proxy.matching import (
@@ -35,12 +35,13 @@ from proxy.matching import (
     Rejection,
     SpeechPlan,
     TranscriptionPlan,
+    length_matters,
     match_speech,
     match_transcription,
 )
 from proxy.render.body import RenderedBody
 from proxy.render.speech import render_speech
-from proxy.render.transcripts import TEXT_FORMATS, as_document, as_text
+from proxy.render.transcripts import TEXT_FORMATS, as_document, as_text, complete
 from proxy.sdk import target
 from proxy.sdk.answers import AsyncStream, BlockingStream, Speech, chunks_of, headers_of
 from proxy.sdk.clients import Client
@@ -261,8 +262,10 @@ async def _transcript(model: str, file: File, task: Task, options: Mapping[str, 
     async with AsyncExitStack() as stack:
         request = parse.transcription_request(form, await stack.enter_async_context(opened(file)), task)
         costs = CostTracker(target.bind(model, _MODES[task], settings))
-        plan = _accepted(match_transcription(request, costs.bound))
         runner = await open_runner(stack, costs.bound, settings.client)
+        if length_matters([costs.bound], request):
+            request = replace(request, seconds=await runner.seconds_of(request.file))
+        plan = _accepted(match_transcription(request, costs.bound))
         return await repeated(partial(_transcribe, runner, plan, request, costs), _retries(costs.bound))
 
 
@@ -276,6 +279,9 @@ async def _transcribe(
             return Text(as_text(content, request.response_format), costs.cost)
         members = as_document(content, request.response_format, request.timestamp_granularities)
         return Transcription(members, costs.cost)
+    if isinstance(content, ForeignDocument):
+        formats = request.response_format, request.timestamp_granularities
+        return Transcription(json.loads(complete(content.members, content.transcript, *formats)), costs.cost)
     if not isinstance(content, RawDocument):
         raise UpstreamInvalid("The upstream vendor sent events instead of a transcript.")
     if content.content_type.startswith("application/json"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, case, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, case, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proxy.storage.database import by_code_point
@@ -26,6 +26,10 @@ class CallFilter:
     #: Values that columns must have.
     equal: Mapping[str, str] = field(default_factory=dict)
     tag: str | None = None
+    #: Only calls that failed.
+    failed: bool = False
+    #: Only calls that ended at this time or later.
+    ended: int | None = None
 
 
 class CallTotals(NamedTuple):
@@ -51,7 +55,7 @@ class CallRepository:
         self._connection = connection
 
     async def total(self, chosen: CallFilter) -> CallTotals:
-        return _totals((await self._connection.execute(select(*_sums()).where(*_conditions(chosen)))).one())
+        return _totals((await self._connection.execute(select(*_sums()).where(*conditions(chosen)))).one())
 
     async def groups(
         self, chosen: CallFilter, group_by: Sequence[str], limit: int
@@ -61,7 +65,7 @@ class CallRepository:
         The most expensive first; with `DAY` the earliest. A call with two tags is in the groups of both.
         """
         columns = [_group(name) for name in group_by]
-        query = select(*columns, *_sums()).where(*_conditions(chosen)).group_by(*columns)
+        query = select(*columns, *_sums()).where(*conditions(chosen)).group_by(*columns)
         if TAG in group_by:
             query = query.select_from(CALLS.outerjoin(CALL_TAGS))
         days = [_group(DAY)] if DAY in group_by else []
@@ -72,18 +76,14 @@ class CallRepository:
     async def by_end_user(self, chosen: CallFilter, *, after: str, limit: int) -> Mapping[str, CallTotals]:
         """The sums of the first ``limit`` end users after ``after``, by code point."""
         ordered = by_code_point(self._connection, CALLS.c.end_user)
-        where = [*_conditions(chosen), CALLS.c.end_user.is_not(None), ordered > after]
+        where = [*conditions(chosen), CALLS.c.end_user.is_not(None), ordered > after]
         query = select(CALLS.c.end_user, *_sums()).where(*where).group_by(CALLS.c.end_user).order_by(ordered)
         return {row.end_user: _totals(row) for row in await self._connection.execute(query.limit(limit))}
 
     async def page(self, chosen: CallFilter, limit: int, before: tuple[int, str] | None = None) -> list[dict[str, Any]]:
         """The columns of the newest calls, of those before a call with this time and id."""
-        where = _conditions(chosen)
-        if before is not None:
-            time, call_id = before
-            where.append(or_(CALLS.c.time < time, and_(CALLS.c.time == time, CALLS.c.id < call_id)))
-        query = select(CALLS).where(*where).order_by(CALLS.c.time.desc(), CALLS.c.id.desc())
-        return [row._asdict() for row in await self._connection.execute(query.limit(limit))]
+        query = newest(CALLS, conditions(chosen), limit, before)
+        return [row._asdict() for row in await self._connection.execute(query)]
 
     async def tags(self, ids: Sequence[str]) -> Mapping[str, list[str]]:
         """Of the calls with these ids; those without a tag are left out."""
@@ -93,15 +93,30 @@ class CallRepository:
         return tags
 
 
-def _conditions(chosen: CallFilter) -> list[ColumnElement[bool]]:
-    conditions = [CALLS.c[name] == value for name, value in chosen.equal.items()]
+def conditions(chosen: CallFilter, table: Table = CALLS) -> list[ColumnElement[bool]]:
+    """``table`` has the columns of ``calls`` that are chosen by."""
+    found = [table.c[name] == value for name, value in chosen.equal.items()]
     if chosen.start is not None:
-        conditions.append(CALLS.c.time >= chosen.start)
+        found.append(table.c.time >= chosen.start)
     if chosen.end is not None:
-        conditions.append(CALLS.c.time < chosen.end)
+        found.append(table.c.time < chosen.end)
+    if chosen.failed:
+        found.append(table.c.error.is_not(None))
+    if chosen.ended is not None:
+        found.append(table.c.time + table.c.total_ms >= chosen.ended)
     if chosen.tag is not None:
-        conditions.append(CALLS.c.id.in_(select(CALL_TAGS.c.call_id).where(CALL_TAGS.c.tag == chosen.tag)))
-    return conditions
+        found.append(table.c.id.in_(select(CALL_TAGS.c.call_id).where(CALL_TAGS.c.tag == chosen.tag)))
+    return found
+
+
+def newest(
+    table: Table, where: list[ColumnElement[bool]], limit: int, before: tuple[int, str] | None
+) -> Select[tuple[Any, ...]]:
+    """The newest rows, of those before a row with this time and id."""
+    if before is not None:
+        time, row_id = before
+        where = [*where, or_(table.c.time < time, and_(table.c.time == time, table.c.id < row_id))]
+    return select(table).where(*where).order_by(table.c.time.desc(), table.c.id.desc()).limit(limit)
 
 
 def _group(name: str) -> ColumnElement[Any]:

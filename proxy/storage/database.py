@@ -20,7 +20,7 @@ from proxy.errors import ConfigError, Overloaded
 SCHEMA = "audio_proxy"
 VERSION_TABLE = "audio_proxy_version"
 #: The newest migration.
-HEAD = "0001"
+HEAD = "0002"
 #: PostgreSQL identifies an advisory lock by a number: this one is the same for every process.
 _MIGRATION_LOCK = 0x6175_6469_6F
 #: Options that LiteLLM's URLs may contain for its database library.

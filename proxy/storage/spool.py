@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import IO, Any, TypeVar, cast
 
+from proxy.audio.labels import label
 from proxy.errors import Overloaded, Saturated
 
 #: Bytes of an upload that stay in memory before it goes to the disk.
@@ -61,6 +62,7 @@ class Spool:
     def __init__(self, room: SpoolRoom, filename: str, content_type: str) -> None:
         self.filename = filename
         self.content_type = content_type
+        self.container: str | None = None
         self.size = 0
         self._room = room
         #: What is in memory, with small pieces joined, and how many bytes it has.
@@ -89,9 +91,10 @@ class Spool:
             await self._flush()
 
     async def finish(self) -> None:
-        """Await it after the last write. If there is a file, all of the upload is then in it."""
+        """Await it after the last write. The upload gets a true label; if there is a file, all of it is in there."""
         if self._file is not None and self._pieces:
             await self._flush()
+        self.filename, self.content_type, self.container = label(self.read_at, self.filename, self.content_type)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._file is None:
@@ -104,11 +107,26 @@ class Spool:
             try:
                 block = await self._in_thread(partial(os.pread, descriptor, IO_BYTES, offset))
             except OSError as error:
-                raise Saturated("The server cannot read the upload back.", detail=f"spool: {error}") from error
+                raise _unreadable(error) from error
             if not block:
                 raise Saturated("The server cannot read the upload back.", detail="spool: the file is too short")
             offset += len(block)
             yield block
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """At most ``size`` bytes from ``offset``. Await `finish` before."""
+        if self._file is not None:
+            try:
+                return os.pread(self._file.fileno(), size, offset)
+            except OSError as error:
+                raise _unreadable(error) from error
+        found = bytearray()
+        for piece in self._pieces:
+            found += piece[offset : offset + size - len(found)]
+            offset = max(0, offset - len(piece))
+            if len(found) == size:
+                break
+        return bytes(found)
 
     def fileno(self) -> int | None:
         """The descriptor of the temporary file; None while the upload is in memory."""
@@ -155,6 +173,10 @@ class Spool:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         job = self._job = self._room.submit(work)
         return await asyncio.wrap_future(job)
+
+
+def _unreadable(error: OSError) -> Saturated:
+    return Saturated("The server cannot read the upload back.", detail=f"spool: {error}")
 
 
 def _write_all(file: IO[bytes], pieces: list[memoryview | bytearray]) -> None:

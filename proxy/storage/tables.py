@@ -65,9 +65,30 @@ CALLS = Table(
     Column("fallback", String(256)),
     #: The guardrails' verdicts, a JSON list.
     Column("guardrails", Text),
+    #: What the caller was told, and what only the operator may know; both without what the caller said.
+    Column("error_message", String(500)),
+    Column("error_detail", String(500)),
     Index("calls_time", "time"),
     Index("calls_key_time", "key_id", "time"),
     Index("calls_end_user_time", "end_user", "time"),
+    Index("calls_request_id", "request_id"),
+)
+
+#: Calls that were refused because they had no valid key; the columns are those of ``calls``.
+REFUSALS = Table(
+    "refusals",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("request_id", String(200), nullable=False),
+    Column("endpoint", String(20), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error", String(64)),
+    Column("error_message", String(500)),
+    Column("total_ms", Float, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Index("refusals_time", "time"),
+    Index("refusals_request_id", "request_id"),
 )
 
 CALL_TAGS = Table(

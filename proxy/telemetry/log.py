@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from proxy.domain.call import Call, milliseconds
 from proxy.domain.guardrails import GuardrailResult
+from proxy.telemetry.console import ConsoleRenderer, has_colors
 
 #: Characters of a key's hash that identify it in the log.
 KEY_CHARACTERS = 8
@@ -33,7 +34,9 @@ def configure_logging(style: str, level: str) -> None:
     """Log ``json`` or ``console`` to stderr; ``auto`` is console on a terminal. Libraries log the same way."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(serializer=_json)
+        ConsoleRenderer(colors=has_colors(sys.stderr), details=level == "debug")
+        if console
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     shared: list[structlog.types.Processor] = [
         _stamper(),
@@ -145,6 +148,7 @@ def event_of(call: Call, ended: float) -> dict[str, Any]:
         "vendor": won.vendor if won else None,
         "status": call.status,
         "error": call.error or None,
+        "message": call.message or None,
         "detail": call.detail or None,
         "attempts": len(call.attempts),
         "fallback": call.fallback or None,

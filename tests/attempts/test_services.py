@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, cast
 
-from proxy.attempts import HealthTracker
+from proxy.attempts import AttemptRunner, HealthTracker
 from proxy.attempts.services import Services
+from proxy.errors import Overloaded
 from tests.fakes.samples import wav
 
 INFO = {"channels": 1, "rate": 16_000, "codec": "pcm_s16le", "container": "wav"}
@@ -30,13 +31,16 @@ class Readers:
 class Stored:
     """An upload in a temporary file."""
 
-    filename, content_type = "a.wav", "audio/wav"
+    filename, content_type, container = "a.mp3", "audio/mpeg", "mp3"
 
     def __init__(self, content: bytes) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._file.write(content)
         self._file.flush()
         self.size = len(content)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        raise AssertionError("the upload is not looked into")
 
     def fileno(self) -> int:
         return self._file.fileno()
@@ -64,5 +68,20 @@ def test_an_upload_may_be_closed_while_its_measurement_waits_for_a_worker() -> N
             readers.is_free.set()
             assert await measuring == upload.size
         assert len(os.listdir("/dev/fd")) == descriptors - 1
+
+    asyncio.run(main())
+
+
+def test_a_limit_of_seconds_is_the_vendors_to_judge_while_no_worker_is_free() -> None:
+    class Busy:
+        async def run(self, job: Any, *, fault: Any, source: int) -> AsyncGenerator[bytes]:
+            raise Overloaded("The server is busy.")
+            yield b""
+
+    async def main() -> None:
+        upload = Stored(wav())
+        runner = AttemptRunner(*cast(Any, (None, None, Busy())))
+        assert await runner.seconds_of(upload) is None
+        upload.close()
 
     asyncio.run(main())

@@ -19,7 +19,7 @@ def wish(response_format: str) -> TranscriptionRequest:
 
 
 @pytest.mark.parametrize("wanted", ["srt", "vtt", "text"])
-@pytest.mark.parametrize("body", [b'{"text":"a","segments":[[[', b'{"text":"a","duration":NaN}', b'{"error"'])
+@pytest.mark.parametrize("body", [b'{"text":"a","segments":[[[', b'{"text":3,"duration":NaN}', b'{"error"'])
 def test_a_broken_document_is_no_transcript(wanted: str, body: bytes) -> None:
     with pytest.raises(UpstreamInvalid):
         document(wish(wanted), body, "application/json")

@@ -22,7 +22,7 @@ def test_every_upload_format_tells_its_length(warm_pool: WithPool) -> None:
             assert info.duration == pytest.approx(4, rel=0.05), name
             assert (info.channels, info.rate) == (2, rate), name
             assert info.codec.startswith(encoder.removeprefix("lib").removesuffix("mp3lame")), name
-            assert info.container in name.replace("m4a", "mp4"), name
+            assert info.container in name, name
 
     warm_pool(test)
 
@@ -59,7 +59,7 @@ def test_a_file_is_read_by_its_descriptor_and_its_offset_stays(warm_pool: WithPo
             file.seek(7)
             info = await probe(pool, file.fileno())
             samples = b"".join([data async for data in decode(pool, file.fileno())])
-            assert info.container == "mp4"
+            assert info.container == "m4a"
             assert len(samples) / 32_000 == pytest.approx(4, rel=0.05)
             assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 7
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import SecretStr
 
 from proxy.config import Config, Mode, describe
@@ -262,19 +263,71 @@ def test_a_prefix_without_a_name(problems_of: Problems, params: str) -> None:
         assert problems_of(f"model_list:\n{entry}") == ["config.yaml:4: 'model' in litellm_params must name a model"]
 
 
-def test_ids_are_stable_different_and_free_of_the_key(load_text: Load) -> None:
+def ids(config: Config) -> list[str]:
+    return [deployment.id for deployment in config.deployments]
+
+
+def test_ids_are_readable_stable_and_free_of_the_key(load_text: Load) -> None:
     entries = """
         model_list:
           - {model_name: tts, litellm_params: {model: tts-1, api_key: KEY}}
           - {model_name: tts, litellm_params: {model: openai/tts-1, api_key: sk-2}}
           - {model_name: tts, litellm_params: {model: tts-1, api_base: 'http://a'}}
           - {model_name: other, litellm_params: {model: tts-1}}
+          - {model_name: whisper, litellm_params: {model: openai/Systran/whisper:large, api_base: 'http://a'}}
     """
     one, two = load_text(entries.replace("KEY", "sk-1")), load_text(entries.replace("KEY", "sk-3"))
-    ids = [deployment.id for deployment in one.deployments]
-    assert len(set(ids)) == 4
-    assert ids == [deployment.id for deployment in two.deployments]
+    assert ids(one) == [
+        "tts/openai/tts-1",
+        "tts/openai/tts-1#2",
+        "tts/openai/tts-1#3",
+        "other/openai/tts-1",
+        "whisper/openai/Systran/whisper:large",
+    ]
+    assert ids(two) == ids(one)
     assert len(one.groups["tts"]) == 3
+
+
+def test_setting_an_id_renames_no_other_entry(load_text: Load) -> None:
+    entry = "- {model_name: tts, litellm_params: {model: tts-1}}\n"
+    named = entry.replace("}}", "}, model_info: {id: tts/openai/tts-1}}")
+    assert ids(load_text("model_list:\n" + named + entry)) == ["tts/openai/tts-1", "tts/openai/tts-1#2"]
+    own = named.replace("tts/openai/tts-1", "main")
+    assert ids(load_text("model_list:\n" + own + entry + entry)) == [
+        "main", "tts/openai/tts-1#2", "tts/openai/tts-1#3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("group", "wanted"),
+    [
+        ("naïve voice", "na%C3%AFve%20voice/openai/tts-1"),
+        ("语音", "%E8%AF%AD%E9%9F%B3/openai/tts-1"),
+        ('a"b\\c#2', "a%22b%5Cc%232/openai/tts-1"),
+        ("100%", "100%25/openai/tts-1"),
+        ("a,b;c", "a,b%3Bc/openai/tts-1"),
+    ],
+)
+def test_ids_fit_into_a_header_and_a_label(load_text: Load, group: str, wanted: str) -> None:
+    entry = {"model_name": group, "litellm_params": {"model": "tts-1"}}
+    assert ids(load_text(yaml.safe_dump({"model_list": [entry]}))) == [wanted]
+
+
+def test_ids_of_long_names_are_cut_and_stay_different(load_text: Load) -> None:
+    names = ["语" * 400 + end for end in ("a", "b", "b")]
+    entries = [{"model_name": name, "litellm_params": {"model": "tts-1"}} for name in names]
+    found = ids(load_text(yaml.safe_dump({"model_list": entries})))
+    assert len(set(found)) == 3
+    assert all(len(name) <= 128 and name.isascii() and " " not in name for name in found)
+    assert found[2] == found[1] + "#2"
+
+
+def test_a_name_that_no_encoding_has_is_a_problem_and_no_crash(problems_of: Problems) -> None:
+    environ = {"PROXY_MASTER_KEY": KEY, "NAME": "a\udcff"}
+    (problem,) = problems_of(
+        "model_list: [{model_name: os.environ/NAME, litellm_params: {model: tts-1}}]", environ=environ
+    )
+    assert "must be text" in problem
 
 
 def test_an_id_twice(problems_of: Problems) -> None:

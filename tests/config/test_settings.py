@@ -67,8 +67,24 @@ def test_open_to_everybody_only_when_asked_for(general: Callable[..., Config]) -
 )
 def test_weak_keys_start_with_a_warning(general: Callable[..., Config], key: str) -> None:
     config = general(f"master_key: {key}")
-    assert config.general.master_key_weak
+    assert is_weak(key)
     assert config.warnings == ("config.yaml:2: the master key is weak: use 32 random characters or more",)
+
+
+def test_a_previous_master_key(general: Callable[..., Config], problems_of: Problems) -> None:
+    old = "sk-2b7e151628aed2a6abf7158809cf4f3c"
+    config = general(f"previous_master_key: {old}")
+    assert config.general.previous_master_key == SecretStr(old)
+    assert config.warnings == ()
+    assert general("", {"PROXY_MASTER_KEY": KEY, "PROXY_PREVIOUS_MASTER_KEY": old}).general.previous_master_key
+    assert general("previous_master_key: ''").general.previous_master_key is None
+    (weak,) = general("previous_master_key: sk-1234").warnings
+    assert weak == "config.yaml:2: the previous master key is weak: use 32 random characters or more"
+    for text in (old, "config.yaml"):
+        assert (text in repr(config)) == (text != old)
+    alone = "general_settings: {allow_unauthenticated: true, previous_master_key: sk-2b7e151628aed2a6}"
+    problems = problems_of(f"model_list: [{{model_name: a, litellm_params: {{model: tts-1}}}}]\n{alone}", environ={})
+    assert problems == ["config.yaml:2: previous_master_key has no effect without a master_key"]
 
 
 @pytest.mark.parametrize("key", [KEY, "sk-proj-0qWe7rTy2uIo9pAs", "7b9e0c4fa1d24c6e8f53a0b1c2d3e4f5"])
@@ -80,6 +96,7 @@ def test_defaults_of_the_server(general: Callable[..., Config]) -> None:
     settings = general("").general.model_dump(exclude={"master_key"})
     assert settings == GeneralSettings().model_dump(exclude={"master_key"})
     assert settings == {
+        "previous_master_key": None,
         "allow_unauthenticated": False,
         "metrics_token": None,
         "cors_origins": (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import struct
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -61,7 +62,10 @@ class Desk:
         return self._ask("speech", json=body)
 
     def hear(self, model: str, **fields: str) -> tuple[httpx.Response, dict[str, Any]]:
-        return self._ask("transcriptions", data={"model": model} | fields, files={"file": ("a.wav", CLIP.read_bytes())})
+        return self.hear_file(CLIP.read_bytes(), model=model, **fields)
+
+    def hear_file(self, content: bytes, **fields: str) -> tuple[httpx.Response, dict[str, Any]]:
+        return self._ask("transcriptions", data=fields, files={"file": ("a.wav", content)})
 
     def _ask(self, endpoint: str, **content: Any) -> tuple[httpx.Response, dict[str, Any]]:
         name = f"billing.{time.monotonic_ns()}"
@@ -170,6 +174,35 @@ def test_the_response_format_does_not_decide_what_a_transcript_costs(desk: Desk,
     # What the fake says in json is 2 seconds, in verbose_json 1.7; the clip has one.
     assert row["cost"] in (units("0.0001"), units("0.0002"))
     assert Decimal(answer.headers["x-proxy-response-cost"]) * 10**10 == row["cost"]
+
+
+@pytest.mark.parametrize("stream", ["false", "true"])
+@pytest.mark.parametrize("kind", [b"RF64", b"BW64", b"RIFX"])
+def test_large_kinds_of_wav_are_measured_by_their_bytes(desk: Desk, kind: bytes, stream: str) -> None:
+    """Whatever their headers claim."""
+    samples, order = bytes(2 * 8000 * 3), ">" if kind == b"RIFX" else "<"
+    ds64 = struct.pack("<4sIQQQI", b"ds64", 28, 9, 9, 9, 0) if kind != b"RIFX" else b""
+    form = struct.pack(f"{order}4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 16_000, 2, 16)
+    size = len(samples) if kind == b"RIFX" else 0xFFFFFFFF
+    file = kind + b"\xff" * 4 + b"WAVE" + ds64 + form + b"data" + struct.pack(f"{order}I", size) + samples
+    answer, row = desk.hear_file(file, model="p-whisper", response_format="text", stream=stream)
+    assert answer.status_code == 200
+    assert (row["cost"], row["cost_basis"]) == (units("0.0003"), "seconds")
+
+
+def test_an_upload_whose_length_cannot_be_told_is_billed_as_unknown_and_says_so(desk: Desk) -> None:
+    answer, row = desk.hear_file(bytes(range(256)) * 100, model="p-whisper", response_format="text")
+    assert answer.status_code == 200
+    assert "x-proxy-response-cost" not in answer.headers
+    assert (row["cost"], row["cost_basis"]) == (None, "unknown")
+    assert "length of the audio could not be measured" in answer.headers["x-proxy-warnings"]
+    lines = [line for line in desk.server.log().splitlines() if "the cost of calls is not known" in line]
+    (said,) = [line for line in lines if "openai/whisper-1" in line]
+    assert "could not be measured" in said
+    assert "set its price" not in said
+    answer, row = desk.hear_file(bytes(range(256)) * 100, model="p-whisper", response_format="json")
+    assert row["cost_basis"] == "seconds", "the vendor reports it"
+    assert "x-proxy-warnings" not in answer.headers
 
 
 def test_a_transcript_by_tokens_and_one_that_tells_none(desk: Desk) -> None:

@@ -626,7 +626,7 @@ def test_odd_transcripts_are_no_errors_of_ours(
 
 
 def test_what_a_transcript_says_is_in_no_log(upstream: Upstream, http: httpx.Client, proxy: Server) -> None:
-    upstream.behave("faster-whisper", answer=Answer("text/plain", [b"My name is Alice and my card is 4111"]))
+    upstream.behave("faster-whisper", answer=Answer("application/json", [b"My name is Alice and my card is 4111"]))
     reply = http.post(LISTEN, data={"model": "selfhosted-stt"}, files={"file": ("a.wav", wav())})
     error_of(reply, 502, "upstream_invalid")
     assert "Alice" not in proxy.log()

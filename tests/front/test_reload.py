@@ -122,6 +122,51 @@ def test_reload_under_load_fails_no_call_and_counters_survive(upstream: Upstream
     assert sum(float(line.rpartition(" ")[2]) for line in counted) == len(statuses)
 
 
+def health(server: Server) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(server.url + "/health", headers=ASKS).json()
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_takes_effect_after_a_restart_is_named(
+    upstream: Upstream, serve: Callable[..., Server], workers: int
+) -> None:
+    server = serve(config(upstream, "first"), workers=workers)
+    assert health(server)["restart_needed"] == []
+    changed = config(upstream, "first", log_level="error", ledger_retention_days=3, docs_enabled=False)
+    replace(server.config_path, yaml.safe_dump(changed))
+    wanted = ["general_settings.ledger_retention_days", "general_settings.log_level"]
+    until(lambda: all(health(server)["restart_needed"] == wanted for _ in range(4)))
+    named = next(line for line in server.log().splitlines() if "take effect after a restart" in line)
+    assert json.loads(named)["settings"] == wanted
+    assert httpx.get(server.url + "/openapi.json", headers=ASKS).status_code == 404
+    replace(server.config_path, yaml.safe_dump(config(upstream, "first")))
+    until(lambda: all(health(server)["restart_needed"] == [] for _ in range(4)))
+
+
+def test_a_deployment_whose_key_was_mended_is_healthy_at_once(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    given = config(upstream, "first", "second")
+    params = given["model_list"][0]["litellm_params"]
+    good, params["api_key"] = params["api_key"], "sk-upstream-wrong-0d9c8b7a6f5e"
+    server = serve(given)
+
+    def resting() -> dict[str, str | None]:
+        return {row["id"]: row["resting"] for row in health(server)["deployments"]}
+
+    body = {"model": "first", "input": "Hello", "voice": "alloy"}
+    assert httpx.post(server.url + SPEAK, json=body, headers=ASKS).status_code == 502
+    assert resting() == {"first/openai/tts-1": "upstream_credentials", "second/openai/tts-1": None}
+    params["weight"] = 2
+    replace(server.config_path, yaml.safe_dump(given))
+    until(lambda: server.log().count("configuration loaded") == 1)
+    assert resting()["first/openai/tts-1"] == "upstream_credentials"
+    params["api_key"] = good
+    replace(server.config_path, yaml.safe_dump(given))
+    until(lambda: resting()["first/openai/tts-1"] is None)
+    answer = httpx.post(server.url + SPEAK, json=body, headers=ASKS)
+    assert (answer.status_code, answer.headers["x-proxy-deployment"]) == (200, "first/openai/tts-1")
+
+
 def test_a_missing_file_changes_nothing(upstream: Upstream, serve: Callable[..., Server]) -> None:
     server = serve(config(upstream, "first"))
     os.unlink(server.config_path)

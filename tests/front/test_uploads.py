@@ -121,7 +121,7 @@ def test_filename_star_alone(upstream: Upstream, wire: Wire) -> None:
     assert upstream.last.file.filename == "größe.wav"
 
 
-@pytest.mark.parametrize("name", ["größe.wav", "音声.mp3", "a b;c=d.wav", "👋.ogg"])
+@pytest.mark.parametrize("name", ["größe.wav", "音声.wav", "a b;c=d.wav", "👋.wav"])
 def test_non_ascii_names_as_raw_utf_8(upstream: Upstream, wire: Wire, name: str) -> None:
     arrived(upstream, wire.post(PATH, form(file_part(WAV, name), text_part("model", "whisper")), FORM))
     assert upstream.last.file.filename == name

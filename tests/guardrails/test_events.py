@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from proxy.domain.guardrails import Stage
 from proxy.domain.results import TranscriptEvents
 from proxy.domain.transcript import Transcript
+from proxy.domain.usage import NO_TOKENS
 from proxy.errors import UpstreamInvalid
 from proxy.guardrails.base import Context
 from proxy.guardrails.events import MAX_LENGTH, checked_events, cut_of
@@ -60,7 +61,7 @@ def delta(text: str, **more: Any) -> dict[str, Any]:
 
 
 def done(text: str, **more: Any) -> dict[str, Any]:
-    return {"type": "transcript.text.done", "text": text, **more}
+    return {"type": "transcript.text.done", "text": text, "usage": NO_TOKENS, **more}
 
 
 @settings(max_examples=150, deadline=None)

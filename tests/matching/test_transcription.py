@@ -9,8 +9,9 @@ import pytest
 
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, TranscriptionRequest
-from proxy.matching import BoundDeployment, Needs, Rejection, TranscriptionPlan, match_transcription
+from proxy.matching import BoundDeployment, Needs, Rejection, TranscriptionPlan, length_matters, match_transcription
 from proxy.providers.base import Adapter, Capabilities
+from tests.audio import sounds
 from tests.providers.attempts import Held
 
 NO_NEEDS = Needs()
@@ -108,3 +109,18 @@ def test_what_is_ignored_is_left_out_with_a_warning() -> None:
     plan = planned(asked, declared)
     assert (plan.request.prompt, plan.request.keywords, plan.request.extra) == (None, (), (("seed", "1"),))
     assert plan.warnings == [f"{name} has no effect on 'stt'" for name in ("keywords", "prompt", "style")]
+
+
+@pytest.mark.parametrize(
+    ("content", "limit", "matters"),
+    [
+        (sounds.wav(sounds.pcm(2)), 3, False),
+        (sounds.wav(sounds.pcm(2)), 1, True),
+        (sounds.wav(sounds.pcm(2)), None, False),
+        (sounds.aac_silence(2), 1000, True),
+        (b"not audio", 1000, True),
+    ],
+)
+def test_a_file_is_measured_if_it_may_be_too_long(content: bytes, limit: float | None, matters: bool) -> None:
+    deployments = [bound(max_seconds=limit), bound()]
+    assert length_matters(deployments, replace(request(), file=Held(content))) is matters

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from proxy.attempts import AttemptRunner
+from proxy.audio.container import container_of
 from proxy.audio.pool import WorkerPool
 from proxy.domain.call import Attempt, Call
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
@@ -33,11 +34,18 @@ class Held:
     content_type: str = "audio/wav"
 
     @property
+    def container(self) -> str | None:
+        return container_of(self.read_at)
+
+    @property
     def size(self) -> int:
         return len(self.content)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self.content
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        return self.content[offset : offset + size]
 
     def fileno(self) -> int | None:
         return None

@@ -17,6 +17,7 @@ from proxy.audio.languages import language_name
 from proxy.domain.requests import TranscriptionRequest
 from proxy.domain.transcript import FORMATS
 from proxy.matching import MEGABYTE
+from tests.audio import sounds
 from tests.conftest import MASTER_KEY, Server, launch
 from tests.fakes.vendor import VendorServer
 from tests.front.shape import error_of
@@ -26,6 +27,7 @@ from tests.providers.attempts import Held, transcription_attempt
 from tests.providers.conftest import HASTY, Stage, TranscriptionDesk, configuration
 from tests.providers.contract import Exchange, Failure, Reply, TranscriptionCase, every_case, key_of
 from tests.providers.generic import BROKEN_ANSWERS, FAILURES, NEVER, SENTINEL, expect_failure, named_failures
+from tests.providers.sound import whole_sound
 
 BOTH = ["word", "segment"]
 #: Of times in seconds, which vendors and subtitles round.
@@ -95,6 +97,55 @@ def test_verbose_json_has_segments_alone_by_default(transcription: Transcription
     found = transcription.hear(response_format="verbose_json").json()
     assert found["segments"]
     assert "words" not in found
+
+
+#: Files whose name says something else, and what a vendor may be told that they are.
+MISLABELLED = {
+    "blob": (TranscriptionDesk.AUDIO, "audio.wav", {"audio/wav"}),
+    "speech.mp3?token=1": (TranscriptionDesk.AUDIO, "audio.wav", {"audio/wav"}),
+    "voice.opus": (whole_sound("opus"), "voice.ogg", {"audio/ogg"}),
+    "audio.wav": (sounds.file("m4a", sounds.pcm(0.3)), "audio.m4a", {"audio/mp4", "audio/m4a"}),
+}
+
+
+@pytest.mark.parametrize("name", MISLABELLED)
+def test_an_upload_goes_on_as_what_its_bytes_are(transcription: TranscriptionDesk, name: str) -> None:
+    """In a form, in the head of the request or in JSON."""
+    content, filename, types = MISLABELLED[name]
+    reply = transcription.hear(upload=content, filename=name)
+    assert reply.status_code == 200, reply.text
+    for request in transcription.vendor.of(transcription.case.main):
+        for part in request.parts:
+            if part.filename is not None:
+                assert (part.filename, part.content_type in types) == (filename, True), part
+        kind = request.header("content-type") or ""
+        if kind.startswith(("audio/", "video/")):
+            assert kind in types
+        if kind.startswith("application/json") and "input" in request.json:
+            assert {row["mime_type"] for row in request.json["input"]} <= types
+
+
+REFUSED = {
+    "amr": (b"#!AMR\n" + b"\x3c" + bytes(31), "amr", "AMR"),
+    "caf": (sounds.file("caf", sounds.pcm(0.3)), "caf", "CAF"),
+    "aac": (whole_sound("aac"), "aac", "AAC"),
+    "3gp": (b"\0\0\0\x18ftyp3gp4" + bytes(4) + b"isom3gp4" + bytes(100), "3gp", "3GP"),
+    "mulaw": (hashlib.shake_128(b"noise").digest(8000), "ulaw", "headerless µ-law"),
+    "html": (b"<!DOCTYPE html><html>Sign in</html>", "wav", "HTML"),
+}
+
+
+@pytest.mark.parametrize("container", REFUSED)
+def test_a_container_that_the_vendor_does_not_take(transcription: TranscriptionDesk, container: str) -> None:
+    content, extension, words = REFUSED[container]
+    declared = transcription.can.containers
+    if declared is None or container in declared:
+        pytest.skip("the vendor takes it, or nothing is declared")
+    reply = transcription.hear(upload=content, filename=f"speech.{extension}")
+    transcription.refused(reply, "file")
+    message = reply.json()["error"]["message"]
+    assert words in message
+    assert container == "html" or "wav" in message
 
 
 def _in_order(rows: list[dict[str, Any]]) -> None:

@@ -47,7 +47,7 @@ def vendor(*, says: str | None = None, refuses: bool = True) -> Iterator[VendorS
         return speaks.reply(request)
 
     def hear(request: Recorded) -> Reply:
-        if refuses and request.body.startswith(b"This is no audio"):
+        if refuses and b"This is no audio" in request.body:
             return Reply.json({"err_code": "Bad Request", "err_msg": "failed to process audio"}, status=400)
         reply: Any = hears.reply(request) if callable(hears.reply) else hears.reply
         return reply if says is None else Reply(_spoken(reply.document, says), headers=reply.headers)

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.config import Config, Deployment, Environment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
-from proxy.domain.usage import Usage
+from proxy.domain.usage import NO_TOKENS, Usage
 from proxy.errors import BadRequest, ProxyError, UnsupportedValue, UpstreamInvalid, UpstreamRateLimited
 from proxy.http.messages import ByteStream, Headers, Request, Response
 from proxy.matching import BoundDeployment
@@ -536,10 +536,10 @@ def test_usage_as_openai_writes_it() -> None:
 @pytest.mark.parametrize(
     ("kind", "stated", "due"),
     [
-        ("speech.audio.done", {"input_tokens": 9, "output_tokens": 93}, SPOKEN),
+        ("speech.audio.done", {"input_tokens": 9, "output_tokens": 93, "total_tokens": 102}, SPOKEN),
         ("speech.audio.done", {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}, None),
         ("transcript.text.done", DETAILS, Usage(input_text_tokens=5, input_audio_tokens=20, output_text_tokens=12)),
-        ("transcript.text.done", None, None),
+        ("transcript.text.done", dict(NO_TOKENS), None),
     ],
 )  # fmt: skip
 def test_openais_own_events_tell_what_was_used(kind: str, stated: Any, due: Usage | None) -> None:

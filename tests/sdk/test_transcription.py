@@ -263,7 +263,7 @@ def test_names_and_types_by_content(openai: Upstream, content: bytes, name: str,
 def test_a_name_cannot_break_the_form(openai: Upstream) -> None:
     transcription("whisper-1", ('../a"\r\nX: y\udcff.mp3', CONTENT))
     assert openai.last.complete
-    assert openai.last.file.disposition == 'form-data; name="file"; filename="a%22%0D%0AX: y?.mp3"'
+    assert openai.last.file.disposition == 'form-data; name="file"; filename="a%22X: y?.wav"'
     with pytest.raises(BadRequest, match="content type") as caught:
         transcription("whisper-1", ("a.mp3", CONTENT, "audio/wav\r\nX: y"))
     assert caught.value.param == "file"

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from proxy.audio.languages import language_code
+from proxy.audio.source import READABLE_CONTAINERS
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, TranscriptionRequest
 from proxy.domain.transcript import Transcript
@@ -65,6 +66,7 @@ _COMMON = frozenset({
 LIVE = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text"),
+    containers=READABLE_CONTAINERS,
     streams=True,
     max_file_mb=25,
     ignores=_COMMON,
@@ -357,6 +359,10 @@ class JsonLines:
     def __init__(self) -> None:
         self._rest = b""
         self._ended = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self._ended
 
     def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]:
         *lines, self._rest = (self._rest + data).split(b"\n")

@@ -4,10 +4,11 @@ Speech and transcription are on two hosts; ``api_base`` replaces the one of the 
 ``https://tts.eu.assemblyai.com`` or ``https://api.eu.assemblyai.com``.
 
 Sources: assemblyai 1.8.2 (SDK, 2026-10-23), AssemblyAI's OpenAPI file as of 2026-08-17, its pages "Create speech
-(OpenAI compatible)" and "Combine Keyterms Prompting with Prompts" (a request has either, so the terms are added to the
-prompt). The formats of the OpenAI-compatible route are assumed to be those of the native one: pcm, mp3 and wav.
-Deleting a job while it runs is not documented; an upload without a job expires within two days. Its translation
-(``speech_understanding``) is not supported: the file does not say where the translated text of a segment is.
+(OpenAI compatible)", "What audio and video file types are supported" and "Combine Keyterms Prompting with Prompts" (a
+request has either, so the terms are added to the prompt). The formats of the OpenAI-compatible route are assumed to be
+those of the native one: pcm, mp3 and wav. Deleting a job while it runs is not documented; an upload without a job
+expires within two days. Its translation (``speech_understanding``) is not supported: the file does not say where the
+translated text of a segment is.
 """
 
 from __future__ import annotations
@@ -82,6 +83,10 @@ _ENGLISH = {"en-us": "en_us", "en-gb": "en_uk", "en-uk": "en_uk", "en-au": "en_a
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=(
+        "3gp", "aac", "aiff", "amr", "ape", "asf", "au", "avi", "flac", "flv", "m4a", "mp3", "mp4", "mpeg", "ogg", "ts",
+        "wav", "wavpack", "webm",
+    ),
     max_file_mb=2098,  # 2.2 GB
     max_seconds=36_000,
     languages=tuple(LANGUAGES.split()),

@@ -1,9 +1,9 @@
 """Azure AI Speech: neural voices with SSML, and "fast transcription".
 
 Sources: Microsoft's "Text to speech REST API" (2024-09: hosts, headers, formats, statuses, the cut at ten minutes),
-"Fast transcription" and "LLM speech" (2026-01: definition, answers, limits, translation), "Language support" (2026-04:
-which locales fast transcription knows; 2025-10: voices), "High definition voices" (2025-10: which SSML they take),
-"Sovereign clouds" and "Private link" (hosts), the swagger ``Transcription.json`` of 2025-10-15; LiteLLM's
+"Fast transcription" and "LLM speech" (2026-01: definition, answers, limits, formats, translation), "Language support"
+(2026-04: which locales fast transcription knows; 2025-10: voices), "High definition voices" (2025-10: which SSML they
+take), "Sovereign clouds" and "Private link" (hosts), the swagger ``Transcription.json`` of 2025-10-15; LiteLLM's
 documentation of ``azure/speech/`` for what its users write. Not tested against the real service.
 
 - ``api_base`` is that of a resource or a region and may name either of the two APIs: ``https://REGION.tts.speech…``,
@@ -239,6 +239,7 @@ HD_SPEECH = Capabilities(
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=("aac", "amr", "asf", "flac", "m4a", "mp3", "mp4", "ogg", "wav", "webm"),
     max_file_mb=500,
     max_seconds=5 * 3600,
     languages=tuple(sorted(LOCALES)),

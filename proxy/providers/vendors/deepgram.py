@@ -1,10 +1,10 @@
 """Deepgram: Aura and Flux speak, Nova and Whisper transcribe.
 
 Sources: Deepgram's OpenAPI file (2026-07-15), deepgram-sdk 7.17.0, and its pages "TTS Voice Controls" (2026-05: a speed
-of 0.7 to 1.5 for English and Spanish), "Flux TTS Voices", "Voices and Languages", "Keyterm Prompting" and "Keywords".
-The limits of 2,000 characters per request and 2 GB per file and the header ``dg-char-count`` are not in the OpenAPI
-file: the header appears in other programs, the limits in older pages. ``aac`` is assumed to arrive as ADTS; `calls`
-checks the bytes. Flux is assumed to have Aura's limit.
+of 0.7 to 1.5 for English and Spanish), "Flux TTS Voices", "Voices and Languages", "Keyterm Prompting", "Keywords" and
+"Supported Audio Formats". The limits of 2,000 characters per request and 2 GB per file and the header
+``dg-char-count`` are not in the OpenAPI file: the header appears in other programs, the limits in older pages. ``aac``
+is assumed to arrive as ADTS; `calls` checks the bytes. Flux is assumed to have Aura's limit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from proxy.audio.labels import CONTAINERS
 from proxy.audio.languages import language_code
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
@@ -126,6 +127,7 @@ _EXTRAS = frozenset({
 NOVA_3 = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=CONTAINERS,  # "nearly all audio formats"; headerless ones need fields that a form does not have
     max_file_mb=1907,  # 2 GB
     ignores=frozenset({
         "chunking_strategy", "include", "known_speaker_names", "known_speaker_references", "temperature",

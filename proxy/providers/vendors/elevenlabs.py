@@ -4,7 +4,8 @@ Sources: ElevenLabs' OpenAPI document (copy of 2026-08-22: paths, fields, format
 model pages (v4, ``scribe_v3``), its help pages "API - Error Code 400 or 401" and "429" (limits of characters, what the
 errors mean), LiteLLM 1.109 (its users' key variable). The ids of the voices are those of ElevenLabs' default voices,
 each found in several public programs; the older ones are those to which LiteLLM maps OpenAI's names. Not tested against
-the real service. The range of the speed and Opus being in Ogg are documented by third parties only.
+the real service. The range of the speed, Opus being in Ogg and the formats of files are documented by third parties
+only.
 
 - wav is converted from pcm, because the vendor does not stream wav.
 - ``instructions`` have no counterpart. The audio tags of v3 and v4 ("[whispering]") are part of the text and are passed
@@ -156,9 +157,13 @@ SPEECH = Capabilities(
     ignores=frozenset({"instructions"}),
     extras=frozenset(_JSON_TYPES),
 )
+CONTAINERS = (
+    "3gp", "aac", "aiff", "asf", "avi", "flac", "flv", "m4a", "mp3", "mp4", "mpeg", "ogg", "wav", "webm",
+)  # fmt: skip
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=CONTAINERS,
     max_file_mb=5000,
     ignores=frozenset({"include", "known_speaker_names", "known_speaker_references", "chunking_strategy"}),
     extras=_TRANSCRIPTION_EXTRAS,

@@ -13,7 +13,7 @@ Not tested against the real service.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ from proxy.providers.wire.headers import header
 from proxy.providers.wire.streams import Failure, decoded
 from proxy.providers.wire.target import Target, segment, without_version
 from proxy.providers.wire.transcripts import Speakers, document_of, rows
-from proxy.providers.wire.upload import Base64Stream, UploadStream, sniffed_format
+from proxy.providers.wire.upload import Base64Stream, UploadStream
 
 _WOMEN = """
 Achernar Aoede Autonoe Callirrhoe Despina Erinome Gacrux Kore Laomedeia Leda Pulcherrima Sulafat Vindemiatrix Zephyr
@@ -76,9 +76,15 @@ SPEECH = Capabilities(
     voices=VOICES,
     extras=frozenset({"language_code"}),
 )
+#: Gemini's content types, by container.
+_MIME_TYPES = {
+    "aac": "audio/aac", "aiff": "audio/aiff", "flac": "audio/flac", "m4a": "audio/m4a", "mp3": "audio/mp3",
+    "mp4": "audio/m4a", "mpeg": "audio/mpeg", "ogg": "audio/ogg", "wav": "audio/wav", "webm": "audio/webm",
+}  # fmt: skip
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    containers=tuple(_MIME_TYPES),
     max_file_mb=2048,
     ignores=frozenset({
         "temperature", "include", "known_speaker_names", "known_speaker_references", "chunking_strategy",
@@ -281,7 +287,10 @@ class _Speech:
         self.warnings: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        for event in self._reader.feed(data):
+        return self._read(self._reader.feed(data))
+
+    def _read(self, events: Iterable[bytes]) -> Iterator[bytes]:
+        for event in events:
             document = document_of(event)
             if document.get("error") is not None:
                 raise self._failure(event)
@@ -294,10 +303,9 @@ class _Speech:
                 self._note(candidate.get("finishReason"))
 
     def end(self) -> Iterator[bytes]:
-        self._reader.end()
+        yield from self._read(content for _, content in self._reader.end())
         if not self._stopped or not self._has_audio:
             raise UpstreamInvalid("The upstream vendor's speech ended before it was complete.")
-        return iter(())
 
     def _note(self, reason: Any) -> None:
         if reason in (None, "", "FINISH_REASON_UNSPECIFIED"):
@@ -463,16 +471,9 @@ class _Uploaded:
         return cls(name, uri, state)
 
 
-#: By the names of `formats.sniff`.
-_MIME_TYPES = {
-    "mp3": "audio/mp3", "aac": "audio/aac", "opus": "audio/ogg", "ogg": "audio/ogg", "flac": "audio/flac",
-    "wav": "audio/wav", "mp4": "audio/m4a", "webm": "audio/webm", "aiff": "audio/aiff", "mpeg": "audio/mpeg",
-}  # fmt: skip
-
-
 def mime_type(file: Upload) -> str:
-    """By the bytes, since names and clients' content types are not reliable."""
-    return _MIME_TYPES.get(sniffed_format(file) or "", "audio/wav")
+    """Gemini's name of the container. Unknown bytes are most likely to be wav."""
+    return _MIME_TYPES.get(file.container or "", "audio/wav")
 
 
 def _with_audio(body: Mapping[str, Any], file: Upload) -> Base64Stream:

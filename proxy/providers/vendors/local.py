@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from pydantic_core import to_json
 
+from proxy.audio.source import READABLE_CONTAINERS
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
@@ -53,6 +54,7 @@ MODELS: Mapping[str, Capabilities] = {
     "pocketsphinx": Capabilities(
         modes=frozenset({Mode.TRANSCRIPTION}),
         response_formats=("json", "text", "srt", "verbose_json", "vtt"),
+        containers=READABLE_CONTAINERS,
         languages=("en",),
         ignores=frozenset({"prompt", "keywords", "temperature"}),
         extras=frozenset(),
@@ -108,6 +110,10 @@ class _JsonLines:
         self._rest = b""
         self._texts: list[str] = []
         self._seconds: float | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return self._seconds is not None
 
     def feed(self, data: bytes) -> Iterable[Mapping[str, Any]]:
         *lines, self._rest = (self._rest + data).split(b"\n")

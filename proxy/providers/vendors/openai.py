@@ -31,7 +31,7 @@ from proxy.providers.sockets import live, realtime
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES
 from proxy.providers.wire import forms, transcripts
-from proxy.providers.wire.headers import header
+from proxy.providers.wire.headers import header, media_type
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
 from proxy.providers.wire.streams import SpeechEvents
@@ -48,9 +48,12 @@ SPEECH = Capabilities(
     extras=frozenset(),
     shutdown_date="2027-01-06",
 )
+#: In the names of files: flac, m4a, mp3, mp4, mpeg, mpga, ogg, wav, webm.
+CONTAINERS = ("flac", "m4a", "mp3", "mp4", "mpeg", "ogg", "wav", "webm")
 TRANSCRIPTION = Capabilities(
     modes=frozenset({Mode.TRANSCRIPTION}),
     response_formats=("json", "text"),
+    containers=CONTAINERS,
     extras=frozenset(),
     max_file_mb=25,
     shutdown_date="2027-02-26",
@@ -233,7 +236,7 @@ def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
 
 
 def _is_sse(response: Response) -> bool:
-    return header(response, b"content-type").partition(";")[0].strip() == "text/event-stream"
+    return media_type(response) == "text/event-stream"
 
 
 def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:

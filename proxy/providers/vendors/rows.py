@@ -24,7 +24,7 @@ from proxy.http.messages import Response
 from proxy.providers.base import Adapter, BufferedRequest, Capabilities, VoicesFlow
 from proxy.providers.vendor import Binder, Vendor
 from proxy.providers.vendors import kokoro
-from proxy.providers.vendors.openai import OpenAIAdapter
+from proxy.providers.vendors.openai import CONTAINERS, OpenAIAdapter
 from proxy.providers.voices import OPENAI_VOICES, Voice, Voices
 from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
 from proxy.providers.wire.streams import AudioChunks, MistralEvents, TextChunks
@@ -56,6 +56,8 @@ TRANSCRIPTION = Capabilities(
     ignores=OPENAI_ONLY | {"keywords"},
     extras=NO_EXTRAS,
 )
+#: Of Together (its page on transcription, which is ahead of its OpenAPI file) and OpenRouter.
+AAC_TOO = ("aac", "flac", "m4a", "mp3", "mp4", "ogg", "wav", "webm")
 BOTH_TASKS = frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION})
 
 
@@ -142,7 +144,7 @@ GROQ_SPEECH = replace(
     SPEECH, max_characters=200, splits=True, speed=(0.5, 4.0), formats=("wav",), extras=frozenset({"sample_rate"})
 )
 #: On the smallest plan 25 MB.
-GROQ_TRANSCRIPTION = replace(TRANSCRIPTION, max_file_mb=100)
+GROQ_TRANSCRIPTION = replace(TRANSCRIPTION, containers=CONTAINERS, max_file_mb=100)
 
 GROQ = Vendor(
     name="groq",
@@ -202,6 +204,7 @@ TOGETHER_TRANSCRIPTION = replace(
     TRANSCRIPTION,
     modes=BOTH_TASKS,
     response_formats=WITH_SPEAKERS,
+    containers=AAC_TOO,
     extras=frozenset({"min_speakers", "max_speakers"}),
 )
 TOGETHER = Vendor(
@@ -293,7 +296,7 @@ OPENROUTER_OPENAI = replace(
     OPENROUTER_SPEECH, speed=(0.25, 4.0), max_characters=4096, voices=OPENAI_VOICES, shutdown_date="2027-01-06"
 )
 #: Larger files need another kind of request, with the audio as base64 in JSON.
-OPENROUTER_TRANSCRIPTION = replace(TRANSCRIPTION, max_file_mb=25, ignores=OPENAI_ONLY | {"prompt"})
+OPENROUTER_TRANSCRIPTION = replace(TRANSCRIPTION, containers=AAC_TOO, max_file_mb=25, ignores=OPENAI_ONLY | {"prompt"})
 OPENROUTER = Vendor(
     name="openrouter",
     base_url="https://openrouter.ai/api/v1",

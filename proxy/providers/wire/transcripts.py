@@ -8,17 +8,15 @@ left out if it would not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from string import ascii_uppercase
 from typing import Any
 
-from pydantic_core import from_json
-
 from proxy.domain.transcript import Segment, Transcript, Word, segments_of_words
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamInvalid
-from proxy.providers.wire import usage
+from proxy.providers.wire import dialects, encodings, json, subtitles, usage
 
 
 class Speakers:
@@ -45,7 +43,16 @@ def read(
     ``task`` is the document's own if None. ``diarized``: the caller requested speakers. ``is_openai``: the names
     of speakers and the usage stay as they are.
     """
-    document = document_of(body)
+    document = dialects.as_openai(json_of(body))
+    if document is None:
+        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.")
+    return of_document(document, task=task, diarized=diarized, is_openai=is_openai)
+
+
+def of_document(
+    document: Mapping[str, Any], *, task: str | None = None, diarized: bool = False, is_openai: bool = False
+) -> tuple[Transcript, Usage | None]:
+    """As `read`, for a document that is parsed and has OpenAI's shape."""
     text, used, speakers = check_text(document), usage.of_transcript(document), Speakers(keeps_names=is_openai)
     spoken = rows(document, "speaker_segments") if diarized else []
     segments = tuple(_segment(number, row, speakers) for number, row in enumerate(spoken or rows(document, "segments")))
@@ -67,6 +74,43 @@ def read(
     return transcript, used
 
 
+#: OpenAI's members, with the types that clients insist on.
+_VERBOSE = {"task": str, "language": str, "duration": (int, float), "text": str}
+_SEGMENT = {
+    "id": int, "seek": int, "start": (int, float), "end": (int, float), "text": str, "tokens": list,
+    "temperature": (int, float), "avg_logprob": (int, float), "compression_ratio": (int, float),
+    "no_speech_prob": (int, float),
+}  # fmt: skip
+_SPEAKER = {
+    "id": str, "type": str, "start": (int, float), "end": (int, float), "text": str, "speaker": str
+}  # fmt: skip
+_WORD = {"word": str, "start": (int, float), "end": (int, float)}
+
+
+def is_whole(document: Any, response_format: str, granularities: Collection[str] = ()) -> bool:
+    """Whether it has everything that OpenAI's JSON of this format has."""
+    if not isinstance(document, dict) or not isinstance(document.get("text"), str):
+        return False
+    if response_format == "json":
+        return subtitles.kind(document["text"]) is None
+    if response_format == "diarized_json":
+        return _have(document.get("segments"), _SPEAKER)
+    wanted = granularities or ("segment",)
+    return (
+        _has(document, _VERBOSE)
+        and ("segment" not in wanted or _have(document.get("segments"), _SEGMENT))
+        and ("word" not in wanted or _have(document.get("words"), _WORD))
+    )
+
+
+def _have(rows: Any, members: Mapping[str, Any]) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, dict) and _has(row, members) for row in rows)
+
+
+def _has(row: Mapping[str, Any], members: Mapping[str, Any]) -> bool:
+    return all(isinstance(row.get(name), kind) for name, kind in members.items())
+
+
 def check_text(document: Mapping[str, Any]) -> str:
     """The text of a transcript. Raises UpstreamInvalid if the document has none."""
     text = document.get("text")
@@ -77,13 +121,22 @@ def check_text(document: Mapping[str, Any]) -> str:
 
 def document_of(body: bytes) -> dict[str, Any]:
     """A JSON object; anything else is an UpstreamInvalid."""
-    try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError:
-        document = None
+    document = json_of(body)
     if not isinstance(document, dict):
         raise UpstreamInvalid("The upstream vendor's answer is not a JSON object.", detail=f"{len(body)} bytes")
     return document
+
+
+def json_of(body: bytes, content_type: str = "") -> Any:
+    """Any JSON, in any encoding. NaN is None. Raises UpstreamInvalid for anything else."""
+    try:
+        return json.read(body)
+    except ValueError:
+        pass
+    try:
+        return json.read(encodings.decoded(body, content_type))
+    except ValueError as error:
+        raise UpstreamInvalid("The upstream vendor's answer is not JSON.", detail=f"{len(body)} bytes") from error
 
 
 def rows(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -1,23 +1,15 @@
-"""Request bodies around an upload, for vendors that take something other than a form, and what the upload holds."""
+"""Request bodies around an upload, for vendors that take something other than a form."""
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import AsyncIterator
 
-from proxy.audio import formats
 from proxy.domain.requests import Upload
 from proxy.http.messages import ByteStream
 
 #: The content type of bytes whose format is unknown.
 ANY_BYTES = "application/octet-stream"
-
-
-def sniffed_format(file: Upload) -> str | None:
-    """The format that the first bytes of the upload show, by `formats.sniff`'s names."""
-    descriptor, size = file.fileno(), formats.SNIFF_BYTES
-    return formats.sniff(bytes(file.getbuffer()[:size]) if descriptor is None else os.pread(descriptor, size, 0))
 
 
 class UploadStream(ByteStream):
