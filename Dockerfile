@@ -20,12 +20,13 @@ FROM python:${PYTHON_VERSION}-slim
 LABEL org.opencontainers.image.title="audio-proxy" \
       org.opencontainers.image.description="An OpenAI-compatible proxy for audio" \
       org.opencontainers.image.licenses="Apache-2.0"
-# A number, so that Kubernetes can see that it is not root.
+# A number, so that Kubernetes can see that it is not root. OpenShift picks another user, whose group is 0.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin audio-proxy \
-    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+    && install --directory --owner=10001 --group=0 --mode=0770 /data
 COPY --from=build /app/venv /app/venv
-# Where keys and calls are kept, unless the configuration says otherwise.
+# Where virtual keys and calls are stored, and the configuration of commands without --config (docker exec … keys list).
 ENV AUDIO_PROXY_DATA=/data \
+    AUDIO_PROXY_CONFIG=/app/config.yaml \
     PATH=/app/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1

@@ -68,9 +68,9 @@ ENVIRONMENT = """\
 
 | variable | used by | meaning |
 |---|---|---|
-| `AUDIO_PROXY_CONFIG` | Python functions | The configuration file. The command line uses `--config`. |
+| `AUDIO_PROXY_CONFIG` | all commands | The configuration file, unless `--config` names one. |
 | `AUDIO_PROXY_DATA` | all commands | The folder for keys and calls, unless `database_url` and `ledger_dir` name other \
-places. |
+places ([deployment.md](deployment.md#where-data-is-stored)). |
 | `PROXY_MASTER_KEY`, `LITELLM_MASTER_KEY` | the server | The master key, if `master_key` is missing. |
 | `PROXY_PREVIOUS_MASTER_KEY` | the server | The previous master key, if `previous_master_key` is missing. |
 | `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` | the server, Python functions | The HTTP proxy for requests to \
@@ -79,6 +79,9 @@ vendors, webhooks and sinks. Lower case works as well. |
 certifi's. |
 | `TMPDIR` | the server | The folder for uploads, if `spool_dir` is missing. |
 | `NO_COLOR` | the server | Console logs without colors. |
+
+What the process lacks of `AUDIO_PROXY_DATA`, the master key, vendors' keys and the variables that the configuration
+names is read from the file `.env` next to the configuration, in lines `NAME=value`.
 
 Vendors' keys have variables of their own, listed in [vendors.md](vendors.md). Those of sinks are in
 [observability.md](observability.md).

@@ -35,6 +35,9 @@ In the configuration, `model:` is a prefix and one of the vendor's models, such 
 `api_key`, else the variable listed here; `api_base` replaces the vendor's address. A running proxy lists each model's
 capabilities at `GET /v1/models/{id}` and its voices at `GET /v1/audio/voices?model=`.
 
+A misspelt prefix is an error that names the nearest one. At an `api_base` of your own, names such as `org/model` are
+models of that server. If such a name begins almost like a vendor's, write `openai/` in front of it.
+
 For every vendor:
 
 - **Speech** is streamed in OpenAI's six formats; formats that the vendor does not support are converted. OpenAI's 13

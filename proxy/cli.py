@@ -6,30 +6,45 @@ import argparse
 import contextlib
 import os
 import re
+import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
-from pathlib import Path
+from glob import glob
 from typing import NoReturn
 
 from proxy.commands import configuration
 from proxy.config import Config, describe
+from proxy.config.problems import suggestion
 from proxy.errors import ConfigError
 from proxy.providers import registry, shutdowns
 
 CONFIG_VARIABLE = "AUDIO_PROXY_CONFIG"
 DEFAULT_CONFIG = "config.yaml"
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+PERIODS = ("today", "yesterday", "this-month", "last-month")
 USAGE_FILTERS = ("key", "user", "team", "end_user", "tag", "model", "vendor", "deployment")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 on success, 1 if serving failed, 2 for errors on the command line or in the configuration.
 
-    130 if Ctrl-C arrived before the server handled signals.
+    130 if Ctrl-C arrived before the server handled signals; 141 if the reader of the output ended early.
     """
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has ended
+        _discard_output()
+        return 128 + signal.SIGPIPE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
@@ -39,6 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _discard_output() -> None:
+    """Python flushes both streams when it exits, and would report the broken pipe then."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -137,13 +160,17 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
 
 def _add_usage(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
+    periods = parser.add_mutually_exclusive_group()
+    for period in PERIODS:
+        help = f"only calls of {period.replace('-', ' ')} (UTC)"
+        periods.add_argument(f"--{period}", dest="period", action="store_const", const=period, help=help)
     parser.add_argument("--start", help="a date or timestamp (UTC), such as 2026-11-01")
     parser.add_argument("--end", help="a date (inclusive) or a timestamp (exclusive)")
     parser.add_argument("--group-by", help="one or more of day,key,user,team,end_user,tag,model,vendor,deployment")
     for name in USAGE_FILTERS:
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"only calls of this {name.replace('_', ' ')}")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
-    parser.set_defaults(command=_usage)
+    parser.set_defaults(command=partial(_usage, parser.error))
 
 
 def _add_calls(parser: argparse.ArgumentParser) -> None:
@@ -202,12 +229,35 @@ def _version() -> str:
 def _load(options: argparse.Namespace) -> Config:
     """The configuration. Raises ConfigError with all its problems."""
     path = options.config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG
-    if not Path(path).exists():
-        hint = "" if options.config else f" Set --config or ${CONFIG_VARIABLE}."
-        raise ConfigError([f"{path}: no such file.{hint}"])
+    _check_exists(path, options)
     config = configuration.load(path, os.environ)
     configuration.check(config)
     return config
+
+
+def _check_exists(path: str, options: argparse.Namespace) -> None:
+    """Raises ConfigError with what a newcomer can do. A file that cannot be read is reported when it is loaded."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if options.config:
+            hint = ""
+        elif os.environ.get(CONFIG_VARIABLE):
+            hint = f" ${CONFIG_VARIABLE} names it."
+        else:
+            hint = f" Set --config or ${CONFIG_VARIABLE}, or begin with one of these:"
+        folder, name = os.path.split(path)
+        near = suggestion(name, glob("*.y*ml", root_dir=folder or "."))
+        option = "" if path == DEFAULT_CONFIG else f" --config {shlex.quote(path)}"
+        raise ConfigError(
+            [
+                f"{path}: no such file{near or '.'}{hint}",
+                f"  audio-proxy init{option}   # writes it, for the vendors whose keys are in your environment",
+                "  audio-proxy demo   # speaks and transcribes a sentence; needs no configuration and no key",
+            ]
+        ) from None
+    except OSError:
+        pass
 
 
 def _warn(*warnings: str) -> None:
@@ -301,9 +351,13 @@ def _keys_import(options: argparse.Namespace) -> int:
     )
 
 
-def _usage(options: argparse.Namespace) -> int:
+def _usage(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> int:
     from proxy.commands import usage
 
+    if options.period:
+        if options.start or options.end:
+            refuse(f"--{options.period} cannot be combined with --start or --end")
+        options.start, options.end = usage.dates(options.period, _today())
     equal = {name: value for name in USAGE_FILTERS if (value := getattr(options, name))}
     return usage.run(
         _load(options),
@@ -329,6 +383,8 @@ def _calls(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from proxy.storage.running import database_place
+
     config = _load(options)
     _warn(*config.warnings)
     rows = [
@@ -348,4 +404,5 @@ def _check(options: argparse.Namespace) -> int:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for shutdown in shutdowns.shutdowns(config, _today()):
         print(f"{shutdown.deployment.where}: {shutdown}")
+    print(f"\nVirtual keys and calls are stored in {database_place(config)}")
     return 0

@@ -60,6 +60,7 @@ SLOW = (
     "tests/front/test_chaos.py",
     "tests/front/test_chat_translation.py",
     "tests/front/test_command.py",
+    "tests/front/test_data.py::test_a_database_that_the_server_does_not_use_is_reported_at_startup",
     "tests/front/test_demo_and_init.py",
     "tests/front/test_errors.py::test_odd_transcripts_are_no_errors_of_ours",
     "tests/front/test_fuzz.py",

@@ -24,6 +24,8 @@ import pytest
 import yaml
 
 from proxy.config import GeneralSettings
+from proxy.config.environment import ENV_FILE
+from proxy.config.models import DATA_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -232,6 +234,29 @@ def test_the_image_is_not_root_and_knows_its_command(image: Mapping[str, str]) -
     assert json.loads(image["ENTRYPOINT"]) == ["audio-proxy"]
     assert json.loads(image["CMD"]) == ["--config", "/app/config.yaml"]
     assert (image["EXPOSE"], image["STOPSIGNAL"]) == ("4000", "SIGTERM")
+
+
+def test_any_user_of_group_0_can_write_the_images_data(
+    dockerfile: list[tuple[str, str]], image: Mapping[str, str]
+) -> None:
+    """OpenShift runs images as a user of its own choice."""
+    made = re.search(r"install --directory --owner=(\d+) --group=(\d+) --mode=(\d+) /data$", image["RUN"])
+    assert made
+    assert made.groups() == (image["USER"].partition(":")[0], "0", "0770")
+    variables = dict(re.findall(r"(\w+)=(\S+)", image["ENV"]))
+    assert variables["AUDIO_PROXY_DATA"] == image["VOLUME"] == "/data"
+    assert variables["AUDIO_PROXY_CONFIG"] == json.loads(image["CMD"])[1]
+
+
+def test_systemd_gives_the_service_the_variables_that_commands_read() -> None:
+    guide = text("docs/deployment.md")
+    unit = re.search(r"^```ini\n(.+?)^```", guide, re.MULTILINE | re.DOTALL)
+    assert unit
+    settings = dict(re.findall(r"^(\w+)=(.*)$", unit[1], re.MULTILINE))
+    env_file, config = Path(settings["EnvironmentFile"]), Path(settings["ExecStart"].split()[2])
+    assert (env_file.name, env_file.parent) == (ENV_FILE, config.parent)
+    assert f"{DATA_VARIABLE}=/var/lib/{settings['StateDirectory']}\n" in guide
+    assert "Environment" not in settings
 
 
 def test_the_image_has_no_local_engine_by_default(dockerfile: list[tuple[str, str]]) -> None:

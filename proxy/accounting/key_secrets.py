@@ -16,6 +16,9 @@ from proxy.errors import BadRequest
 PREFIX = "sk-"
 MIN_BITS = 128
 _ID = re.compile(r"[0-9a-fA-F]{64}")
+#: Digits of an id in a table.
+SHORT_ID = 12
+_SHORT_ID = re.compile(rf"[0-9a-fA-F]{{{SHORT_ID},63}}")
 _SECRET = re.compile(r"sk-[!-~]{1,253}")
 
 
@@ -62,6 +65,11 @@ def display_name(secret: str) -> str:
 def is_reference(text: str) -> bool:
     """Whether the text is a key or the id of one, rather than an alias."""
     return text.startswith(PREFIX) or _ID.fullmatch(text) is not None
+
+
+def is_abbreviated(text: str) -> bool:
+    """Whether the text may be the beginning of an id."""
+    return _SHORT_ID.fullmatch(text) is not None
 
 
 def key_id_of(reference: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
-from proxy.accounting.key_secrets import display_name, hash_of, is_reference, key_id_of, new_secret
+from proxy.accounting.key_secrets import display_name, hash_of, is_abbreviated, is_reference, key_id_of, new_secret
 from proxy.errors import BadRequest, NotFound
 from proxy.storage.changes import Change, begin_change
 from proxy.storage.database import Database
@@ -91,8 +91,34 @@ class KeyStore:
         async with self._database.transaction() as connection:
             return await KeyRepository(connection).page(filters or {}, limit=limit, offset=offset)
 
+    async def complete(self, reference: str) -> str:
+        """The id of which ``reference`` has the first digits, as tables show them; any other reference as it is.
+
+        Raises BadRequest if several keys have them.
+        """
+        if not is_abbreviated(reference):
+            return reference
+        async with self._database.transaction() as connection:
+            repository = KeyRepository(connection)
+            if await repository.get_by_alias(reference) is not None:
+                return reference
+            ids = await repository.starting_with(reference.lower(), limit=2)
+        if len(ids) > 1:
+            raise BadRequest(f"Several keys have an ID that begins with {reference}.", param="key")
+        return ids[0] if ids else reference
+
+    async def labels(self, ids: Collection[str]) -> Mapping[str, str]:
+        """How tables show keys: by alias, else as they are displayed, with their owner. Deleted keys too."""
+        async with self._database.transaction() as connection:
+            rows = await KeyRepository(connection).names(ids)
+        return {row.id: row.key_alias or _displayed(row.key_name, row.user_id or row.team_id) for row in rows}
+
     def _change(self, actor: str) -> AbstractAsyncContextManager[Change]:
         return begin_change(self._database, actor, int(self._clock() * 1000))
+
+
+def _displayed(key_name: str, owner: str | None) -> str:
+    return key_name if owner is None else f"{key_name} ({owner})"
 
 
 async def _resolve(repository: KeyRepository, reference: str) -> VirtualKey:

@@ -74,7 +74,7 @@ def run(config: Config, query: Query, *, follow: bool, as_json: bool) -> int:
             known = {row["id"] for row in recent}
         return 0
 
-    return database.run(config, show)
+    return database.run(config, show, writes=False)
 
 
 async def _recent(reports: UsageReports, chosen: Selection) -> Sequence[Row]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from proxy import config as configuration
 from proxy.config import Config
+from proxy.config.environment import ENV_FILE, read_env_file
 from proxy.errors import ConfigError
 from proxy.guardrails import registry as guardrails
 from proxy.providers import chat_models
@@ -16,15 +18,30 @@ from proxy.sinks import registry as sinks
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
-    """Raises ConfigError with every problem in the file itself."""
-    return configuration.load(
-        path,
-        vendors=vendors.VENDORS,
-        infer_mode=vendors.infer_mode,
-        guardrails=guardrails.KINDS,
-        sinks=sinks.KINDS,
-        environ=environ,
-    )
+    """Variables that ``environ`` lacks are read from the file `.env` next to the configuration.
+
+    Raises ConfigError with every problem in the file itself.
+    """
+    env_file = Path(path).parent / ENV_FILE
+    values: dict[str, str] = {}
+    unreadable = []
+    try:
+        values = read_env_file(env_file)
+    except OSError as error:  # no problem for a service whose manager has read it
+        unreadable = [f"{env_file}: cannot be read: {error.strerror}"]
+    except UnicodeDecodeError:
+        unreadable = [f"{env_file}: cannot be read: it is not UTF-8"]
+    try:
+        return configuration.load(
+            path,
+            vendors=vendors.VENDORS,
+            infer_mode=vendors.infer_mode,
+            guardrails=guardrails.KINDS,
+            sinks=sinks.KINDS,
+            environ=values | {name: value for name, value in environ.items() if value.strip()},
+        )
+    except ConfigError as error:
+        raise ConfigError([*error.problems, *unreadable]) from None
 
 
 def check(config: Config) -> None:

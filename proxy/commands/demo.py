@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import tempfile
@@ -38,7 +39,8 @@ def run(*, once: bool) -> int:
 
     def show(stop: Callable[[], object]) -> None:
         try:
-            outcome.append(_show(url, key, folder))
+            with contextlib.suppress(BrokenPipeError):  # nobody reads on; the server stops
+                outcome.append(_show(url, key, folder))
         finally:
             if once or not outcome or outcome[0]:
                 stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.accounting import key_settings
-from proxy.accounting.key_secrets import hash_of
+from proxy.accounting.key_secrets import SHORT_ID, hash_of
 from proxy.accounting.key_store import COMMAND_LINE, KeyStore
 from proxy.commands import database, litellm_export
 from proxy.commands.table import print_table
@@ -32,7 +32,7 @@ def create(config: Config, fields: dict[str, Any], metadata: str | None) -> int:
         print(f"Store the key now; it is not shown again. ID: {key.id}", file=sys.stderr)
         return 0
 
-    return database.run(config, run)
+    return database.run(config, run, writes=True)
 
 
 def show(config: Config, *, as_json: bool) -> int:
@@ -44,7 +44,7 @@ def show(config: Config, *, as_json: bool) -> int:
             print_table([_COLUMNS, *map(_cells, keys)])
         return 0
 
-    return database.run(config, run)
+    return database.run(config, run, writes=False)
 
 
 async def _all_keys(store: KeyStore) -> list[VirtualKey]:
@@ -55,14 +55,16 @@ async def _all_keys(store: KeyStore) -> list[VirtualKey]:
 
 
 def revoke(config: Config, references: Sequence[str]) -> int:
-    """``references``: aliases, ids or keys. Revokes all of them or none."""
+    """``references``: aliases, ids (or their first digits) or keys. Revokes all of them or none."""
 
     async def run(records: Database) -> int:
-        for key_id in await KeyStore(records).delete(references, COMMAND_LINE):
+        store = KeyStore(records)
+        chosen = [await store.complete(reference) for reference in references]
+        for key_id in await store.delete(chosen, COMMAND_LINE):
             print(f"revoked {key_id}")
         return 0
 
-    return database.run(config, run)
+    return database.run(config, run, writes=True)
 
 
 def import_keys(config: Config, path: str, *, without_limits: bool, dry_run: bool) -> int:
@@ -90,7 +92,7 @@ def import_keys(config: Config, path: str, *, without_limits: bool, dry_run: boo
         print(f"{summary}, already present {outcomes.count('present')}, skipped {len(rejected)}")
         return 1 if rejected else 0
 
-    return database.run(config, run)
+    return database.run(config, run, writes=not dry_run)
 
 
 def _configured_ids(config: Config) -> set[str]:
@@ -118,7 +120,7 @@ def _cells(key: VirtualKey) -> tuple[str, ...]:
         iso(key.created)[:10],
         iso(key.expires)[:16] if key.expires is not None else "never",
         "blocked" if key.blocked else "",
-        key.id,
+        key.id[:SHORT_ID],
     )
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from proxy.accounting.cost import UNITS, Price, PriceRow, Prices
 from proxy.commands.table import print_table
+from proxy.config.problems import suggestion
 
 #: For each price, how many units are displayed together, and what to call them.
 _UNITS = {
@@ -35,7 +36,8 @@ def run(model: str | None, prices: Prices | None = None) -> int:
         return 0
     rows = _matching(prices, model)
     if not rows:
-        print(f"'{model}' has no known price; set input_cost_per_… in its entry", file=sys.stderr)
+        near = suggestion(model, prices.rows) or "; set input_cost_per_… in its entry"
+        print(f"'{model}' has no known price{near}", file=sys.stderr)
         return 1
     print("\n\n".join(_details(model, row) for row in rows))
     return 0

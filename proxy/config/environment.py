@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+#: Next to the configuration. Docker (``--env-file``), Compose and systemd (``EnvironmentFile``) read the same file.
+ENV_FILE = ".env"
+_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*")
+_QUOTED = re.compile(r"""(["'])(.*)\1(?:\s+#.*)?""")
+_COMMENT = re.compile(r"(?:^|\s+)#.*")
 
 
 class Environment(Mapping[str, str]):
@@ -27,3 +35,22 @@ class Environment(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Environment({len(self)} variables)"
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """The variables in lines ``NAME=value``; all other lines, such as comments, say nothing.
+
+    Empty if there is no such file. Raises OSError or UnicodeDecodeError if it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return {}
+    matches = (_LINE.fullmatch(line) for line in text.splitlines())
+    return {match[1]: _value(match[2]) for match in matches if match}
+
+
+def _value(text: str) -> str:
+    """Without quotes or a comment."""
+    quoted = _QUOTED.fullmatch(text)
+    return quoted[2] if quoted else _COMMENT.sub("", text)

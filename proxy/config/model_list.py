@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote as percent_encoded
 
 from proxy.config import litellm
+from proxy.config.model_names import misspelt_vendor, split_model, unknown_vendor
 from proxy.config.models import COST_FIELDS, DERIVED_FIELDS, MODEL_INFO_FIELDS, Deployment, RouterSettings
 from proxy.config.problems import Problems, SourceLocation, nearest, quote, safe_quote, suggestion
 from proxy.config.setting import Setting, settings_of
@@ -139,8 +140,9 @@ class ModelListReader:
         self._check_keys(entry.settings, is_ours=True)
         if entry.params is None:
             return None
+        problems = len(self._problems)
         vendor, model = self._vendor_and_model(node, entry.params, None)
-        if model and not vendor:
+        if model and not vendor and len(self._problems) == problems:
             remedy = "if its server speaks OpenAI's API, use openai/NAME and api_base"
             self._problems.add(node.location, f"unknown vendor in {quote(model)}; {remedy}")
         return self._deployment(entry, vendor, model, {}, router)
@@ -234,20 +236,20 @@ class ModelListReader:
         if setting is None or text is None:
             return "", ""
         provider = self._variables.text(params["custom_llm_provider"]) if "custom_llm_provider" in params else None
-        vendor, name = self._prefix_and_name(text.strip(), provider)
-        if vendor not in self._vendors and vendor in litellm.OPENAI_COMPATIBLE and "api_base" in params:
-            vendor = "openai"
+        has_own_server = "api_base" in params or "base_url" in params
+        vendor, name = split_model(text.strip(), self._vendors, provider=provider, has_own_server=has_own_server)
         if vendor not in self._vendors:
-            if mode is not None:
-                remedy = f"if its server speaks OpenAI's API, use openai/{quote(name)[1:-1] or 'NAME'} and api_base"
-                self._warnings.append(
-                    f"{setting.location}: unknown vendor {quote(vendor)}, the entry is not served; {remedy}"
-                )
+            self._unknown_vendor(
+                params["custom_llm_provider"] if provider else setting, vendor, name, mode, has_own_server
+            )
             return "", text
         if not name or name.endswith("/"):
-            self._problems.add(setting.location, f"'{setting.key}' in {setting.section} must name a model")
+            self._name_is_missing(setting)
             return "", ""
         return vendor, name
+
+    def _name_is_missing(self, setting: Setting) -> None:
+        self._problems.add(setting.location, f"'{setting.key}' in {setting.section} must name a model")
 
     def _model(self, node: Node, params: Mapping[str, Setting]) -> Setting | None:
         """The setting ``model``, even if its key is misspelt: the model tells whether the entry is audio."""
@@ -260,16 +262,21 @@ class ModelListReader:
             self._problems.unknown_key(misspelt.location, misspelt.key, misspelt.section, _PARAM_FIELDS)
         return misspelt
 
-    def _prefix_and_name(self, model: str, provider: str | None) -> tuple[str, str]:
-        """Without a known prefix the vendor is openai: names of models may contain slashes."""
-        if provider:
-            return provider, model.removeprefix(f"{provider}/")
-        for vendor in self._vendors:
-            if "/" in vendor and model.startswith(f"{vendor}/"):
-                return vendor, model.removeprefix(f"{vendor}/")
-        prefix, _, name = model.partition("/")
-        is_known = prefix in self._vendors or prefix in litellm.PROVIDERS
-        return (prefix, name) if is_known and model != "openai" else ("openai", model)
+    def _unknown_vendor(
+        self, setting: Setting, vendor: str, name: str, mode: Mode | None, has_own_server: bool
+    ) -> None:
+        """A misspelt vendor is an error. LiteLLM's other providers are not served; chat models are left alone."""
+        if vendor in litellm.PROVIDERS:
+            if mode is not None:
+                remedy = f"if its server speaks OpenAI's API, use openai/{quote(name)[1:-1] or 'NAME'} and api_base"
+                self._warnings.append(
+                    f"{setting.location}: unknown vendor {quote(vendor)}, the entry is not served; {remedy}"
+                )
+        elif not name.strip("/"):
+            self._name_is_missing(setting)
+        elif mode or misspelt_vendor(vendor, self._vendors) or self._infer_mode("openai", name):
+            what = unknown_vendor(vendor, name, self._vendors, has_own_server=has_own_server)
+            self._problems.add(setting.location, what)
 
     def _check_keys(self, settings: Mapping[str, Setting], *, is_ours: bool) -> None:
         for setting in settings.values():
@@ -308,10 +315,18 @@ class ModelListReader:
         deployment = self._validator.validate(Deployment, draft)
         if deployment is not None:
             self._check_id(deployment, location)
+            if deployment.base_model is not None:
+                self._check_base_model(entry.info["base_model"], deployment.base_model)
             if deployment.translation_model is not None:
                 named = settings["translation_model"].location
                 self.translation_models.setdefault(deployment.translation_model, named)
         return deployment
+
+    def _check_base_model(self, setting: Setting, base_model: str) -> None:
+        prefix, slash, _ = base_model.partition("/")
+        if slash and prefix not in litellm.PROVIDERS and (near := misspelt_vendor(prefix, self._vendors)):
+            what = f"unknown vendor {quote(prefix)} in 'base_model'; did you mean '{near}'?"
+            self._problems.add(setting.location, what)
 
     def _costs(self, settings: Mapping[str, Setting]) -> dict[str, Setting]:
         costs = {key: setting for key, setting in settings.items() if _is_cost(key)}

@@ -34,8 +34,10 @@ from proxy.config.fields import (
 )
 from proxy.domain.requests import Mode
 
-#: The folder for stored data, unless the configuration names one.
+#: The folder for stored data.
 DATA_VARIABLE = "AUDIO_PROXY_DATA"
+DATABASE_FILE = "audio-proxy.db"
+LEDGER_FOLDER = "audio-proxy-ledger"
 
 
 def _hedge(value: Any) -> Any:
@@ -169,11 +171,12 @@ class GeneralSettings(Frozen):
     )
     database_url: Annotated[DatabaseUrl | None, AT_START] = Field(
         default=None,
-        description="For keys and calls: sqlite:///… or postgresql://…; else audio-proxy.db next to the configuration.",
+        description="For keys and calls: sqlite:///… or postgresql://…; else audio-proxy.db in $AUDIO_PROXY_DATA, "
+        "or next to the configuration.",
     )
     ledger_dir: Annotated[Text | None, AT_START] = Field(
         default=None,
-        description="For calls that are not yet in the database; else audio-proxy-ledger next to the configuration.",
+        description="For calls that are not yet in the database; else audio-proxy-ledger where audio-proxy.db is.",
     )
     ledger_durability: Annotated[Literal["process", "power"], AT_START] = Field(
         default="process", description="What a recorded call survives: a crash of the process, or a power failure."
@@ -304,18 +307,27 @@ class Config(Frozen):
         return Path(self.path).absolute().parent
 
     @property
+    def data_dir(self) -> Path:
+        """Where data lies: the folder that $AUDIO_PROXY_DATA names, else the one that contains the configuration.
+
+        All relative paths count from the configuration's folder, so that they do not depend on where a command runs.
+        """
+        return self.folder / self.environment.get(DATA_VARIABLE, "").strip()
+
+    @property
     def database_url(self) -> str:
-        """From the settings, else an SQLite file next to the configuration. May contain a password."""
+        """From the settings, else an SQLite file in the data folder. May contain a password."""
         configured = self.general.database_url
-        return configured.get_secret_value() if configured else f"sqlite:///{self._data_path('audio-proxy.db')}"
+        if configured is None:
+            return f"sqlite:///{self.data_dir / DATABASE_FILE}"
+        scheme, separator, path = configured.get_secret_value().partition(":///")
+        if scheme.startswith("sqlite") and path and not path.startswith(("/", ":memory:", "file:")):
+            path = f"{self.folder}/{path}"
+        return f"{scheme}{separator}{path}"
 
     @property
     def ledger_dir(self) -> Path:
-        return Path(self.general.ledger_dir or self._data_path("audio-proxy-ledger"))
-
-    def _data_path(self, name: str) -> Path:
-        """A path in the folder of the configuration, or in $AUDIO_PROXY_DATA."""
-        return Path(self.environment.get(DATA_VARIABLE) or self.folder, name)
+        return self.folder / self.general.ledger_dir if self.general.ledger_dir else self.data_dir / LEDGER_FOLDER
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from proxy.config import Deployment, Environment
-from proxy.config.litellm import OPENAI_COMPATIBLE, PROVIDERS
+from proxy.config.litellm import PROVIDERS
+from proxy.config.model_names import ModelName, split_model, unknown_vendor
 from proxy.domain.requests import Mode
 from proxy.errors import BadRequest, ModelNotFound, Unauthorized
 from proxy.matching import BoundDeployment
@@ -42,11 +43,12 @@ class Settings:
 
 def bind(model: str, mode: Mode, settings: Settings) -> BoundDeployment:
     """Raises BadRequest or ModelNotFound if it cannot be called, Unauthorized if the vendor's key is missing."""
-    vendor_name, name = _vendor_and_model(model, settings.api_base)
+    environment = Environment(os.environ)
+    has_own_server = bool(settings.api_base or environment.get(BASE_VARIABLES["openai"]))
+    vendor_name, name = _vendor_and_model(model, has_own_server=has_own_server)
     vendor = VENDORS[vendor_name]
     if vendor.closed and name not in vendor.models:
         raise ModelNotFound(f"{vendor_name} has no model '{name}'; it has: {', '.join(vendor.models)}.")
-    environment = Environment(os.environ)
     base, key = settings.api_base or None, settings.api_key or None
     if base is None:
         base = environment.get(BASE_VARIABLES.get(vendor_name, ""))
@@ -85,24 +87,19 @@ def _usual_key(vendor: Vendor, environment: Environment, *, needed: bool) -> str
     return key
 
 
-def _vendor_and_model(model: str, api_base: str | None) -> tuple[str, str]:
+def _vendor_and_model(model: str, *, has_own_server: bool) -> ModelName:
     """Read like ``model`` in a configuration: a name without a vendor's prefix is OpenAI's."""
-    for vendor in VENDORS:
-        if "/" in vendor and model.startswith(f"{vendor}/"):
-            return vendor, model.removeprefix(f"{vendor}/")
-    prefix, slash, rest = model.partition("/")
-    if slash and not rest:
+    vendor, name = split_model(model, VENDORS, has_own_server=has_own_server)
+    if not name or name.isspace():
         raise ModelNotFound(f"'{model}' does not name a model.")
-    if rest and prefix in VENDORS:
-        return prefix, rest
-    if rest and prefix in OPENAI_COMPATIBLE and api_base:
-        return "openai", rest
-    if rest and prefix in PROVIDERS:
+    if vendor in VENDORS:
+        return ModelName(vendor, name)
+    if vendor in PROVIDERS:
         raise ModelNotFound(
-            f"There is no vendor '{prefix}'; the vendors are: {', '.join(VENDORS)}. If its server speaks OpenAI's API, "
-            f"use openai/{rest} and api_base."
+            f"There is no vendor '{vendor}'; the vendors are: {', '.join(VENDORS)}. If its server speaks OpenAI's API, "
+            f"use openai/{name} and api_base."
         )
-    return "openai", model
+    raise ModelNotFound(unknown_vendor(vendor, name, VENDORS, has_own_server=has_own_server))
 
 
 def _deployment(**fields: Any) -> Deployment:

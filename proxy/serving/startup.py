@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import suppress
 
 import structlog
 
@@ -15,7 +16,7 @@ from proxy.serving.options import ServerOptions
 from proxy.serving.sockets import listen, raise_file_limit
 from proxy.serving.supervisor import Supervisor
 from proxy.serving.worker import run_worker
-from proxy.storage import preparation
+from proxy.storage import preparation, running
 from proxy.storage.database import Unavailable
 from proxy.telemetry import configure_logging
 
@@ -45,20 +46,24 @@ def serve(file: ConfigFile, options: ServerOptions) -> int:
         except OSError:  # the reader is gone; serve anyway, and do not fail at exit when Python flushes again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    if options.workers > 1:
-        return Supervisor(file, options, sockets, announce).run()
-    run_worker(file, options, sockets, lambda _: announce(), watch=True)
+    with running.announced(file.config):
+        if options.workers > 1:
+            return Supervisor(file, options, sockets, announce).run()
+        run_worker(file, options, sockets, lambda _: announce(), watch=True)
     return 0
 
 
 def _prepare_database(config: Config) -> None:
     """An unreachable database may come back; one that can never be used is an error in the configuration."""
+    log = structlog.get_logger()
+    with suppress(OSError):  # nobody reads the log; serve anyway
+        log.info("keys and calls are stored", database=running.database_place(config), ledger=str(config.ledger_dir))
+        if (unused := running.unused_database(config)) is not None:
+            log.warning("a database next to the configuration is not used", database=str(unused))
     try:
         asyncio.run(preparation.prepare_records(config))
     except Unavailable as error:
-        structlog.get_logger().error(
-            "the database is unreachable; virtual keys cannot be checked until it is back", reason=error.detail
-        )
+        log.error("the database is unreachable; virtual keys cannot be checked until it is back", reason=error.detail)
 
 
 def _raise_file_limit(streams: int) -> None:

@@ -79,6 +79,16 @@ class KeyRepository:
         named = select(KEYS.c.id, KEYS.c.key_alias).where(KEYS.c.id.in_(ids), KEYS.c.key_alias.is_not(None))
         return {row.id: row.key_alias for row in await self._connection.execute(named)}
 
+    async def names(self, ids: Collection[str]) -> Sequence[Row[Any]]:
+        """``id``, ``key_alias``, ``key_name``, ``user_id`` and ``team_id`` of keys, the deleted ones included."""
+        columns = (KEYS.c[name] for name in ("id", "key_alias", "key_name", "user_id", "team_id"))
+        return (await self._connection.execute(select(*columns).where(KEYS.c.id.in_(ids)))).all()
+
+    async def starting_with(self, digits: str, *, limit: int) -> Sequence[str]:
+        """The ids that begin with these digits."""
+        ids = select(KEYS.c.id).where(KEYS.c.id.startswith(digits), KEYS.c.deleted.is_(False)).limit(limit)
+        return (await self._connection.scalars(ids)).all()
+
     async def changed_since(self, revision: int) -> AsyncIterator[tuple[str, KeyRecord | None]]:
         """The ids of keys that changed after ``revision``, with their new records; None for a deleted key."""
         names = (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.config import Config
+from proxy.config.models import DATA_VARIABLE
 from proxy.errors import ConfigError, ProxyError
 from proxy.storage.database import Database
 
@@ -58,14 +61,17 @@ def _sqlite_file(url: str) -> Path | None:
 
 
 def _create_file(path: Path) -> None:
-    """Only its owner may read it; SQLite gives its other files the same mode."""
+    """Only its owner may read it; SQLite gives its other files the same mode and owner."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         writable = os.access(path.parent, os.W_OK | os.X_OK)
+    except FileNotFoundError:
+        raise _unusable("database", path, "its folder does not exist", _DATABASE_URL) from None
     except OSError as error:
         raise _unusable("database", path, error.strerror or "", _DATABASE_URL) from None
     if not writable:
         raise _unusable("database", path, "its folder is read-only", _DATABASE_URL)
+    _give_to_owner_of_folder(path)
 
 
 def _create_folder(path: Path) -> None:
@@ -76,7 +82,37 @@ def _create_folder(path: Path) -> None:
         raise _unusable("ledger", path, error.strerror or "", "ledger_dir") from None
     if not writable:
         raise _unusable("ledger", path, "it is read-only", "ledger_dir")
+    _give_to_owner_of_folder(path)
+
+
+def _give_to_owner_of_folder(path: Path) -> None:
+    """What root creates, with a command, must be usable by the server, to whose user the folder belongs."""
+    if os.geteuid() != 0 or path.stat().st_uid != 0:
+        return
+    owner = path.parent.stat()
+    with suppress(OSError):  # root without the right to give files away
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _unusable(what: str, path: Path, why: str, setting: str) -> ConfigError:
-    return ConfigError([f"cannot write the {what} at {path}: {why}; set general_settings.{setting} to another place"])
+    existing = next(place for place in (path, *path.parents) if _exists(place))
+    owner = existing.stat().st_uid
+    remedy = f"set ${DATA_VARIABLE} or general_settings.{setting} to another place"
+    if owner != os.geteuid():
+        remedy = f"run this command as {_user(owner)}, to whom {existing} belongs, or {remedy}"
+    return ConfigError([f"cannot write the {what} at {path}: {why}; {remedy}"])
+
+
+def _exists(path: Path) -> bool:
+    """False if the folder may not even be looked at."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

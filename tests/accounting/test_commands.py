@@ -89,6 +89,18 @@ def test_create_list_and_revoke(keys: Authenticator) -> None:
     assert listed(keys) == []
 
 
+def test_the_id_that_the_table_shows_is_enough_to_revoke(keys: Authenticator) -> None:
+    for user in ("u1", "u2"):
+        keys("create", "--user", user)
+    one = next(line.split()[-1] for line in keys("list").stdout.splitlines() if " u1 " in line)
+    assert keys("revoke", one[:-1]).returncode == 1  # too short
+    assert keys("revoke", "0" * 20).returncode == 1
+    revoked = keys("revoke", one)
+    assert revoked.returncode == 0
+    assert revoked.stdout.startswith(f"revoked {one}")
+    assert [row["user_id"] for row in listed(keys)] == ["u2"]
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

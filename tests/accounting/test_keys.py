@@ -59,6 +59,40 @@ def test_of_a_key_only_its_hash_is_stored(with_key_store: Run) -> None:
     with_key_store(body)
 
 
+def test_tables_show_keys_by_alias_or_as_they_are_displayed_with_their_owner(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        labels = {}
+        for columns, label in (
+            ({"key_alias": "one", "user_id": "u"}, "one"),
+            ({"user_id": "u", "team_id": "t"}, "{name} (u)"),
+            ({"team_id": "t"}, "{name} (t)"),
+            ({}, "{name}"),
+        ):
+            _, key = await key_store.generate(columns, "master")
+            labels[key.id] = label.format(name=key.key_name)
+        await key_store.delete([key.id], "master")
+        assert await key_store.labels([*labels, "master", "0" * 64]) == labels
+
+    with_key_store(body)
+
+
+def test_the_first_digits_of_an_id_name_a_key_if_it_is_the_only_one(with_key_store: Run) -> None:
+    async def body(database: Database, key_store: KeyStore) -> None:
+        _, key = await key_store.generate({}, "master")
+        _, named = await key_store.generate({"key_alias": key.id[:20]}, "master")
+        for digits in (key.id[:12], key.id[:12].upper(), key.id[:63], key.id):
+            assert await key_store.complete(digits) == key.id
+        for other in (key.id[:11], named.key_alias or "", "0" * 20, "master", "one"):
+            assert await key_store.complete(other) == other
+        twin = key.id[:30] + "0" * 34
+        async with database.transaction() as connection:
+            await connection.execute(update(KEYS).where(KEYS.c.id == named.id).values(id=twin, key_alias=None))
+        with pytest.raises(BadRequest, match="Several keys"):
+            await key_store.complete(key.id[:12])
+
+    with_key_store(body)
+
+
 def test_what_was_said_of_a_key_comes_back(with_key_store: Run) -> None:
     said = {
         "key_alias": "one",

@@ -111,6 +111,9 @@ def test_every_field(load_text: Load) -> None:
     assert entry.headers["X-One"].get_secret_value() == "two three"
 
 
+SERVED = "{model_name: served, params: {model: tts-1}}"
+
+
 @pytest.mark.parametrize(
     ("model", "vendor", "name"),
     [
@@ -118,7 +121,6 @@ def test_every_field(load_text: Load) -> None:
         ("openai/tts-1", "openai", "tts-1"),
         ("openai/org/tts", "openai", "org/tts"),
         ("lemonfox/tts", "lemonfox", "tts"),
-        ("hexgrad/Kokoro-82M", "openai", "hexgrad/Kokoro-82M"),
         ("openai", "openai", "openai"),
         ("/tts", "openai", "/tts"),
     ],
@@ -128,6 +130,65 @@ def test_vendor_and_model(load_text: Load, model: str, vendor: str, name: str) -
         f"model_list: [{{model_name: a, params: {{model: {model}}}, model_info: {{mode: audio_speech}}}}]"
     )
     assert (config.deployments[0].vendor, config.deployments[0].model) == (vendor, name)
+
+
+@pytest.mark.parametrize("info", ["{}", "{mode: audio_speech}"])
+@pytest.mark.parametrize(
+    ("params", "vendor", "near"),
+    [
+        ("model: opneai/whisper-1", "opneai", "openai"),
+        ("model: opnai/x", "opnai", "openai"),
+        ("model: openaii/x", "openaii", "openai"),
+        ("model: lemonfix/x", "lemonfix", "lemonfox"),
+        ("model: Lemonfx/x", "Lemonfx", "lemonfox"),
+        ("model: OpenAI/whisper-1", "OpenAI", "openai"),
+        ("model: lemon/whisper-1", "lemon", "lemonfox"),
+        ("model: whisper-1, custom_llm_provider: opneai", "opneai", "openai"),
+        ("model: opneai/whisper-1, api_base: 'http://gpu:8000/v1'", "opneai", "openai"),
+        ("model: lemonfo/x, base_url: 'http://gpu:8000/v1'", "lemonfo", "lemonfox"),
+    ],
+)
+def test_a_misspelt_vendor_is_an_error(problems_of: Problems, params: str, vendor: str, near: str, info: str) -> None:
+    (problem,) = problems_of(
+        f"model_list:\n- {SERVED}\n- model_name: a\n  params: {{{params}}}\n  model_info: {info}\n"
+    )
+    assert problem.startswith(f"config.yaml:4: unknown vendor '{vendor}'; did you mean '{near}'? ")
+    assert ("openai/" in problem) is ("gpu" in params)
+
+
+def test_a_vendor_like_no_other_is_an_error_that_lists_them_if_the_model_is_audio(problems_of: Problems) -> None:
+    for params, info in (("model: acme/whisper-1", "{}"), ("model: acme/x", "{mode: audio_speech}")):
+        (problem,) = problems_of(f"model_list: [{{model_name: a, params: {{{params}}}, model_info: {info}}}]")
+        assert "unknown vendor 'acme'; the vendors are openai, lemonfox. " in problem
+        assert "api_base" in problem
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "hexgrad/Kokoro-82M", "Systran/faster-whisper-small", "OpenAI/whisper-1", "openaudio/tts-1", "LemonFox/tts",
+        "openai-community/whisper", "lemonfoxes/tts", "a/b/whisper", "cstr/whisper", "openai_/opneai/whisper-1",
+    ],
+)  # fmt: skip
+def test_a_server_of_ones_own_has_models_with_any_name(load_text: Load, model: str) -> None:
+    """Also with a vendor's name in front, however it is spelt, if the vendor openai is named first."""
+    model = model.replace("openai_/", "openai/")
+    params = f"{{model: {model}, api_base: 'http://gpu:8000/v1'}}"
+    (deployment,) = load_text(f"model_list: [{{model_name: a, params: {params}}}]").deployments
+    assert (deployment.vendor, deployment.model) == ("openai", model.removeprefix("openai/"))
+
+
+def test_chat_models_of_vendors_that_nobody_knows_are_skipped(load_text: Load) -> None:
+    chat = "{model_name: c, params: {model: my-llm/large}}"
+    config = load_text(f"model_list: [{SERVED}, {chat}]")
+    assert config.skipped == ("c",)
+
+
+def test_a_misspelt_vendor_in_the_base_model_is_an_error(one_problems: Problems, one: Callable[..., Config]) -> None:
+    (problem,) = one_problems("api_base: 'http://gpu:8000/v1'", "{base_model: opneai/whisper-1}")
+    assert problem == "config.yaml:4: unknown vendor 'opneai' in 'base_model'; did you mean 'openai'?"
+    for name in ("openai/whisper-1", "bedrock/x", "my/model"):
+        assert one("", f"{{base_model: {name}}}").deployments[0].base_model == name
 
 
 def test_a_provider_of_litellms_that_speaks_openais_api_is_openai(one: Callable[..., Config], load_text: Load) -> None:
@@ -169,7 +230,6 @@ FOREIGN = "{model_name: other, litellm_params: {PARAMS}, model_info: {mode: audi
         ("model: 'vertex_ai/ '", "vertex_ai", "NAME"),
         ("model: vertex_ai/, custom_llm_provider: ''", "vertex_ai", "NAME"),
         ("model: vertex_ai/, custom_llm_provider: vertex_ai", "vertex_ai", "NAME"),
-        ("model: tts-1, custom_llm_provider: vertexai", "vertexai", "tts-1"),
         ("model: openai, custom_llm_provider: vertex_ai", "vertex_ai", "openai"),
         ("model: lm_studio/", "lm_studio", "NAME"),
     ],

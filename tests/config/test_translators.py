@@ -7,7 +7,7 @@ import pytest
 from tests.config.conftest import KEY, Load, Problems
 
 CHAT = "{model_name: gpt, litellm_params: {model: openai/gpt-5-mini, api_key: sk-1}, model_info: {mode: chat}}"
-OTHER = "{model_name: claude, litellm_params: {model: x/y, api_key: os.environ/NOT_SET}, model_info: {mode: chat}}"
+OTHER = "{model_name: claude, litellm_params: {model: openai/y, api_key: os.environ/NOT_SET}, model_info: {mode: chat}}"
 AUDIO = "{model_name: stt, litellm_params: {model: openai/whisper-1, SETTINGS}}"
 
 

@@ -221,17 +221,88 @@ general_settings: {{master_key: os.environ/PROXY_MASTER_KEY}}
     assert upstream.last.header("authorization") == f"Bearer {KEY}"
 
 
+@pytest.mark.parametrize("command_", ["serve", "check"])
+def test_misspelt_vendors_are_errors_with_the_nearest_name(tmp_path: Path, command_: str) -> None:
+    (tmp_path / "config.yaml").write_text(
+        f"""\
+model_list:
+  - {{model_name: a, litellm_params: {{model: opneai/whisper-1, api_key: sk-x}}}}
+  - {{model_name: b, litellm_params: {{model: elevenlab/x, api_key: sk-x}}}}
+  - {{model_name: c, litellm_params: {{model: hosted-vllm/kokoro, api_base: "http://gpu:8000/v1"}}}}
+  - {{model_name: d, litellm_params: {{model: org/kokoro, api_base: "http://gpu:8000/v1"}}}}
+general_settings: {{master_key: {MASTER_KEY}}}
+"""
+    )
+    result = command(command_, folder=tmp_path)
+    assert result.returncode == 2
+    named = re.findall(
+        r"^config.yaml:(\d): unknown vendor '(.+?)'; did you mean '(.+?)'\?", result.stderr, re.MULTILINE
+    )
+    assert named == [
+        ("2", "opneai", "openai"),
+        ("3", "elevenlab", "elevenlabs"),
+        ("4", "hosted-vllm", "hosted_vllm"),
+    ]
+    assert len(result.stderr.splitlines()) == 3
+
+
 # -- refusing to start -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("words", ["", "--port 0", "serve", "check", "keys list", "keys create", "usage"])
+def test_an_empty_folder_is_told_how_to_begin(tmp_path: Path, words: str) -> None:
+    result = command(*words.split(), folder=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("config.yaml: no such file. Set --config or $AUDIO_PROXY_CONFIG")
+    assert re.findall(r"^  audio-proxy (\w+)  ", result.stderr, re.MULTILINE) == ["init", "demo"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
-    result = command("--port", "0", folder=tmp_path)
-    assert result.returncode == 2
-    assert "config.yaml" in result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    result = command("--config", "elsewhere.yaml", "--port", "0", folder=tmp_path)
-    assert result.returncode == 2
-    assert "elsewhere.yaml" in result.stdout + result.stderr
+    for arguments, env in ((["--config", "a b.yaml"], {}), ([], {"AUDIO_PROXY_CONFIG": "a b.yaml"})):
+        result = command(*arguments, "--port", "0", folder=tmp_path, env=env)
+        assert result.returncode == 2
+        assert result.stderr.startswith("a b.yaml: no such file.")
+        assert "audio-proxy init --config 'a b.yaml'" in result.stderr
+        assert ("$AUDIO_PROXY_CONFIG names it" in result.stderr) is bool(env)
+    (tmp_path / "config.yml").touch()
+    assert "no such file; did you mean 'config.yml'?" in command("check", folder=tmp_path).stderr
+    (tmp_path / "file").touch()
+    assert command("--config", "file/config.yaml", folder=tmp_path).stderr.startswith("file/config.yaml: no such file")
+
+
+@pytest.mark.parametrize(
+    ("words", "both"),
+    [
+        *((words, False) for words in (
+            "--help", "usage --help", "--version", "check", "check --config none.yaml", "prices", "keys list",
+            "keys list --json", "keys create", "keys revoke one", "usage", "usage --format csv",
+        )),
+        ("check", True), ("check --config none.yaml", True), ("keys create", True), ("usage", True),
+    ],
+)  # fmt: skip
+def test_a_reader_that_ends_early_is_no_error(tmp_path: Path, words: str, both: bool) -> None:
+    """As with ``| head -1``: nothing is written to standard error, and nothing is reported by Python."""
+    (tmp_path / "config.yaml").write_text(SEED)
+    env = {"OPENAI_API_KEY": "sk-x"}
+    if words == "keys revoke one":
+        command("keys", "create", "--alias", "one", folder=tmp_path, env=env)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", *words.split()],
+            env=environment(tmp_path, env),
+            cwd=tmp_path,
+            stdout=gone,
+            stderr=subprocess.STDOUT if both else subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert done.returncode in (0, 2, 141)
+    said = [] if both else [line for line in done.stderr.splitlines() if not line.startswith(("Database: ", "none."))]
+    assert [line for line in said if not re.match("  audio-proxy (init|demo) |Store the key", line)] == []
 
 
 def test_without_a_master_key_it_refuses_to_start(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from proxy.commands.init import STARTERS
+from proxy.config.environment import read_env_file
 from proxy.providers.registry import VENDORS
-from tests.conftest import command
+from tests.conftest import command, start
 
 
 def test_demo_speaks_a_sentence_hears_it_and_prints_the_curl_lines(tmp_path: Path) -> None:
@@ -28,20 +32,97 @@ def test_demo_speaks_a_sentence_hears_it_and_prints_the_curl_lines(tmp_path: Pat
     assert len(re.findall(r"^curl http://127\.0\.0\.1:\d+/v1/audio/", done.stdout, re.MULTILINE)) == 2
 
 
-def test_init_writes_what_check_accepts_with_a_strong_key_for_its_owner_only(tmp_path: Path) -> None:
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def master_key(folder: Path) -> str:
+    return read_env_file(folder / ".env")["PROXY_MASTER_KEY"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_init_writes_a_file_for_all_to_read_and_its_keys_into_another_for_the_owner(tmp_path: Path, umask: int) -> None:
     env = {"OPENAI_API_KEY": "sk-from-the-environment"}
-    done = command("init", folder=tmp_path, env=env)
+    earlier = os.umask(umask)
+    try:
+        done = command("init", folder=tmp_path, env=env)
+    finally:
+        os.umask(earlier)
     assert done.returncode == 0, done.stderr
     path = tmp_path / "config.yaml"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    text = path.read_text()
-    assert "sk-from-the-environment" not in text + done.stdout
+    assert (mode(path), mode(tmp_path / ".env")) == (0o644, 0o600)
+    text, key = path.read_text(), master_key(tmp_path)
+    assert len(key) > 32
+    assert key not in text + done.stdout
+    assert "sk-from-the-environment" not in text + done.stdout + (tmp_path / ".env").read_text()
     written = yaml.safe_load(text)
+    assert written["general_settings"]["master_key"] == "os.environ/PROXY_MASTER_KEY"
     assert "os.environ/OPENAI_API_KEY" in text
     assert {"tts", "whisper", "tts-local", "whisper-local"} <= {entry["model_name"] for entry in written["model_list"]}
     assert written["router_settings"]["fallbacks"] == [{"tts": ["tts-local"]}, {"whisper": ["whisper-local"]}]
     checked = command("check", folder=tmp_path, env=env)
     assert (checked.returncode, checked.stderr) == (0, ""), checked.stderr
+
+
+def test_what_init_prints_works_when_it_is_pasted(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    done = command("init", "--config", "my config.yaml", folder=tmp_path, cwd=folder)
+    _, start_it, *_, call_it = [block.strip() for block in re.split(r"^.*:\n\n", done.stdout, flags=re.MULTILINE)]
+    assert start_it.startswith("audio-proxy --config ")
+    script = start_it.replace("audio-proxy", f"exec {sys.executable} -m proxy") + " --host 127.0.0.1 --port 0"
+    server = start(["bash", "-c", script], tmp_path, cwd=folder)
+    try:
+        asked = call_it.replace("http://localhost:4000", server.url).replace("curl", "curl -sS --fail-with-body")
+        subprocess.run(["bash", "-euc", asked], cwd=folder, check=True, timeout=60)
+        assert (folder / "speech.mp3").stat().st_size > 1000
+    finally:
+        assert server.stop() == 0
+
+
+def test_init_keeps_the_variables_that_are_there(tmp_path: Path) -> None:
+    """Vendors' keys among them are found, and a second configuration shares the master key."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("OPENAI_API_KEY=sk-in-the-file\nOTHER=1")
+    env_file.chmod(0o640)
+    done = command("init", folder=tmp_path)
+    assert "chmod 600 .env" in done.stdout
+    assert env_file.read_text().startswith("OPENAI_API_KEY=sk-in-the-file\nOTHER=1\n")
+    assert mode(env_file) == 0o640
+    assert "os.environ/OPENAI_API_KEY" in (tmp_path / "config.yaml").read_text()
+    before = env_file.read_text()
+    assert command("init", "--config", "two.yaml", folder=tmp_path).returncode == 0
+    assert command("init", "--force", folder=tmp_path).returncode == 0
+    assert env_file.read_text() == before
+    for name in ("config.yaml", "two.yaml"):
+        assert command("check", "--config", name, folder=tmp_path).returncode == 0
+
+
+def test_init_makes_no_master_key_if_the_environment_has_one(tmp_path: Path) -> None:
+    done = command("init", folder=tmp_path, env={"PROXY_MASTER_KEY": "sk-of-the-environment"})
+    assert done.returncode == 0
+    assert not (tmp_path / ".env").exists()
+    assert 'Bearer $PROXY_MASTER_KEY"' in done.stdout
+
+
+def test_init_says_where_data_will_be(tmp_path: Path) -> None:
+    done = command("init", folder=tmp_path, env={"AUDIO_PROXY_DATA": "data"})
+    assert f"stored in {tmp_path}/data/audio-proxy.db" in done.stdout
+
+
+@pytest.mark.parametrize("obstacle", [".env/", "config.yaml/", "config.yaml -> nowhere"])
+def test_init_writes_nothing_if_it_cannot_write_all(tmp_path: Path, obstacle: str) -> None:
+    name = obstacle.partition("/")[0].partition(" ")[0]
+    if obstacle.endswith("/"):
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).symlink_to("nowhere")
+    done = command("init", folder=tmp_path)
+    assert done.returncode in (1, 2)
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_init_offers_every_vendor_that_it_finds_a_key_of_and_none_that_ends_soon(tmp_path: Path) -> None:
@@ -71,5 +152,6 @@ def test_init_overwrites_nothing_unless_told_to(tmp_path: Path) -> None:
     done = command("init", folder=tmp_path)
     assert (done.returncode, path.read_text()) == (2, "mine: yes\n")
     assert "--force" in done.stderr
+    assert not (tmp_path / ".env").exists()
     assert command("init", "--force", folder=tmp_path).returncode == 0
     assert "model_list" in path.read_text()

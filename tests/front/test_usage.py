@@ -6,12 +6,15 @@ import asyncio
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from proxy.commands.usage import dates
 from proxy.storage.database import Database
 from tests.accounting.test_usage import NOON, call, store
 from tests.conftest import MASTER_KEY, Server, command, launch, standard_config
@@ -163,6 +166,47 @@ def test_end_users_with_what_they_used(scene: Scene) -> None:
     assert (page["has_more"], page["next_cursor"]) == (True, "=HYPERLINK(1)")
     assert scene.get("/end_users", limit=1, cursor=page["next_cursor"]).json()["data"][0]["id"] == "alice"
     assert scene.get("/end_users", end_user="bob", start="2026-11-25").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("period", "start", "end"),
+    [
+        ("today", "2026-03-01", "2026-03-01"), ("yesterday", "2026-02-28", "2026-02-28"),
+        ("this-month", "2026-03-01", "2026-03-01"), ("last-month", "2026-02-01", "2026-02-28"),
+    ],
+)  # fmt: skip
+def test_periods_are_days_in_utc(period: str, start: str, end: str) -> None:
+    assert dates(period, date(2026, 3, 1)) == (start, end)
+
+
+def test_last_month_may_be_of_last_year() -> None:
+    assert dates("last-month", date(2027, 1, 31)) == ("2026-12-01", "2026-12-31")
+
+
+def test_the_command_reports_on_periods(scene: Scene) -> None:
+    folder = scene.server.config_path.parent
+    config = ("--config", str(scene.server.config_path))
+    first = datetime.now(UTC).date().replace(day=1)
+    printed = command("usage", *config, "--this-month", "--format", "json", folder=folder)
+    assert json.loads(printed.stdout) == scene.get("/usage", start=first.isoformat()).json()
+    for wrong in (["--today", "--last-month"], ["--this-month", "--start", "2026-01-01"], ["--today", "--end", "x"]):
+        refused = command("usage", *config, *wrong, folder=folder)
+        assert (refused.returncode, refused.stdout) == (2, "")
+
+
+def test_tables_name_keys_by_alias_or_owner(scene: Scene) -> None:
+    folder = scene.server.config_path.parent
+    config = ("--config", str(scene.server.config_path))
+    printed = command("usage", *config, "--group-by", "key,model", folder=folder).stdout
+    assert printed.split()[:3] == ["key", "model", "calls"]
+    assert not re.search("[0-9a-f]{20}", printed)
+    assert re.search(r"^red  ", printed, re.MULTILINE)
+    listed = command("keys", "list", *config, folder=folder).stdout
+    assert not re.search("[0-9a-f]{20}", listed)
+    short = next(line.split()[-1] for line in listed.splitlines() if " red " in line)
+    for fmt in ("json", "csv"):
+        exact = [command("usage", *config, "--key", key, "--format", fmt, folder=folder) for key in ("red", short)]
+        assert exact[0].stdout == exact[1].stdout
 
 
 def test_the_command_prints_the_same(scene: Scene) -> None:

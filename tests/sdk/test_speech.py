@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from proxy import ProxyError, Speech, aspeech, speech
-from proxy.errors import BadRequest
+from proxy.errors import BadRequest, ModelNotFound
 from tests.fakes.samples import SPEECH, SPEECH_TYPES
 from tests.fakes.upstream import KEY, Upstream
 
@@ -67,6 +67,29 @@ def test_api_base_reaches_any_server_and_gets_no_key_but_the_one_given(
     answer = speech("hexgrad/Kokoro-82M", "Hello", "af_sky", api_base=upstream.url, api_key=KEY)
     assert upstream.last.json["model"] == "hexgrad/Kokoro-82M"
     assert answer.content == MP3
+
+
+@pytest.mark.parametrize("model", ["opneai/tts-1", "elevenlab/x", "OpenAI/tts-1", "azure/speach/tts"])
+def test_a_misspelt_vendor_is_an_error_before_anything_is_sent(upstream: Upstream, model: str) -> None:
+    with pytest.raises(ModelNotFound, match=r"unknown vendor '\S+'; did you mean '(openai|elevenlabs|azure/speech)'\?"):
+        speech(model, "Hello", "alloy")
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_server_of_ones_own_has_models_with_any_name(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, by_variable: bool
+) -> None:
+    base: dict[str, Any] = {} if by_variable else {"api_base": upstream.url}
+    if by_variable:
+        monkeypatch.setenv("OPENAI_BASE_URL", upstream.url)
+    for model, sent in (("org/kokoro", "org/kokoro"), ("openai/opneai/kokoro", "opneai/kokoro")):
+        speech(model, "Hello", "af_sky", api_key=KEY, **base)
+        assert upstream.last.json["model"] == sent
+    count = len(upstream.requests)
+    with pytest.raises(ModelNotFound, match=r"did you mean 'openai'.*write openai/opneai/kokoro"):
+        speech("opneai/kokoro", "Hello", "af_sky", api_key=KEY, **base)
+    assert len(upstream.requests) == count
 
 
 def test_async_answer_is_whole_and_writes_its_file_at_once(openai: Upstream, tmp_path: Path) -> None:

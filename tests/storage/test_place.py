@@ -44,3 +44,20 @@ def test_records_are_kept_beside_the_configuration_or_where_the_variable_says(tm
     general = GeneralSettings.model_validate({"database_url": "postgresql://h/d", "ledger_dir": "/elsewhere"})
     said = Config(path=path, deployments=(), general=general, environment=Environment({"AUDIO_PROXY_DATA": "/data"}))
     assert (said.database_url, said.ledger_dir) == ("postgresql://h/d", Path("/elsewhere"))
+
+
+def test_relative_paths_count_from_the_configurations_folder(tmp_path: Path) -> None:
+    path = str(tmp_path / "config.yaml")
+    relative = Config(path=path, deployments=(), environment=Environment({"AUDIO_PROXY_DATA": "data"}))
+    assert relative.database_url == f"sqlite:///{tmp_path}/data/audio-proxy.db"
+    assert relative.ledger_dir == tmp_path / "data" / "audio-proxy-ledger"
+    for url, expected in (
+        ("sqlite:///a.db", f"sqlite:///{tmp_path}/a.db"),
+        ("sqlite:///./data/a.db?timeout=3", f"sqlite:///{tmp_path}/./data/a.db?timeout=3"),
+        ("sqlite:////var/a.db", "sqlite:////var/a.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("postgresql:///d?host=/run/pg", "postgresql:///d?host=/run/pg"),
+    ):
+        general = GeneralSettings.model_validate({"database_url": url, "ledger_dir": "ledger"})
+        config = Config(path=path, deployments=(), general=general)
+        assert (config.database_url, config.ledger_dir) == (expected, tmp_path / "ledger")
