@@ -80,8 +80,8 @@ certifi's. |
 | `TMPDIR` | the server | The folder for uploads, if `spool_dir` is missing. |
 | `NO_COLOR` | the server | Console logs without colors. |
 
-What the process lacks of `AUDIO_PROXY_DATA`, the master key, vendors' keys and the variables that the configuration
-names is read from the file `.env` next to the configuration, in lines `NAME=value`.
+`AUDIO_PROXY_DATA`, the master keys, vendors' keys and the variables that the configuration names can also stand in the
+file `.env` next to the configuration, in lines `NAME=value`. The process's own variables take precedence.
 
 Vendors' keys have variables of their own, listed in [vendors.md](vendors.md). Those of sinks are in
 [observability.md](observability.md).

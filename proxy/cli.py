@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
 import shlex
@@ -199,17 +200,15 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65_535:
-        raise argparse.ArgumentTypeError("must be from 0 to 65535")
-    return number
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
+    return int(text)
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number of 1 or more")
+    return int(text)
 
 
 def _root_path(text: str) -> str:
@@ -290,7 +289,9 @@ def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
             ),
         )
     except OSError as error:
-        print(f"audio-proxy: cannot serve on {options.host}:{options.port}: {error}", file=sys.stderr)
+        hint = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
+        reason = error.strerror or error
+        print(f"audio-proxy: cannot serve on {options.host}:{options.port}: {reason}{hint}", file=sys.stderr)
         return 1
 
 
@@ -392,8 +393,8 @@ def _check(options: argparse.Namespace) -> int:
             row.group,
             row.mode,
             row.deployment,
-            row.host or "(vendor's own)",
-            "yes" if row.key else "no",
+            row.host or ("(built in)" if row.deployment.startswith("local/") else "(vendor's own)"),
+            "yes" if row.key else "none",
             "" if row.max_file_size_mb is None else f"{row.max_file_size_mb:g}",
         )
         for row in describe(config, lambda deployment: registry.has_key(deployment, config.environment))

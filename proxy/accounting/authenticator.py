@@ -108,7 +108,7 @@ class Authenticator:
 def _required_key(headers: Headers) -> bytes:
     key = key_of(headers)
     if key is None:
-        raise Unauthorized("You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'.")
+        raise Unauthorized("You didn't provide an API key. Send it in the header Authorization: Bearer KEY.")
     return key
 
 

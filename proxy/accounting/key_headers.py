@@ -26,7 +26,7 @@ def key_of(headers: Headers) -> bytes | None:
             return key
     scheme = headers.get(_AUTHORIZATION, b"").strip().partition(b" ")[0].lower()
     if scheme not in (b"", b"bearer", b"basic"):
-        raise Unauthorized("The Authorization header must have the form 'Bearer YOUR_KEY'.")
+        raise Unauthorized("The Authorization header must have the form Bearer KEY.")
     return None
 
 

@@ -36,10 +36,12 @@ _DOCS_POLICY = (
 )
 _SECURITY = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
-#: Without `validatorUrl: null`, Swagger UI would send the address of the description to validator.swagger.io.
+#: Without `validatorUrl: null`, Swagger UI would send the address of the description to validator.swagger.io. The
+#: origin leaves out a user and password in the page's own address, with which browsers refuse to fetch.
 _START = """\
 const page = document.getElementById("docs");
-SwaggerUIBundle({ domNode: page, url: page.dataset.url, deepLinking: true, validatorUrl: null });
+const url = location.origin + page.dataset.url;
+SwaggerUIBundle({ domNode: page, url, deepLinking: true, validatorUrl: null });
 """
 _SWAGGER = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 

@@ -15,6 +15,7 @@ from proxy.accounting.usage_reports import ROW_SECONDS, Row, Selection, UsageRep
 from proxy.commands import database
 from proxy.commands.table import print_table, printable
 from proxy.config import Config
+from proxy.errors import BadRequest
 from proxy.storage.database import Database
 
 MAX_CALLS = 10_000
@@ -43,7 +44,13 @@ class Query:
     def selection(self) -> Selection:
         """Raises BadRequest."""
         ago = _AGO.fullmatch(self.since or "")
-        chosen = selection(None if ago else self.since, None, self.equal)
+        try:
+            chosen = selection(None if ago else self.since, None, self.equal)
+        except BadRequest as error:
+            if error.param != "start":
+                raise
+            what = "a date such as 2026-11-23, a timestamp such as 2026-11-23T08:00:00Z, or a time ago such as 2h"
+            raise BadRequest(f"--since must be {what}.") from None
         start = _now() - int(ago[1]) * _SECONDS[ago[2]] * 1000 if ago else chosen.start
         return replace(chosen, start=start, request_id=self.request_id, failed=self.failed, refusals=True)
 

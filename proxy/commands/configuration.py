@@ -9,6 +9,7 @@ from pathlib import Path
 from proxy import config as configuration
 from proxy.config import Config
 from proxy.config.environment import ENV_FILE, read_env_file
+from proxy.config.variables import NOT_SET
 from proxy.errors import ConfigError
 from proxy.guardrails import registry as guardrails
 from proxy.providers import chat_models
@@ -41,7 +42,10 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Config:
             environ=values | {name: value for name, value in environ.items() if value.strip()},
         )
     except ConfigError as error:
-        raise ConfigError([*error.problems, *unreadable]) from None
+        hints = unreadable
+        if not hints and any(problem.endswith(NOT_SET) for problem in error.problems):
+            hints = [f"Variables are read from the environment, and from {env_file} if they are missing there."]
+        raise ConfigError([*error.problems, *hints]) from None
 
 
 def check(config: Config) -> None:

@@ -18,6 +18,7 @@ from proxy.domain.requests import Mode
 
 PORT = 4000
 SENTENCE = "the quick brown fox jumped over the lazy dogs"
+NEXT = 'These engines are only for evaluation. "audio-proxy init" writes a configuration for real vendors.'
 SPEECH = Deployment(id="demo-tts", group="tts", vendor="local", model="espeak-ng", mode=Mode.SPEECH)
 TRANSCRIPTION = Deployment(
     id="demo-whisper", group="whisper", vendor="local", model="pocketsphinx", mode=Mode.TRANSCRIPTION
@@ -40,7 +41,7 @@ def run(*, once: bool) -> int:
     def show(stop: Callable[[], object]) -> None:
         try:
             with contextlib.suppress(BrokenPipeError):  # nobody reads on; the server stops
-                outcome.append(_show(url, key, folder))
+                outcome.append(_show(url, key, folder / "speech.mp3", once=once))
         finally:
             if once or not outcome or outcome[0]:
                 stop()
@@ -65,8 +66,7 @@ def _free_port() -> int:
     return PORT
 
 
-def _show(url: str, key: str, folder: Path) -> int:
-    speech_file = folder / "speech.mp3"
+def _show(url: str, key: str, speech_file: Path, *, once: bool) -> int:
     print(f"Serving the local engines on {url}\n\nSpeaking: {SENTENCE}", flush=True)
     with httpx.Client(headers={"Authorization": f"Bearer {key}"}, timeout=120) as client:
         speech = client.post(f"{url}/audio/speech", json={"model": "tts", "voice": "alloy", "input": SENTENCE})
@@ -79,7 +79,9 @@ def _show(url: str, key: str, folder: Path) -> int:
         if transcript.is_error:
             return _failed(transcript)
         print(f"Transcribed: {transcript.json()['text']}\n", flush=True)
-    print(_curl(url, key, speech_file), flush=True)
+    if not once:
+        print(_curl(url, key, speech_file))
+    print(NEXT, flush=True)
     return 0
 
 
@@ -97,5 +99,4 @@ curl {url}/audio/speech -H "Authorization: Bearer {key}" \\
 
 curl {url}/audio/transcriptions -H "Authorization: Bearer {key}" \\
   -F file=@{file} -F model=whisper
-
-These engines are only for evaluation. "audio-proxy init" writes a configuration for real vendors."""
+"""

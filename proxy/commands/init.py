@@ -54,10 +54,13 @@ ENV_VENDORS = "# Uncomment these for services and containers, which do not see t
 def run(path: str, *, force: bool, environ: Mapping[str, str] = os.environ) -> int:
     """Writes the configuration, which holds no secret, and the master key into `.env` next to it, unless it is there.
 
-    Returns 2 if the configuration exists, unless ``force`` is set; 1 if a file cannot be written.
+    Returns 2 if the configuration exists, unless ``force`` is set, or is a folder; 1 if a file cannot be written.
     """
     target = Path(path)
     env_file = target.parent / ENV_FILE
+    if target.is_dir():
+        print(f"{path} is a folder; name a file in it", file=sys.stderr)
+        return 2
     if os.path.lexists(target) and not force:
         print(f"{path} already exists; use --force to overwrite it", file=sys.stderr)
         return 2

@@ -16,6 +16,7 @@ from proxy.commands.table import print_table
 from proxy.config import Config
 from proxy.domain.timestamps import iso
 from proxy.errors import BadRequest
+from proxy.routing.groups import unknown_model
 from proxy.storage.database import Database
 from proxy.storage.keys import VirtualKey
 
@@ -27,12 +28,20 @@ def create(config: Config, fields: dict[str, Any], metadata: str | None) -> int:
 
     async def run(records: Database) -> int:
         settings = key_settings.read({**fields, "metadata": _object(metadata)})
+        _check_models(settings.models or (), config)
         secret, key = await KeyStore(records).generate(settings.columns(), COMMAND_LINE)
         print(secret)
         print(f"Store the key now; it is not shown again. ID: {key.id}", file=sys.stderr)
         return 0
 
     return database.run(config, run, writes=True)
+
+
+def _check_models(names: Sequence[str], config: Config) -> None:
+    known = [*config.groups, *config.router.model_group_alias, *config.translators]
+    for name in names:
+        if name not in known:
+            raise BadRequest(unknown_model(name, known))
 
 
 def show(config: Config, *, as_json: bool) -> int:

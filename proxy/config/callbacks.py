@@ -115,8 +115,9 @@ class Callbacks:
         if callback_type is not None:
             setting, location = callback_type, callback_type.location
         names = ", ".join([*litellm.BUILT_IN_CALLBACKS, *self._names])
-        choices = f"use one of {names}, or module.Class for a class of your own{suggestion(kind, self._names)}"
-        self._unsupported.refuse(setting, f"unknown callback {safe_quote(kind)}; {choices}", location)
+        near = suggestion(kind, self._names)
+        choices = f"{f'{near} Use' if near else '; use'} one of {names}, or module.Class for a class of your own"
+        self._unsupported.refuse(setting, f"unknown callback {safe_quote(kind)}{choices}", location)
         return None
 
     def _s3_settings(self, kind: str) -> Iterator[tuple[str, Setting]]:

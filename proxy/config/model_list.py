@@ -243,7 +243,7 @@ class ModelListReader:
                 params["custom_llm_provider"] if provider else setting, vendor, name, mode, has_own_server
             )
             return "", text
-        if not name or name.endswith("/"):
+        if not name or name.endswith("/") or (name != name.strip("/ ") and not has_own_server):
             self._name_is_missing(setting)
             return "", ""
         return vendor, name
@@ -274,9 +274,19 @@ class ModelListReader:
                 )
         elif not name.strip("/"):
             self._name_is_missing(setting)
-        elif mode or misspelt_vendor(vendor, self._vendors) or self._infer_mode("openai", name):
+        elif mode or self._is_misspelt(vendor, name):
             what = unknown_vendor(vendor, name, self._vendors, has_own_server=has_own_server)
             self._problems.add(setting.location, what)
+
+    def _is_misspelt(self, vendor: str, name: str) -> bool:
+        """Whether the entry probably is audio, and its vendor a mistake."""
+        near = nearest(vendor, self._vendors) or "openai"
+        return bool(
+            misspelt_vendor(vendor, self._vendors)
+            or vendor.lower().rstrip(":\\") in self._vendors
+            or self._infer_mode("openai", name)
+            or self._infer_mode(near, name)
+        )
 
     def _check_keys(self, settings: Mapping[str, Setting], *, is_ours: bool) -> None:
         for setting in settings.values():

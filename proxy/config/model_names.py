@@ -8,6 +8,7 @@ own (``api_base``) may have any name: there, only a prefix that differs from a v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from proxy.config.problems import quote, suggestion
 
 #: Among shorter names, one character makes too many words: local and vocal, groq and grok.
 _MIN_MISSPELT = 6
+#: ``openai:tts-1``, ``openai\\tts-1``. Models of one's own server may have tags: ``kokoro:latest``.
+_OTHER_SEPARATOR = re.compile(r"([a-zA-Z_]+)[:\\]")
 
 
 class ModelName(NamedTuple):
@@ -42,6 +45,8 @@ def _split(model: str, vendors: Collection[str], has_own_server: bool) -> tuple[
         prefix, name = _prefix(model, vendor.count("/") + 1)
         if name and (prefix == vendor or misspelt_vendor(prefix, [vendor])):
             return prefix, name
+    if not has_own_server and (separated := _OTHER_SEPARATOR.match(model)) and separated[1].lower() in vendors:
+        return separated[0], model[separated.end() :]
     prefix, slash, name = model.partition("/")
     is_known = prefix in vendors or prefix in litellm.PROVIDERS
     if not prefix or model == "openai" or not (slash or is_known):
@@ -82,6 +87,9 @@ def _is_one_edit(one: str, two: str) -> bool:
 
 def unknown_vendor(vendor: str, name: str, vendors: Collection[str], *, has_own_server: bool) -> str:
     """What to tell about a vendor that does not exist."""
+    if _OTHER_SEPARATOR.fullmatch(vendor):
+        full = quote(f"{vendor[:-1].lower()}/{name}")
+        return f"the vendor and the model are separated by a slash: write {full}"
     near = suggestion(vendor, vendors) or f"; the vendors are {', '.join(vendors)}."
     remedy = "For a server of your own with OpenAI's API, set api_base."
     if has_own_server:

@@ -163,6 +163,8 @@ def _explain(error: yaml.YAMLError, text: str, file: str) -> tuple[SourceLocatio
         return location, "a tab where spaces are required"
     if "start any token" in problem or "tag handle" in problem:
         problem += "; a value that begins with a special character needs quotes"
+    if "expected key" in problem or "expected <block end>" in problem or "mapping values" in problem:
+        problem += "; check the indentation here and in the lines above"
     return location, f"not valid YAML: {problem}"
 
 

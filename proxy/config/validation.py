@@ -89,7 +89,8 @@ class Validator:
             section = ".".join((setting.section, *map(str, path[:-1])))
             self._problems.unknown_key(location, str(path[-1]), section, _keys(schema, path[:-1], draft))
         elif name not in unset:
-            text = f"'{setting.key}' in {setting.section} {_expected(details)}"
+            part = "" if len(path) == 1 or details["type"] == "missing" else "an entry of "
+            text = f"{part}'{setting.key}' in {setting.section} {_expected(details)}"
             self._problems.add(location, text + _correction(details, setting.key, node.content))
 
     def _report_kind(self, kinds: Kinds[Any], draft: Draft, unset: Collection[str]) -> None:

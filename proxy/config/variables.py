@@ -11,6 +11,8 @@ from proxy.config.setting import Setting
 from proxy.config.tree import Node
 
 REFERENCE = "os.environ/"
+#: The end of a problem.
+NOT_SET = "is not set"
 
 
 class _Unset:
@@ -71,7 +73,7 @@ class Variables:
         name = text.removeprefix(REFERENCE)
         value = self._environment.get(name)
         if value is None:
-            what = f"variable {safe_quote(name)} is not set"
+            what = f"variable {safe_quote(name)} {NOT_SET}"
             self._problems.add(location, what if name else f"{REFERENCE} must be followed by the name of a variable")
             return UNSET
         return value

@@ -11,13 +11,17 @@ from proxy.config import Config
 def problems(config: Config) -> list[str]:
     """One line for each problem, with file and line number. Groups that were skipped (no audio models) exist, too."""
     aliases = config.router.model_group_alias
-    known = {*config.groups, *config.translators, *config.skipped, *aliases}
-    return [
-        f"{config.locations.get(f'router_settings.{key}', config.path)}: {key} names '{name}', which is no model_name"
-        f"{_nearest(name, known)}"
-        for key, name in _named(config)
-        if name not in known
-    ]
+    groups = {*config.groups, *config.translators, *config.skipped}
+    problems = []
+    for key, name in _named(config):
+        known = groups if key == "model_group_alias" else groups | aliases.keys()
+        if name not in known:
+            what = (
+                "is itself an alias; name the group" if name in aliases else f"is no model_name{_nearest(name, known)}"
+            )
+            location = config.locations.get(f"router_settings.{key}", config.path)
+            problems.append(f"{location}: {key} names '{name}', which {what}")
+    return problems
 
 
 def _named(config: Config) -> Iterator[tuple[str, str]]:

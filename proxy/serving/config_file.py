@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
 from proxy.config import Config
+from proxy.config.environment import ENV_FILE
 from proxy.errors import ConfigError
 
 #: Seconds between two checks whether the file has changed.
 CHECK_INTERVAL = 1.0
+#: Time of change, size and inode of a file, or None without one.
+_Stamp = tuple[int, int, int] | None
 
 
 class ConfigFile:
@@ -23,9 +27,9 @@ class ConfigFile:
         self._stamp = self._current_stamp()
 
     def changed(self) -> bool:
-        """Whether the file has changed since it was last loaded. A missing file counts as unchanged."""
+        """Whether it or its `.env` has changed since it was last loaded. A missing file counts as unchanged."""
         stamp = self._current_stamp()
-        return stamp is not None and stamp != self._stamp
+        return stamp[0] is not None and stamp != self._stamp
 
     def reload(self) -> bool:
         """Load the file. Returns whether it replaced ``config``; if it is invalid, the problems are logged."""
@@ -41,9 +45,13 @@ class ConfigFile:
         log.info("configuration loaded", deployments=len(self.config.deployments))
         return True
 
-    def _current_stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = os.stat(self.config.path)
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+    def _current_stamp(self) -> tuple[_Stamp, _Stamp]:
+        return _stamp(self.config.path), _stamp(self.config.folder / ENV_FILE)
+
+
+def _stamp(path: str | Path) -> _Stamp:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

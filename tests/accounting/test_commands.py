@@ -105,6 +105,7 @@ def test_the_id_that_the_table_shows_is_enough_to_revoke(keys: Authenticator) ->
     ("options", "named"),
     [
         (["--duration", "soon"], "duration"), (["--models", "openai/*"], "models"), (["--metadata", "{"], "metadata"),
+        (["--models", "tts,whsper"], "Did you mean 'whisper'?"),
         (["--metadata", "[]"], "metadata"), (["--alias", "x" * 300], "key_alias"),
     ],
 )  # fmt: skip

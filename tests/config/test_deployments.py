@@ -122,7 +122,6 @@ SERVED = "{model_name: served, params: {model: tts-1}}"
         ("openai/org/tts", "openai", "org/tts"),
         ("lemonfox/tts", "lemonfox", "tts"),
         ("openai", "openai", "openai"),
-        ("/tts", "openai", "/tts"),
     ],
 )
 def test_vendor_and_model(load_text: Load, model: str, vendor: str, name: str) -> None:
@@ -142,6 +141,8 @@ def test_vendor_and_model(load_text: Load, model: str, vendor: str, name: str) -
         ("model: lemonfix/x", "lemonfix", "lemonfox"),
         ("model: Lemonfx/x", "Lemonfx", "lemonfox"),
         ("model: OpenAI/whisper-1", "OpenAI", "openai"),
+        ("model: OpenAI/gpt-4o", "OpenAI", "openai"),
+        ("model: LEMONFOX/x", "LEMONFOX", "lemonfox"),
         ("model: lemon/whisper-1", "lemon", "lemonfox"),
         ("model: whisper-1, custom_llm_provider: opneai", "opneai", "openai"),
         ("model: opneai/whisper-1, api_base: 'http://gpu:8000/v1'", "opneai", "openai"),
@@ -156,6 +157,19 @@ def test_a_misspelt_vendor_is_an_error(problems_of: Problems, params: str, vendo
     assert ("openai/" in problem) is ("gpu" in params)
 
 
+@pytest.mark.parametrize("model", ["openai:x", "OpenAI:x", "openai\\x", "openai:a/b"])
+def test_a_wrong_separator_after_a_vendor_is_an_error(problems_of: Problems, model: str) -> None:
+    (problem,) = problems_of(f"model_list:\n- {SERVED}\n- model_name: a\n  params: {{model: '{model}'}}\n")
+    right = f"openai/{model[7:]}"
+    assert problem == f"config.yaml:4: the vendor and the model are separated by a slash: write '{right}'"
+
+
+@pytest.mark.parametrize("model", ["openai//tts-1", "/tts-1", "openai/ tts-1", "openai/", "openai/tts-1/"])
+def test_a_model_name_with_a_stray_slash_or_blank_is_an_error(problems_of: Problems, model: str) -> None:
+    (problem,) = problems_of(f"model_list:\n- {SERVED}\n- model_name: a\n  params: {{model: '{model}'}}\n")
+    assert problem == "config.yaml:4: 'model' in params must name a model"
+
+
 def test_a_vendor_like_no_other_is_an_error_that_lists_them_if_the_model_is_audio(problems_of: Problems) -> None:
     for params, info in (("model: acme/whisper-1", "{}"), ("model: acme/x", "{mode: audio_speech}")):
         (problem,) = problems_of(f"model_list: [{{model_name: a, params: {{{params}}}, model_info: {info}}}]")
@@ -168,6 +182,7 @@ def test_a_vendor_like_no_other_is_an_error_that_lists_them_if_the_model_is_audi
     [
         "hexgrad/Kokoro-82M", "Systran/faster-whisper-small", "OpenAI/whisper-1", "openaudio/tts-1", "LemonFox/tts",
         "openai-community/whisper", "lemonfoxes/tts", "a/b/whisper", "cstr/whisper", "openai_/opneai/whisper-1",
+        "kokoro:latest", "openai:whisper", "openai_//models/whisper",
     ],
 )  # fmt: skip
 def test_a_server_of_ones_own_has_models_with_any_name(load_text: Load, model: str) -> None:
@@ -374,7 +389,7 @@ def test_aliases_of_litellm(one: Callable[..., Config], one_problems: Problems) 
         ("voice: ''", "'voice' in litellm_params must not be empty"),
         ("voice: {a: b}", "'voice' in litellm_params must be text"),
         ("voices: alloy", "'voices' in litellm_params must be a mapping (key: value)"),
-        ("voices: {alloy: [b]}", "'voices' in litellm_params must be text"),
+        ("voices: {alloy: [b]}", "an entry of 'voices' in litellm_params must be text"),
         ("input_cost_per_second: free", "'input_cost_per_second' in litellm_params must be a number"),
         ("api_key: [sk-canary]", "'api_key' in litellm_params must be text"),
         ("api_base: ftp://a", "'api_base' in litellm_params must begin with http:// or https://"),

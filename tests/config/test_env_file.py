@@ -63,3 +63,14 @@ def test_a_file_that_cannot_be_read_is_named_if_something_is_missing(tmp_path: P
         f"{tmp_path}/.env: cannot be read: it is not UTF-8",
     ]
     configuration.load(path, {"PROXY_MASTER_KEY": MASTER_KEY, "TTS_KEY": "sk-x"})
+
+
+def test_what_is_missing_everywhere_says_where_it_may_stand(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    with pytest.raises(ConfigError) as raised:
+        configuration.load(path, {"PROXY_MASTER_KEY": MASTER_KEY})
+    assert raised.value.problems == [
+        f"{path}:2: variable 'TTS_KEY' is not set",
+        f"Variables are read from the environment, and from {tmp_path}/.env if they are missing there.",
+    ]

@@ -238,7 +238,7 @@ litellm_settings: {num_retries: many}
         "config.yaml:9: unknown key 'TimeoutErorRetries' in router_settings.retry_policy; "
         "did you mean 'TimeoutErrorRetries'?",
         "config.yaml:10: unknown key 'num_retrys' in router_settings; did you mean 'num_retries'?",
-        "config.yaml:12: 'model_group_alias' in router_settings must be text",
+        "config.yaml:12: an entry of 'model_group_alias' in router_settings must be text",
         "config.yaml:13: 'num_retries' in litellm_settings must be a whole number",
     ]
 

@@ -257,7 +257,11 @@ def test_the_command_lists_the_newest_last(upstream: Upstream, desk: Desk) -> No
 
 @pytest.mark.parametrize(
     ("options", "status", "named"),
-    [(["--since", "soon"], 1, "start"), (["--key", "nobody"], 1, "alias"), (["--limit", "0"], 2, "limit")],
+    [
+        (["--since", "yesterday"], 1, "--since must be a date"),
+        (["--key", "nobody"], 1, "alias"),
+        (["--limit", "0"], 2, "limit"),
+    ],
 )
 def test_the_command_refuses_what_it_does_not_understand(
     desk: Desk, options: list[str], status: int, named: str

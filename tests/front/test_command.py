@@ -344,7 +344,7 @@ def test_a_taken_port_is_reported_without_a_traceback(tmp_path: Path, upstream: 
     )
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
-    assert str(upstream.port) in result.stdout + result.stderr
+    assert f"127.0.0.1:{upstream.port}: Address already in use; choose another port with --port" in result.stderr
     assert "RUNNING" not in result.stdout
 
 
@@ -353,7 +353,7 @@ def test_an_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     (tmp_path / "config.yaml").write_text(SEED)
     result = command("--host", "127.0.0.1", f"--port={port}", folder=tmp_path, env={"OPENAI_API_KEY": "sk-x"})
     assert result.returncode == 2
-    assert "--port" in result.stderr
+    assert "argument --port: must be a number from 0 to 65535" in result.stderr
     assert "RUNNING" not in result.stdout
     assert "Traceback" not in result.stderr
 
@@ -729,7 +729,7 @@ def test_many_calls_at_once(upstream: Upstream, proxy: Server) -> None:
     assert upstream.connections <= 32  # upstream connections are kept and used again
 
 
-def test_check_reports_fallbacks_to_unknown_models(tmp_path: Path) -> None:
+def test_check_reports_fallbacks_and_aliases_to_unknown_models(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(
         "model_list:\n"
@@ -739,12 +739,15 @@ def test_check_reports_fallbacks_to_unknown_models(tmp_path: Path) -> None:
         "router_settings:\n"
         "  fallbacks: [{tts: [tts-backup]}, {chat: [chat]}]\n"
         "  default_fallbacks: [ttss]\n"
+        "  model_group_alias: {one: tts, two: one, three: wun}\n"
     )
     result = command("check", "--config", str(path), folder=tmp_path)
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         f"{path}:6: fallbacks names 'tts-backup', which is no model_name",
         f"{path}:7: default_fallbacks names 'ttss', which is no model_name; did you mean 'tts'?",
+        f"{path}:8: model_group_alias names 'one', which is itself an alias; name the group",
+        f"{path}:8: model_group_alias names 'wun', which is no model_name",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from proxy.providers.registry import VENDORS
 from tests.conftest import command, start
 
 
-def test_demo_speaks_a_sentence_hears_it_and_prints_the_curl_lines(tmp_path: Path) -> None:
+def test_demo_speaks_a_sentence_hears_it_and_ends_without_lines_for_a_server_that_is_gone(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
     pytest.importorskip("pocketsphinx")
     done = command("demo", "--once", folder=tmp_path)
+    assert "curl" not in done.stdout
+    assert "audio-proxy init" in done.stdout
     assert done.returncode == 0, done.stderr
     heard = re.search(r"^Transcribed: (.+)$", done.stdout, re.MULTILINE)
     assert heard
@@ -29,7 +32,21 @@ def test_demo_speaks_a_sentence_hears_it_and_prints_the_curl_lines(tmp_path: Pat
     speech_file = re.search(r"audio/mpeg in (\S+)$", done.stdout, re.MULTILINE)
     assert speech_file
     assert Path(speech_file[1]).stat().st_size > 1000
-    assert len(re.findall(r"^curl http://127\.0\.0\.1:\d+/v1/audio/", done.stdout, re.MULTILINE)) == 2
+
+
+def test_demo_goes_on_serving_and_prints_the_curl_lines(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    pytest.importorskip("pocketsphinx")
+    with subprocess.Popen([sys.executable, "-m", "proxy", "demo"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "audio-proxy init" in line:
+                break
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    assert len(re.findall(r"^curl http://127\.0\.0\.1:\d+/v1/audio/", said, re.MULTILINE)) == 2
 
 
 def mode(path: Path) -> int:

@@ -144,6 +144,21 @@ def test_what_takes_effect_after_a_restart_is_named(
     until(lambda: all(health(server)["restart_needed"] == [] for _ in range(4)))
 
 
+def test_a_changed_env_file_is_a_changed_configuration(upstream: Upstream, serve: Callable[..., Server]) -> None:
+    server = serve(config(upstream, "first"))
+    old = {"Authorization": "Bearer sk-the-previous-master-key-58d1c0b7"}
+
+    def status() -> int:
+        return httpx.get(server.url + "/v1/models", headers=old).status_code
+
+    assert status() == 401
+    file = server.config_path.parent / ".env"
+    file.write_text("PROXY_PREVIOUS_MASTER_KEY=sk-the-previous-master-key-58d1c0b7\n")
+    until(lambda: status() == 200)
+    file.unlink()
+    until(lambda: status() == 401)
+
+
 def test_a_deployment_whose_key_was_mended_is_healthy_at_once(upstream: Upstream, serve: Callable[..., Server]) -> None:
     given = config(upstream, "first", "second")
     params = given["model_list"][0]["litellm_params"]
