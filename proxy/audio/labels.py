@@ -84,7 +84,8 @@ _DOCUMENTS: Final = ("text", "json", "html", "pdf", "zip", "gzip", "png", "jpeg"
 _WORDS: Final[Mapping[str, str]] = {
     "aac": "AAC in ADTS", "asf": "Windows Media", "latm": "AAC in LATM", "mulaw": "headerless µ-law",
     "alaw": "headerless A-law", "pcm": "headerless PCM", "ts": "MPEG-TS", "mpeg": "MPEG-PS", "wavpack": "WavPack",
-    "gsm": "headerless GSM", "g722": "headerless G.722", "g729": "headerless G.729", "ac3": "AC-3", "musepack": "Musepack", "realmedia": "RealMedia", "silk": "SILK",
+    "gsm": "headerless GSM", "g722": "headerless G.722", "g729": "headerless G.729",
+    "ac3": "AC-3", "musepack": "Musepack", "realmedia": "RealMedia", "silk": "SILK",
     "text": "text", "json": "a JSON document", "html": "an HTML or XML document", "pdf": "a PDF document",
     "midi": "a MIDI file", "zip": "a ZIP archive", "gzip": "a gzip archive", "png": "an image", "jpeg": "an image",
     "gif": "an image",
@@ -95,7 +96,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 class Label(NamedTuple):
     filename: str
     content_type: str
-    #: As `container_of`, also mulaw, alaw or pcm if only the label says so; None if it is unknown.
+    #: As `container_of`, also mulaw, alaw, pcm, gsm, g722 or g729 if only the label says so; None if it is unknown.
     container: str | None
 
 
