@@ -360,7 +360,10 @@ def _items(name: str, value: str) -> list[str]:
     An enumeration may also be written as Python and other languages print lists: ``['word', 'segment']``, ``[word]``.
     """
     items = [value]
-    if value.lstrip().startswith("["):
+    is_list = value.lstrip().startswith("[")
+    if (is_list or name in _ENUMERATIONS) and value.count(",") >= MAX_FIELDS:
+        raise RequestTooLarge(f"'{name}' has more than {MAX_FIELDS} items.")
+    if is_list:
         try:
             listed = from_json(value)
         except ValueError:

@@ -75,6 +75,13 @@ def test_empty_values_are_no_values(upstream: Upstream, http: httpx.Client, name
     assert sorted(fields_sent(upstream, http, {name: ""})) == ["model", "response_format"]
 
 
+@pytest.mark.parametrize(("name", "written"), [("include", "a," * 2000), ("keywords", '["a"' + ',"b"' * 2000 + "]")])
+def test_the_number_of_items_is_bounded(upstream: Upstream, http: httpx.Client, name: str, written: str) -> None:
+    error_of(http.post(PATH, data=OWN | {name: written}, files=FILE), 413)
+    assert upstream.requests == []
+    assert fields_sent(upstream, http, {"keywords": "a," * 2000})["keywords[]"] == ["a," * 2000]
+
+
 @pytest.mark.parametrize("written", ["null", "undefined", "None", "[]", "[null]"])
 @pytest.mark.parametrize("name", ["timestamp_granularities", "include[]", "languages"])
 def test_an_array_that_is_missing(upstream: Upstream, http: httpx.Client, name: str, written: str) -> None:
