@@ -150,7 +150,7 @@ def test_check_reports_mistakes_in_a_guardrail(tmp_path: Path, params: str, prob
         ),
         (
             "words: ['c++']",
-            "'words' in litellm_params must consist of letters, digits, spaces, hyphens and apos",
+            "an entry of 'words' in litellm_params must consist of letters, digits, spaces, hyphens and apos",
         ),
     ],
 )
