@@ -18,7 +18,19 @@ UNKNOWN: Final = ""
 
 #: More bytes than this are never needed: three frames of MPEG audio, and a wav file's chunks before its samples.
 MAX_BYTES: Final = 8192
-_MAGICS: Final = (b"ID3", b"fLaC", b"OggS", b"RIFF", b"RF64", b"BW64", b"FORM", b"\x1a\x45\xdf\xa3", b"caff", b"#!AMR")
+_MAGICS: Final = (
+    b"ID3",
+    b"fLaC",
+    b"OggS",
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"FORM",
+    b"\x1a\x45\xdf\xa3",
+    b"caff",
+    b"#!AMR",
+)
 _FIRST_BYTES: Final = frozenset(magic[0] for magic in _MAGICS)
 _MP4_BOX: Final = 8
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")

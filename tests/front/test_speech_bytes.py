@@ -185,6 +185,30 @@ def test_headerless_samples_are_as_the_label_says(
     expect_tone(say(http, response_format=asked).content, asked, SECONDS)
 
 
+@pytest.mark.parametrize("kind", ["s16", "floats", "a wrong size"])
+def test_wav_files_in_a_row_are_one_sound(upstream: Upstream, http: httpx.Client, kind: str) -> None:
+    """As from servers that speak sentence by sentence; and a size that is not the end."""
+    samples, high = sounds.pcm(SECONDS), sounds.pcm(SECONDS, 48_000)
+    data = {
+        "s16": b"".join(_riff(_form(48_000, 1, 16), piece) for piece in answers.cut(high, 9600)),
+        "floats": b"".join(sounds.file("wav of floats", piece) for piece in answers.cut(samples, 24_000)),
+        "a wrong size": _riff(_form(24_000, 1, 16), samples, size=100),
+    }[kind]
+    for asked in ("wav", "pcm", "mp3"):
+        upstream.behave("kokoro", answer=stream(*cuts(data, 70), content_type="audio/wav"))
+        expect_tone(say(http, response_format=asked).content, asked, SECONDS)
+
+
+@pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF])
+def test_each_event_may_hold_a_wav_file(upstream: Upstream, http: httpx.Client, size: int | None) -> None:
+    files = [_riff(_form(24_000, 1, 16), piece, size=size) for piece in answers.cut(sounds.pcm(SECONDS), 9600)]
+    upstream.behave("kokoro", answer=Answer(answers.EVENT_STREAM, as_events(files)))
+    for asked in ("wav", "pcm", "mp3") if size is None else ("pcm", "mp3"):
+        expect_tone(say(http, response_format=asked).content, asked, SECONDS)
+        reply = say(http, response_format=asked, stream_format="sse")
+        expect_tone(audio_of(reply.text), asked, SECONDS)
+
+
 def test_samples_that_look_like_something_else_stay_samples(upstream: Upstream, http: httpx.Client) -> None:
     chance = random.Random(7)
     begins = (
