@@ -236,8 +236,8 @@ class _GroupCall(Generic[R]):
         """Whether the tries that are left are for deployments whose rate limits end in time, not for repetitions."""
         if not self._tries or not all(self._is_tried(plan) for plan in free):
             return False
-        untried = [plan for plan in self._limited if not self._is_tried(plan) and not self._is_disabled(plan)]
-        in_time = [plan for plan in untried if self._limited_for(plan) < self._time_to_wait(plan)]
+        limited = [plan for plan in self._limited if not self._is_disabled(plan)]
+        in_time = [plan for plan in limited if self._limited_for(plan) < self._time_to_wait(plan)]
         return 0 < self._tries_left() <= len(in_time)
 
     def _is_tried(self, plan: Plan[R]) -> bool:

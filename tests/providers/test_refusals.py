@@ -233,7 +233,7 @@ NETWORK = [
     "root@gpu-07:~$ nvidia-smi",
     "node ip-10-0-0-5 is down",
     "asr-7f9c4d5b6c-x2x1z was restarted",
-    "10[.]0[.]0[.]5",
+    "host 10[.]0[.]0[.]5 is down",
     "\uff11\uff10.0.0.5 and 10\u30020\u30020\u30025",
     "10%2E0%2E0%2E5 refused",
     "http%3A%2F%2Fasr%2Finternal failed",

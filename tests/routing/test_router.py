@@ -432,6 +432,14 @@ def test_the_last_try_is_for_one_whose_limit_ends_in_time(timed: Timed, seconds:
     assert scene.idle()
 
 
+def test_one_that_was_limited_in_this_call_is_asked_again_rather_than_one_that_failed(timed: Timed) -> None:
+    scene = timed(pair(num_retries=2))
+    scene.script("a", limited(1), None)
+    scene.script("b", server)
+    assert run(scene.served()) == "a"
+    assert scene.asked == ["a", "b", "a"]
+
+
 def test_a_limit_that_begins_again_meanwhile_is_waited_for_again(timed: Timed) -> None:
     scene = timed(pair(num_retries=1, allowed_fails=100))
     scene.health.limit("b", limited(2)())
