@@ -140,9 +140,12 @@ def _none(_: object) -> None:
 
 def _lacks_voice(plans: Sequence[SpeechPlan | Rejection]) -> bool:
     """Whether nothing in a group can speak, and something only because it does not know the voice."""
-    return all(isinstance(plan, Rejection) for plan in plans) and any(
-        isinstance(plan, Rejection) and plan.error.param == "voice" for plan in plans
-    )
+    lacks = False
+    for plan in plans:
+        if not isinstance(plan, Rejection):
+            return False
+        lacks = lacks or plan.error.param == "voice"
+    return lacks
 
 
 def _speech_plans(request: SpeechRequest, candidates: Deployments) -> Mapping[str, Sequence[SpeechPlan | Rejection]]:

@@ -91,12 +91,12 @@ def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
         voice=voice,
         voice_is_id=voice_is_id,
         instructions=_bounded_text(document, "instructions"),
-        response_format=_format(_text(document, "response_format") or "") or "mp3",
+        response_format=_format(_text(document, "response_format")) or "mp3",
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
         user=_text(document, "user"),
         extra={name: value for name, value in document.items() if name not in _SPEECH_FIELDS and _passes(name)},
-        meaningless=tuple(name for name in document.keys() & _OTHER_FIELDS if document[name]),
+        meaningless=() if _OTHER_FIELDS.isdisjoint(document) else _meaningless(document),
         guardrails=_guardrails(document["guardrails"]) if document.get("guardrails") else (),
     )
 
@@ -348,8 +348,14 @@ def _present(value: str) -> str | None:
     return None if value.strip().lower() in _ABSENT else value.strip()
 
 
-def _format(value: str) -> str | None:
+def _meaningless(document: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in document.keys() & _OTHER_FIELDS if document[name])
+
+
+def _format(value: str | None) -> str | None:
     """OpenAI's names in lower case; those of other servers as they are."""
+    if value is None or value in _FORMATS:
+        return value
     name = _present(value)
     return name.lower() if name is not None and name.lower() in _FORMATS else name
 

@@ -43,7 +43,7 @@ class OpenedStream:
         """Whether wav and pcm are as callers get them: 24 kHz, mono, s16."""
         if self.format == "pcm":
             return self.rate == SPEECH_RATE and self.channels == 1
-        return self.format != "wav" or _is_standard_wav(self.first)
+        return self.format != "wav" or _is_standard_wav(self.first, is_body=self.body is not None)
 
 
 def opened_as(
@@ -127,9 +127,12 @@ async def begin(
     return head, "pcm" if is_headerless else described.format
 
 
-def _is_standard_wav(head: bytes) -> bool:
+def _is_standard_wav(head: bytes, *, is_body: bool) -> bool:
+    """Whether callers get the file as it is. Events may hold several, of which a player would play the first only."""
     try:
         parsed = wav.parse(head)
     except ValueError:
         return False
-    return parsed is not None and parsed.is_plain and (parsed.rate, parsed.channels) == (SPEECH_RATE, 1)
+    if parsed is None or not (parsed.is_s16 and parsed.is_plain and (parsed.rate, parsed.channels) == (SPEECH_RATE, 1)):
+        return False
+    return parsed.size is None or (is_body and wav.is_one_file(head[parsed.offset + parsed.size :]))

@@ -18,7 +18,6 @@ from proxy.errors import InvalidAudio, Overloaded, UnsupportedValue, UpstreamInv
 
 #: Samples per second of all audio that is sent to clients. The header of Opus always says 48,000.
 SPEECH_RATE: Final = 24_000
-_MAX_WAV_HEADER: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,33 +126,40 @@ def _transcode_by_worker(
 async def _transcode_wav(
     pool: WorkerPool, source: AsyncIterator[bytes], target: str, rate: int, tempo: float
 ) -> AsyncGenerator[bytes]:
-    """FFmpeg's demuxer reads 64 KiB of a wav file before it returns anything, so plain PCM bypasses it."""
+    """FFmpeg reads 64 KiB of a wav file before it returns anything, and only the first of several files.
+
+    So it gets one file of unknown length, or plain PCM.
+    """
     begin = b""
     try:
-        while (head := wav.parse(begin)) is None and len(begin) < _MAX_WAV_HEADER:
+        while (head := wav.parse(begin)) is None and len(begin) < wav.MAX_HEADER:
             begin += await anext(source)
     except (ValueError, StopAsyncIteration):
         head = None
     if head is None:
         output = _transcode_by_worker(pool, _joined(begin, source), "wav", target, rate, tempo)
     else:
-        samples = _first(_joined(begin[head.offset :], source), head.size)
-        pcm = PcmFormat(head.rate, head.channels)
-        output = encode(pool, samples, source=pcm, target=target, rate=rate, tempo=tempo)
+        samples = _samples(head, _joined(begin[head.offset :], source))
+        if head.is_s16:
+            pcm = PcmFormat(head.rate, head.channels)
+            output = encode(pool, samples, source=pcm, target=target, rate=rate, tempo=tempo)
+        else:
+            one_file = _joined(wav.endless(begin[: head.offset]), samples)
+            output = _transcode_by_worker(pool, one_file, "wav", target, rate, tempo)
     async with contextlib.aclosing(output):
         async for data in output:
             yield data
 
 
-async def _first(chunks: AsyncIterator[bytes], size: int | None) -> AsyncIterator[bytes]:
-    """At most `size` bytes: the samples of a wav file may be followed by metadata."""
-    left = size
-    async for chunk in chunks:
-        if left is None:
-            yield chunk
-            continue
-        yield chunk[:left]
-        left = max(0, left - len(chunk))
+async def _samples(header: wav.Header, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Those of a wav file, or of several one after another."""
+    samples = wav.Samples(header)
+    try:
+        async for chunk in chunks:
+            yield samples.feed(chunk)
+    except ValueError as error:
+        raise _unreadable(str(error)) from error
+    yield samples.end()
 
 
 async def _unchanged(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

@@ -25,6 +25,7 @@ _PREFIXES: Final = (
     (b"fLaC", "flac"),
     (b"RF64", "wav"),
     (b"BW64", "wav"),
+    (b"RIFX", "rifx"),
     (b"\x1a\x45\xdf\xa3", "webm"),
     (b"caff", "caf"),
     (b"#!AMR", "amr"),
@@ -46,8 +47,8 @@ def sniff(first_bytes: bytes) -> str | None:
 
     aac, and mp3 without a tag, are recognized by two bytes only, and loud PCM can begin with the same two.
 
-    Audio: mp3 (also layer II), aac (ADTS), opus, ogg (any other Ogg), flac, wav, mp4, webm (any Matroska), aiff, caf,
-    amr, mpeg (program stream). Not audio: json, html (any document that begins with ``<``).
+    Audio: mp3 (also layer II), aac (ADTS), opus, ogg (any other Ogg), flac, wav, rifx (big-endian wav), mp4, webm (any
+    Matroska), aiff, caf, amr, mpeg (program stream). Not audio: json, html (any document that begins with ``<``).
     """
     head = bytes(first_bytes[:SNIFF_BYTES])
     if head.startswith(_MAGICS):

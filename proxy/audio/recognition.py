@@ -18,8 +18,30 @@ UNKNOWN: Final = ""
 
 #: More bytes than this are never needed: three frames of MPEG audio, and a wav file's chunks before its samples.
 MAX_BYTES: Final = 8192
-_MAGICS: Final = (b"ID3", b"fLaC", b"OggS", b"RIFF", b"RF64", b"BW64", b"FORM", b"\x1a\x45\xdf\xa3", b"caff", b"#!AMR")
+_MAGICS: Final = (
+    b"ID3",
+    b"fLaC",
+    b"OggS",
+    b"RIFF",
+    b"RIFX",
+    b"RF64",
+    b"BW64",
+    b"FORM",
+    b"\x1a\x45\xdf\xa3",
+    b"caff",
+    b"#!AMR",
+)
 _FIRST_BYTES: Final = frozenset(magic[0] for magic in _MAGICS)
+#: How a file goes on behind these magic bytes. Samples may begin with the same four.
+_CONFIRMED: Final = {
+    b"fLaC": re.compile(rb"fLaC[\x00\x80]\x00\x00\x22"),
+    b"OggS": re.compile(rb"OggS\x00[\x00-\x07]"),
+    b"RIFX": re.compile(rb"RIFX.{4}WAVE", re.DOTALL),
+    b"\x1a\x45\xdf\xa3": re.compile(rb".{4,60}(?:webm|matroska)", re.DOTALL),
+    b"caff": re.compile(rb"caff\x00\x01"),
+    b"#!AMR": re.compile(rb"#!AMR(?:-WB)?(?:_MC1\.0)?\n"),
+}
+_MP4_BRAND: Final = re.compile(rb".{4}(?!ftyp)|.{8}[\w .-]{4}", re.DOTALL)
 _MP4_BOX: Final = 8
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 #: mp4 begins with a small box.
@@ -36,7 +58,6 @@ _MIN_TEXT: Final = 8
 _MIN_EVENT: Final = 16
 _BLANK: Final = b" \t\r\n"
 _BOM: Final = b"\xef\xbb\xbf"
-_PRINTABLE: Final = bytes(range(32, 127)) + b"\t\r\n"
 _CONTROL: Final = bytes(byte for byte in range(32) if byte not in b"\t\r\n")
 _EVENT: Final = re.compile(rb"(?:data|event|id|retry):|: ")
 _MARKUP: Final = re.compile(rb'\{\s*["}]|\[\s*[\[{"\]]|<[!?a-zA-Z]')
@@ -55,7 +76,7 @@ def recognized(head: bytes, expected: str, *, is_whole: bool = False, may_be_tex
     if first in _FIRST_BYTES and (magic := _magic(head)):
         if len(head) < formats.SNIFF_BYTES and not is_whole:
             return None
-        return _marked(head, magic, is_whole)
+        return _marked(head, magic, expected, is_whole)
     if first < 0x20 and first not in _BLANK:
         return _binary(head, is_whole) if may_be_text or len(head) > 3 else UNKNOWN
     return _text(head, is_whole) if may_be_text else UNKNOWN
@@ -66,9 +87,11 @@ def _magic(head: bytes) -> bytes:
     return next((magic for magic in _MAGICS if magic.startswith(head[: len(magic)])), b"")
 
 
-def _marked(head: bytes, magic: bytes, is_whole: bool) -> str | None:
+def _marked(head: bytes, magic: bytes, expected: str, is_whole: bool) -> str | None:
     if magic == b"ID3":
-        return _behind_tag(head, is_whole)
+        return _behind_tag(head, expected, is_whole)
+    if magic in _CONFIRMED and not _CONFIRMED[magic].match(head):
+        return UNKNOWN
     found = formats.sniff(head) or UNKNOWN
     return None if found == "wav" and not is_whole and _is_incomplete_wav(head) else found
 
@@ -80,7 +103,7 @@ def _is_incomplete_wav(head: bytes) -> bool:
         return False
 
 
-def _behind_tag(head: bytes, is_whole: bool) -> str | None:
+def _behind_tag(head: bytes, expected: str, is_whole: bool) -> str | None:
     """An ID3 tag may precede mp3, aac and flac. If the tag is too long to see its end, it is mp3's."""
     if len(head) < 10 or not 2 <= head[3] <= 4 or any(byte > 0x7F for byte in head[6:10]):
         return UNKNOWN
@@ -90,7 +113,7 @@ def _behind_tag(head: bytes, is_whole: bool) -> str | None:
     behind = head[10 + size :]
     if len(behind) < _MPEG_HEADER:
         return "mp3" if is_whole or 10 + size > MAX_BYTES else None
-    return formats.sniff(behind) or "mp3"
+    return formats.sniff(behind) or (UNKNOWN if expected == "pcm" else "mp3")
 
 
 def _mpeg_audio(head: bytes, expected: str, is_whole: bool) -> str | None:
@@ -127,6 +150,9 @@ def _binary(head: bytes, is_whole: bool) -> str | None:
     is_box = _MP4_BOX <= size < _MAX_FIRST_BOX and any(box.startswith(name) for box in _MP4_BOXES)
     if len(head) < 4 or (is_box and len(head) < _MP4_BOX):
         return UNKNOWN if is_whole or not head.startswith(b"\x00") else None
+    if is_box and len(head) < formats.SNIFF_BYTES and not is_whole:
+        return None
+    is_box = is_box and _MP4_BRAND.match(head) is not None
     return formats.sniff(head) or UNKNOWN if is_box or size == _MPEG_PACK else UNKNOWN
 
 
@@ -134,12 +160,19 @@ def _text(head: bytes, is_whole: bool) -> str | None:
     """Events, JSON, HTML or plain words, if there is enough of it to tell."""
     begin = head[: formats.SNIFF_BYTES]
     text = begin.removeprefix(_BOM).lstrip(_BLANK)
-    if begin.translate(None, _CONTROL) != begin or not (text[:1].isascii() or _BOM.startswith(begin)):
+    if begin.translate(None, _CONTROL) != begin or not _is_utf8(begin):
         return UNKNOWN
     if _EVENT.match(text) and (len(begin) >= _MIN_EVENT or is_whole):
         return EVENTS
     if len(begin) < formats.SNIFF_BYTES and not is_whole:
         return None
-    if _MARKUP.match(text) or (len(begin) >= _MIN_TEXT and not begin.translate(None, _PRINTABLE)):
-        return DOCUMENT
-    return UNKNOWN
+    return DOCUMENT if _MARKUP.match(text) or len(begin) >= _MIN_TEXT or is_whole else UNKNOWN
+
+
+def _is_utf8(begin: bytes) -> bool:
+    """The last character may be incomplete."""
+    try:
+        begin.decode()
+    except UnicodeDecodeError as error:
+        return error.end == len(begin) and error.reason == "unexpected end of data"
+    return True

@@ -64,8 +64,8 @@ class Router:
         while True:
             group: _GroupCall[R] | None
             if (name := next(names, None)) is not None:
-                groups.append(group := _GroupCall(self, name, plans[name], call, deadline, options.num_retries))
-            elif (group := await self._limit_over(groups, call, options, perf_counter() - started)) is None:
+                groups.append(group := _GroupCall(self, name, plans[name], call, options, started))
+            elif (group := await self._limit_over(groups, call)) is None:
                 break
             try:
                 attempt = await group.open()
@@ -90,20 +90,12 @@ class Router:
     def _is_cooling_down(self, plan: Plan[Any]) -> bool:
         return self._health.is_cooling_down(plan.bound.deployment.id)
 
-    async def _limit_over(
-        self, groups: Sequence[_GroupCall[R]], call: Call, options: CallOptions, elapsed: float
-    ) -> _GroupCall[R] | None:
-        """Waits for a vendor's rate limit to end. The group in which it did; None if none ends in time.
-
-        The wait must fit the call's timeout, else the deployment's, and all waits of the call together `MAX_WAIT`.
-        ``elapsed``: seconds since the call began.
-        """
+    async def _limit_over(self, groups: Sequence[_GroupCall[R]], call: Call) -> _GroupCall[R] | None:
+        """Waits for a vendor's rate limit to end. The group in which it did; None if none ends in time."""
         chosen, least, latest = None, float("inf"), 0.0
         for group in groups:
-            if (limit := group.next_limit()) is not None:
-                wait, timeout = limit
-                time_left = min(retries.MAX_WAIT - call.waited, (options.timeout or timeout) - elapsed)
-                if wait < min(time_left, least):
+            for wait, time_left in group.waits():
+                if wait < least:
                     chosen, least, latest = group, wait, time_left
         if chosen is not None:
             least = min(least + retries.spread(least), latest)
@@ -161,9 +153,10 @@ class _GroupCall(Generic[R]):
         name: str,
         plans: Sequence[Plan[R]],
         call: Call,
-        deadline: float | None,
-        num_retries: int | None,
+        options: CallOptions,
+        started: float,
     ) -> None:
+        """``started``: when the router got the call."""
         self.name = name
         self._settings = router._settings
         self._runner = router._runner
@@ -172,8 +165,10 @@ class _GroupCall(Generic[R]):
         self._sleep = router._sleep
         self._plans = plans
         self._call = call
-        self._deadline = deadline
-        self._num_retries = num_retries
+        self._timeout = options.timeout
+        self._started = started
+        self._deadline = None if options.timeout is None else started + options.timeout
+        self._num_retries = options.num_retries
         #: Attempts of this call, in all and by deployment.
         self._attempts = 0
         self._tries: dict[str, int] = {}
@@ -196,8 +191,8 @@ class _GroupCall(Generic[R]):
                 return attempt
             except UpstreamError as error:
                 self._failure = failure = error
-            left = self._candidates() if self._has_tries_left() else []
-            is_repeated = all(plan.bound.deployment.id in self._tries for plan in left)
+            left = self._candidates() if self._tries_left() else []
+            is_repeated = all(map(self._is_tried, left))
             pause = retries.pause(self._settings, failure, self._attempts, is_repeated=is_repeated)
             if not left or (self._deadline is not None and perf_counter() + pause >= self._deadline):
                 break
@@ -208,15 +203,22 @@ class _GroupCall(Generic[R]):
             raise RateLimited(_LIMITED, retry_after=1)
         raise RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
 
-    def next_limit(self) -> tuple[float, float] | None:
-        """Of the rate limit that ends first: its seconds, and the timeout of its deployment. None: not worth a wait."""
-        if not self._has_tries_left():
-            return None
-        return min(((self._limited_for(plan), plan.bound.deployment.timeout) for plan in self._limited), default=None)
+    def waits(self) -> list[tuple[float, float]]:
+        """The rate limits that are worth a wait: the seconds until each ends, and how long the call may wait for it."""
+        if not self._tries_left():
+            return []
+        waits = ((self._limited_for(plan), self._time_to_wait(plan)) for plan in self._limited)
+        return [(wait, time_left) for wait, time_left in waits if wait < time_left]
 
-    def _has_tries_left(self) -> bool:
-        failure = self._failure
-        return failure is None or self._attempts <= retries.allowed(self._settings, failure, self._num_retries)
+    def _time_to_wait(self, plan: Plan[R]) -> float:
+        """Within the call's timeout, else the deployment's; and all waits of the call together within `MAX_WAIT`."""
+        timeout = self._timeout or plan.bound.deployment.timeout
+        return min(retries.MAX_WAIT - self._call.waited, timeout - (perf_counter() - self._started))
+
+    def _tries_left(self) -> int:
+        if self._failure is None:
+            return len(self._plans)
+        return max(0, retries.allowed(self._settings, self._failure, self._num_retries) + 1 - self._attempts)
 
     # -- which deployment ----------------------------------------------------------------------------------------------
 
@@ -227,7 +229,19 @@ class _GroupCall(Generic[R]):
         if not limited:
             return usable
         is_worth_a_wait = not all(map(self._is_disabled, limited))
-        return [plan for plan in usable if plan not in limited and not (is_worth_a_wait and self._is_disabled(plan))]
+        free = [plan for plan in usable if plan not in limited and not (is_worth_a_wait and self._is_disabled(plan))]
+        return [] if self._saves_tries(free) else free
+
+    def _saves_tries(self, free: Iterable[Plan[R]]) -> bool:
+        """Whether the tries that are left are for deployments whose rate limits end in time, not for repetitions."""
+        if not self._tries or not all(self._is_tried(plan) for plan in free):
+            return False
+        limited = [plan for plan in self._limited if not self._is_disabled(plan)]
+        in_time = [plan for plan in limited if self._limited_for(plan) < self._time_to_wait(plan)]
+        return 0 < self._tries_left() <= len(in_time)
+
+    def _is_tried(self, plan: Plan[R]) -> bool:
+        return plan.bound.deployment.id in self._tries
 
     def _usable(self) -> list[Plan[R]]:
         if not self._tries:

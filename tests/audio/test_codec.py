@@ -191,9 +191,14 @@ def test_a_slow_reader_slows_the_source_down(warm_pool: WithPool) -> None:
 def test_wav_header_parser() -> None:
     data = sounds.wav(SPEECH, rate=16_000)
     assert [wav.parse(data[:size]) for size in (0, 12, 30, 43)] == [None] * 4
-    assert wav.parse(data) == wav.PcmHeader(16_000, 1, 44, len(SPEECH))
-    assert wav.parse(wav.header(24_000)) == wav.PcmHeader(24_000, 1, 44, None)
+    assert wav.parse(data) == wav.Header(16_000, 1, 44, len(SPEECH))
+    assert wav.parse(wav.header(24_000)) == wav.Header(24_000, 1, 44, None)
     odd = data[:12] + b"JUNK\x03\0\0\0abc\0" + data[12:]
-    assert wav.parse(odd) == wav.PcmHeader(16_000, 1, 56, len(SPEECH))
-    with pytest.raises(ValueError, match="s16le"):
-        wav.parse(sounds.wav(SPEECH, channels=3))
+    assert wav.parse(odd) == wav.Header(16_000, 1, 56, len(SPEECH))
+    assert [header and header.is_s16 for header in map(wav.parse, (data, sounds.wav(SPEECH, channels=3)))] == [
+        True,
+        False,
+    ]
+    for content in (b"RIFX" + data[4:], data[:12] + data[36:]):
+        with pytest.raises(ValueError, match=r"little-endian|before fmt"):
+            wav.parse(content)

@@ -1,4 +1,4 @@
-"""How long a wav file is, by its bytes and whatever its headers claim."""
+"""How long a wav file is, by its bytes and whatever its headers claim; streams of several files."""
 
 from __future__ import annotations
 
@@ -65,3 +65,50 @@ def test_other_samples(name: str) -> None:
 )
 def test_what_is_not_uncompressed_is_for_a_decoder(content: bytes) -> None:
     assert seconds(content) is None
+
+
+# -- several files in a row --------------------------------------------------------------------------------------------
+
+TONE = sounds.pcm(0.05)
+FIRST = sounds.wav(TONE)
+
+
+def samples_of(content: bytes, size: int) -> bytes:
+    header = wav.parse(content)
+    assert header is not None
+    samples = wav.Samples(header)
+    rest = content[header.offset :]
+    return b"".join(samples.feed(rest[at : at + size]) for at in range(0, len(rest), size)) + samples.end()
+
+
+@pytest.mark.parametrize("size", [1, 7, 999, 100_000])
+@pytest.mark.parametrize(
+    ("content", "times"),
+    [
+        (FIRST, 1),
+        (FIRST * 3, 3),
+        ((FIRST + LIST) * 3, 3),
+        (sounds.wav(TONE, size=0) * 3, 3),
+        (sounds.wav(TONE, size=0xFFFFFFFF) * 2 + FIRST * 2, 4),
+        (sounds.wav(TONE, size=10), 1),
+        (sounds.wav(b"") + FIRST, 1),
+        (FIRST + FIRST[:30], 1),
+    ],
+)
+def test_the_samples_of_files_in_a_row(content: bytes, times: int, size: int) -> None:
+    assert samples_of(content, size) == TONE * times
+
+
+@pytest.mark.parametrize("end", [b"R", b"RIFF", b"RIFF\0\0", b"RIFF\0\0\0\0WAV"])
+@pytest.mark.parametrize("size", [1, 999])
+def test_samples_may_look_like_the_beginning_of_a_file(end: bytes, size: int) -> None:
+    content = sounds.wav(TONE + b"RIFFRIFF" + end, size=0)
+    assert samples_of(content, size) == TONE + b"RIFFRIFF" + end
+
+
+def test_files_in_a_row_must_be_of_one_kind() -> None:
+    for other in (sounds.wav(TONE, rate=16_000), sounds.wav(TONE * 2, channels=2), sounds.file("wav of mulaw", TONE)):
+        with pytest.raises(ValueError, match="midway"):
+            samples_of(FIRST + other, 999)
+    with pytest.raises(ValueError, match="too long"):
+        samples_of(FIRST + FIRST[:12] + b"JUNK" + bytes(4) * 10_000, 999)

@@ -361,11 +361,7 @@ def test_timeout_reaches_into_a_stream(upstream: Upstream, routed: Server) -> No
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[
-            (f"{prefix}-timeout", value)
-            for prefix in ("x-proxy", "x-litellm")
-            for value in ("soon", "0", "-1", "nan", "")
-        ],
+        *[(f"{prefix}-timeout", value) for prefix in ("x-proxy", "x-litellm") for value in ("soon", "0", "-1", "nan")],
         *[
             (f"{prefix}-num-retries", value)
             for prefix in ("x-proxy", "x-litellm")

@@ -185,6 +185,30 @@ def test_headerless_samples_are_as_the_label_says(
     expect_tone(say(http, response_format=asked).content, asked, SECONDS)
 
 
+@pytest.mark.parametrize("kind", ["s16", "floats", "a wrong size"])
+def test_wav_files_in_a_row_are_one_sound(upstream: Upstream, http: httpx.Client, kind: str) -> None:
+    """As from servers that speak sentence by sentence; and a size that is not the end."""
+    samples, high = sounds.pcm(SECONDS), sounds.pcm(SECONDS, 48_000)
+    data = {
+        "s16": b"".join(_riff(_form(48_000, 1, 16), piece) for piece in answers.cut(high, 9600)),
+        "floats": b"".join(sounds.file("wav of floats", piece) for piece in answers.cut(samples, 24_000)),
+        "a wrong size": _riff(_form(24_000, 1, 16), samples, size=100),
+    }[kind]
+    for asked in ("pcm", "mp3") if kind == "a wrong size" else ("wav", "pcm", "mp3"):
+        upstream.behave("kokoro", answer=stream(*cuts(data, 70), content_type="audio/wav"))
+        expect_tone(say(http, response_format=asked).content, asked, SECONDS)
+
+
+@pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF])
+def test_each_event_may_hold_a_wav_file(upstream: Upstream, http: httpx.Client, size: int | None) -> None:
+    files = [_riff(_form(24_000, 1, 16), piece, size=size) for piece in answers.cut(sounds.pcm(SECONDS), 9600)]
+    upstream.behave("kokoro", answer=Answer(answers.EVENT_STREAM, as_events(files)))
+    for asked in ("wav", "pcm", "mp3") if size is None else ("pcm", "mp3"):
+        expect_tone(say(http, response_format=asked).content, asked, SECONDS)
+        reply = say(http, response_format=asked, stream_format="sse")
+        expect_tone(audio_of(reply.text), asked, SECONDS)
+
+
 def test_samples_that_look_like_something_else_stay_samples(upstream: Upstream, http: httpx.Client) -> None:
     chance = random.Random(7)
     begins = (
@@ -197,6 +221,14 @@ def test_samples_that_look_like_something_else_stay_samples(upstream: Upstream, 
         b"<a",
         b"\0\0\0\x20ft",
         b"data",
+        b"fLaC",
+        b"OggS",
+        b"RIFX",
+        b"caff",
+        b"#!AMR",
+        b"\x1a\x45\xdf\xa3",
+        b"\0\0\0\x1cftyp\x80\x01",
+        b"ID3\x04\0\0\0\0\0\0",
     )
     for begin in begins:
         samples = begin + chance.randbytes(9000)
@@ -215,6 +247,8 @@ NO_AUDIO = {
     "a validation error": b'{"detail":[{"loc":["body","voice"],"msg":"bad"}]}',
     "an html page": b"<!DOCTYPE html><html><body>Sign in</body></html>",
     "words": b"Internal Server Error",
+    "words in Chinese": "内部服务器错误".encode(),
+    "a short word": b"null",
     "an event with an error": b"data: " + _ERROR + b"\n\n",
     "an event called error": b'event: error\ndata: {"message": "out of memory", "type": "error"}\n\n',
     "events without audio": _DONE + answers.DONE,

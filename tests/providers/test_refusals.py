@@ -28,6 +28,11 @@ def failure(status: int, document: Any, **headers: str) -> Any:
     "words",
     [
         "Could not find real modelID",
+        "could not load model: rpc error: code = Unknown desc = failed loading model",
+        "`speech_model` is invalid. It must be one of best, nano.",
+        "Model x is not enabled for this account",
+        "model_not_found",
+        "当前分组 default 下对于模型 x 无可用渠道",
         "could not find the model whisper-9",
         "Cannot find model x",
         "Invalid model: whisper-9",
@@ -219,6 +224,21 @@ def test_a_model_that_is_missing_is_not_an_unknown_one(row: dict[str, str]) -> N
 # -- the vendor's own network ------------------------------------------------------------------------------------------
 
 NETWORK = [
+    "getaddrinfo ENOTFOUND kokoro",
+    "[Errno -2] Name or service not known: kokoro-tts",
+    "[Errno 2] No such file or directory: 'models/x.pt'",
+    "cannot read models/whisper.bin",
+    "cannot read ../models/x",
+    "//fileserver/share/x is gone",
+    "root@gpu-07:~$ nvidia-smi",
+    "node ip-10-0-0-5 is down",
+    "asr-7f9c4d5b6c-x2x1z was restarted",
+    "host 10[.]0[.]0[.]5 is down",
+    "\uff11\uff10.0.0.5 and 10\u30020\u30020\u30025",
+    "10%2E0%2E0%2E5 refused",
+    "http%3A%2F%2Fasr%2Finternal failed",
+    "cannot open &#47;opt&#47;app",
+    "segmentation fault at 0x7f00a001",
     "connect to 10.0.0.5 failed",
     "dial tcp 10.1.2.3:8000: connect: connection refused",
     "connect ECONNREFUSED 127.0.0.1:5000",

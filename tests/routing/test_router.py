@@ -419,6 +419,43 @@ def test_when_the_others_fail_the_limit_is_waited_for_after_all(timed: Timed) ->
     assert scene.idle()
 
 
+@pytest.mark.parametrize(("seconds", "asked"), [(0.3, "aab"), (10, "aab"), (100, "aaa")])
+def test_the_last_try_is_for_one_whose_limit_ends_in_time(timed: Timed, seconds: float, asked: str) -> None:
+    scene = timed(pair(num_retries=2, allowed_fails=100))
+    scene.health.limit("b", limited(seconds)())
+    scene.script("a", server)
+    if asked == "aaa":
+        assert run(scene.failed()).status == 429
+    else:
+        assert run(scene.served()) == "b"
+    assert "".join(scene.asked) == asked
+    assert scene.idle()
+
+
+def test_one_that_was_limited_in_this_call_is_asked_again_rather_than_one_that_failed(timed: Timed) -> None:
+    scene = timed(pair(num_retries=2))
+    scene.script("a", limited(1), None)
+    scene.script("b", server)
+    assert run(scene.served()) == "a"
+    assert scene.asked == ["a", "b", "a"]
+
+
+def test_a_limit_that_begins_again_meanwhile_is_waited_for_again(timed: Timed) -> None:
+    scene = timed(pair(num_retries=1, allowed_fails=100))
+    scene.health.limit("b", limited(2)())
+    scene.script("a", server)
+    sleep = scene.sleep
+
+    async def others_reach_it_first(seconds: float) -> None:
+        await sleep(seconds)
+        if scene.now < 1_004:
+            scene.health.limit("b", limited(2)())
+
+    scene.sleep = others_reach_it_first
+    assert run(scene.served()) == "b"
+    assert scene.asked == ["a", "b"]
+
+
 @pytest.mark.parametrize("failure", [server, key, timeout, unknown()])
 def test_a_limit_that_ends_too_late_is_told_rather_than_what_the_others_said(timed: Timed, failure: Failure) -> None:
     scene = timed(Scene(line("a"), line("c", "backup"), default_fallbacks=["backup"], num_retries=0))

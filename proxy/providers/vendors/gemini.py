@@ -347,7 +347,7 @@ def _samples(audio: bytes, kind: str) -> bytes:
             head = wav.parse(audio)
         except ValueError as error:
             raise UpstreamInvalid("The upstream vendor sent samples of another kind.", detail=kind[:60]) from error
-        if head is None or (head.rate, head.channels) != (RATE, 1):
+        if head is None or not head.is_s16 or (head.rate, head.channels) != (RATE, 1):
             raise UpstreamInvalid("The upstream vendor sent samples of another kind.", detail=kind[:60])
         return audio[head.offset : None if head.size is None else head.offset + head.size]
     if not kind.lower().startswith(("audio/l16", "audio/pcm")) or (rate is not None and int(rate[1][:7]) != RATE):

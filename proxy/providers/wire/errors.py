@@ -61,7 +61,8 @@ class ErrorDetails:
     @property
     def names_unknown_model(self) -> bool:
         """The vendor's code says that it does not have the model."""
-        return is_unknown_model_code(self.code) or is_unknown_model_code(self.type)
+        is_refused_value = self.param == "model" and self.code == "invalid_value"
+        return is_refused_value or is_unknown_model_code(self.code) or is_unknown_model_code(self.type)
 
     @property
     def is_rejection(self) -> bool:
@@ -117,9 +118,13 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
     )
 
 
+#: A code that says more than the status.
+_SPECIFIC = re.compile(r"^(?!not[_ ]?found$).*[a-z]", re.IGNORECASE)
+
+
 def _unknown_model(details: ErrorDetails, status: int, message: str, log: str) -> UpstreamNotFound:
     """As OpenAI says it, whatever status the vendor has for it, and whatever code if it is not a word for the same."""
-    is_named = status in _NOT_FOUND and isinstance(details.code, str) and not details.code.isdigit()
+    is_named = status in _NOT_FOUND and isinstance(details.code, str) and _SPECIFIC.search(details.code) is not None
     error = UpstreamNotFound(
         message or "The upstream vendor does not have the model of this deployment.",
         status=status if status in _NOT_FOUND else 404,
@@ -138,6 +143,7 @@ def _unknown_model(details: ErrorDetails, status: int, message: str, log: str) -
 _TEXTS = (
     "message", "msg", "detail", "error_message", "errorMessage", "err_msg", "error_msg", "error_description", "Message",
     "error", "errors", "details", "description", "reason", "title",
+    "base_resp", "status_msg",
 )  # fmt: skip
 _CODES = ("code", "err_code", "error_code", "errorCode", "status")
 _MAX_DEPTH = 5

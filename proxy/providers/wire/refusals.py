@@ -7,7 +7,10 @@ only if it says it of the model itself: "the model does not support srt" and "th
 from __future__ import annotations
 
 import re
+from html import unescape
 from ipaddress import ip_address
+from unicodedata import normalize
+from urllib.parse import unquote
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
@@ -22,14 +25,19 @@ _OTHER = (
     r"(?:access|arguments?|config\w*|combinations?|features?|files?|formats?|inputs?|languages?|options?|outputs?"
     r"|param\w*|paths?|requests?|responses?|results?|settings?|sizes?|speakers?|states?|types?|voices?|weights)\b"
 )
-_MODEL = r"(?<!voice )(?<!speaker )\b(?:model|deployment)(?:[ _-]?(?:id|name|identifier)(?![a-z]))?s?\b"
+_MODEL = (
+    r"(?<!voice )(?<!speaker )\b(?:speech_|tts_|stt_)?(?:model|deployment)(?:[ _-]?(?:id|name|identifier)(?![a-z]))?s?"
+    r"\b[`'\"]?"
+)
 _NAME = rf"""(?:[`'"][^`'"]{{1,200}}[`'"]|(?!{_OTHER})[\w@./:+-]{{1,200}})"""
 #: Up to three words that qualify the model.
 _WORDS = rf"(?:(?!(?:by|for|from|in|of|on|to|with)\b|{_OTHER})[\w-]+ ){{0,3}}"
 _NEGATED = r"(?:not|n't|cannot|can't|no longer|never)(?: be)?(?: yet| been)?"
 _KNOWN = (
     r"(?:exists?|found|installed|downloaded|recogni[sz]ed|known|valid|registered|deployed|served|hosted"
-    r"|configured|resolved|located|(?:available|enabled|supported)(?! (?:for|with|when|if|in combination)\b))"
+    r"|configured|resolved|located"
+    r"|(?:available|enabled|supported)(?! (?:for(?! (?:this|your) (?:account|key|organi[sz]ation|plan|project)\b)"
+    r"|with|when|if|in combination)\b))"
 )
 _GONE = (
     r"(?:unknown|invalid|unrecogni[sz]ed|missing|nonexistent"
@@ -58,14 +66,16 @@ _UNKNOWN_MODEL = re.compile(
         rf"\bno {_WORDS}{_MODEL} (?:is |was |were |are )?(?:named|called|with|matching|found|available)\b",
         # You do not have access to the model
         rf"(?:not|n't) have access to {_WORDS}{_MODEL}",
-        r"模型.{0,60}(?:不存在|未找到)",
+        r"模型.{0,60}(?:不存在|未找到|无可用渠道)",
     )),
 )  # fmt: skip
 _UNLOADABLE_MODEL = re.compile(
     rf"\b(?:could not|couldn't|cannot|unable to|failed to) load {_WORDS}{_MODEL}(?![ _-]*{_OTHER})"
 )
 #: The same request may succeed later.
-_PASSING = re.compile(r"overloaded|\bloading\b|warming|starting up|not ready|at capacity|rate limit|too many requests")
+_PASSING = re.compile(
+    r"overloaded|(?<!failed )\bloading\b|warming|starting up|not ready|at capacity|rate limit|too many requests"
+)
 _CRASHED = re.compile(r"\beof\b|unavailable|cancel|memory|cuda|time[d ]?-?out|deadline")
 
 
@@ -76,6 +86,8 @@ def is_unknown_model_code(code: str | int | None) -> bool:
 def says_unknown_model(message: str) -> bool:
     """Whether the message says that the server does not have the model."""
     text = " ".join(message[:1000].translate(_QUOTES).lower().split())
+    if is_unknown_model_code(text):
+        return True
     if _PASSING.search(text):
         return False
     if _UNKNOWN_MODEL.search(text):
@@ -97,8 +109,13 @@ _URL = re.compile(r"https://[\w./-]{1,300}")
 _HOST = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z]{2,}")
 _HOST_AND_PORT = re.compile(r"(?!\d{4}-\d\d-\d\dt)(?=[\d.-]*[a-z])[a-z0-9][\w.-]*:\d{2,5}(?!\w)")
 _ELSEWHERE = re.compile(
-    r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)"  # IPv4
-    r"|(?<![\w<./])~?/[\w.@-]{2,}"  # a path
+    r"(?<![\d.])\d{1,4}(?:\.\d{1,4}){3}(?![\d.]*\d)|\b0x[0-9a-f]{8}\b"  # IPv4
+    r"|(?<!\d)(?<!\d-)\d{1,3}(?:-\d{1,3}){3}(?![\d-])|-[0-9a-f]{8,10}-[a-z0-9]{5}\b"  # names of machines and of pods
+    r"|\w@[a-z][\w-]*(?![\w.-])"  # a user of a machine
+    r"|\b(?:enotfound|eai_again|getaddrinfo|errno|no such (?:file|host)|name resolution"
+    r"|(?:name or service|servname) not)\b"  # the name of a host or a file stands beside it
+    r"|(?<![\w<./])~?/[\w.@-]{2,}|(?<![\w:/])//\w|(?<![\w.])\.{1,2}/\w"  # a path
+    r"|\w/[\w./-]{0,200}\.(?:bin|conf|gguf|json|log|onnx|pt|pth|safetensors|so|sock|ya?ml)\b"
     r"|\b[a-z]:[\\/]|\\\\[\w.-]"  # the same on Windows
     r"|\btraceback\b|\bfile \"[^\"]{1,300}\", line \d|\bat [\w.$<>]{1,200}\("  # a stack trace
     r"|\bgoroutine \d|\bpanicked at\b|\.(?:c|cc|cpp|cs|go|java|js|kt|php|py|rb|rs|scala|ts):\d"
@@ -107,7 +124,7 @@ _ELSEWHERE = re.compile(
 
 def describes_network(message: str) -> bool:
     """Whether the message holds an address, a host, a URL, a path or a stack trace; public pages do not count."""
-    text = message.lower()
+    text = normalize("NFKC", unescape(unquote(message))).lower().replace("。", ".").replace("[.]", ".")
     is_internal = any(_is_internal(token[:300]) for token in _SEPARATORS.split(text))
     return is_internal or _ELSEWHERE.search(_URL.sub(" ", text)) is not None
 
