@@ -82,6 +82,10 @@ class KeysQuery(ListQuery):
     key_alias: str | None = Field(default=None, description="Only the key with this alias.")
     key_hash: KeyId | None = Field(default=None, description="Only this key: its SHA-256, or the key itself.")
     return_full_object: bool = Field(default=False, description="Full records, not only ids.")
+    include_team_keys: bool = Field(
+        default=False, description="LiteLLM's command line sends it. No effect: teams have no administrators here."
+    )
+    include_created_by_keys: bool = Field(default=False, description="No effect: keys do not record who made them.")
 
     def filters(self) -> dict[str, str]:
         """Values that columns of the table must have."""

@@ -28,7 +28,7 @@ from proxy.upstream.client import Deadlines, stream
 #: What callers get instead of an input without words.
 SILENCE_SECONDS = 0.2
 _NOTHING_TO_SAY = re.compile(
-    r"punctuation|empty|blank|whitespace|at least one|no (?:audio|speech|text|words?|valid|speakable)|nothing to|"
+    r"punctuation|empty|blank|whitespace|at least one|no (?:audio|speech|text|words?|valid|speakable)|nothing|"
     r"(?:input|text|transcript)[\w ]*(?:invalid|required|must|too short)|(?:invalid|missing) (?:input|text|transcript)",
     re.IGNORECASE,
 )
@@ -196,6 +196,10 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
     async def _speak_in_pieces(self, deadlines: Deadlines, piece_characters: int) -> SpeechResult:
         """As `_execute`, for an input that is too long for one request."""
         plan = self.plan
+        # Vendors refuse a piece without words, such as a line of dashes, and that would end the whole speech.
+        texts = [text for text in pieces(plan.request.input, piece_characters) if has_words(text)]
+        if not texts:
+            return await self._silence()
 
         async def open_piece(text: str, *, first: bool) -> OpenedStream:
             piece = replace(plan.request, input=text)
@@ -203,7 +207,7 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
                 return await self._open(piece, deadlines)
             return await self._open_later(piece, plan.bound.deadlines(deadlines.left))
 
-        chunked = ChunkedSpeech(open_piece, self._samples, pieces(plan.request.input, piece_characters))
+        chunked = ChunkedSpeech(open_piece, self._samples, texts)
         await chunked.start()
         self._report(chunked)
         source, requested = codec.PcmFormat(chunked.rate), plan.response_format

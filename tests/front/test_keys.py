@@ -309,6 +309,20 @@ def test_the_list_is_filtered_by_hash_and_by_organization(admin: Any) -> None:
     assert error_of(admin.get("/key/list?key_hash=by%20hash"), 400)["param"] == "key"
 
 
+def test_the_list_takes_what_litellms_command_line_sends(admin: Any) -> None:
+    one = made(admin, team_id="of a script")
+    for value in ("false", "true"):
+        query = {
+            "page": 1,
+            "size": 10,
+            "team_id": "of a script",
+            "return_full_object": "true",
+            "include_team_keys": value,
+            "include_created_by_keys": value,
+        }
+        assert [key["token"] for key in admin.get("/key/list", params=query).json()["keys"]] == [one["token"]]
+
+
 @pytest.mark.parametrize("path", ["/key/list", "/usage", "/usage/calls", "/end_users"])
 @pytest.mark.parametrize("name", ["usr_id", "token", "status", "project_id", "PAGE", "user_ids[]"])
 def test_no_list_takes_a_filter_that_it_does_not_know(server: Server, admin: Any, path: str, name: str) -> None:

@@ -67,6 +67,15 @@ def test_every_format_is_playable_and_as_long_as_the_sentence(sdk: openai.OpenAI
     assert seconds(reply.content, format) == pytest.approx(seconds(spoken, "wav"), rel=0.1)
 
 
+def test_an_input_without_words_is_spoken_or_silence(sdk: openai.OpenAI) -> None:
+    """Voice agents send such fragments. The engine speaks some of them, such as an emoji."""
+    for text in ("...", " - ", "\u3002", "<>", '"', "\u2026!?", "\u266a", "&", "\U0001f60a"):
+        reply = sdk.audio.speech.with_raw_response.create(model="tts", voice="alloy", input=text, response_format="pcm")
+        assert reply.status_code == 200, text
+        is_silence = "silence" in reply.headers.get("x-proxy-warnings", "")
+        assert is_silence == (not any(reply.content)), text
+
+
 def test_speech_as_events(sdk: openai.OpenAI, local: Server) -> None:
     body = {"model": "tts", "voice": "nova", "input": SENTENCE, "stream_format": "sse", "response_format": "pcm"}
     text = httpx.post(local.url + "/v1/audio/speech", json=body, headers={"Authorization": "Bearer sk-1234"}).text

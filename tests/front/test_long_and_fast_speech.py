@@ -96,6 +96,20 @@ def test_a_long_text_is_spoken_in_pieces_in_order(upstream: Upstream, client: ht
     assert len({request.json["voice"] for request in upstream.requests}) == 1
 
 
+def test_pieces_without_words_are_left_out(upstream: Upstream, client: httpx.Client) -> None:
+    """A vendor that refuses one would end the whole speech."""
+    upstream.behave(MODEL, answer=spoken)
+    text = "\n\n".join(("-" * 450, SENTENCES[0], "=" * 300, SENTENCES[1], "\u2026" * 210))
+    reply = client.post("/v1/audio/speech", json=ask(input=text))
+    assert reply.status_code == 200, reply.text
+    assert all(any(map(str.isalnum, request.json["input"])) for request in upstream.requests)
+    assert set(array.array("h", reply.content)) == {1000, 2000}
+    upstream.reset()
+    reply = client.post("/v1/audio/speech", json=ask(input="*" * 450))
+    assert (reply.status_code, "silence" in reply.headers["x-proxy-warnings"]) == (200, True)
+    assert not upstream.requests
+
+
 @pytest.mark.parametrize("wanted", FORMATS)
 def test_the_pieces_are_one_stream_of_the_format(upstream: Upstream, client: httpx.Client, wanted: str) -> None:
     upstream.behave(MODEL, answer=spoken)
