@@ -383,6 +383,10 @@ def _calls(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from proxy.accounting import doubtful_keys
+    from proxy.storage.database import Unavailable
     from proxy.storage.running import database_place
 
     config = _load(options)
@@ -405,4 +409,10 @@ def _check(options: argparse.Namespace) -> int:
     for shutdown in shutdowns.shutdowns(config, _today()):
         print(f"{shutdown.deployment.where}: {shutdown}")
     print(f"\nVirtual keys and calls are stored in {database_place(config)}")
+    try:
+        doubtful = asyncio.run(doubtful_keys.warning(config))
+    except Unavailable as error:
+        doubtful = f"{error.message} {error.detail}"
+    if doubtful is not None:
+        _warn(doubtful)
     return 0
