@@ -27,6 +27,10 @@ OWN_FIELDS = frozenset({
 })  # fmt: skip
 #: Characters of ``input`` and ``instructions``. The body may be larger: other fields carry voices to clone.
 MAX_TEXT_LENGTH = 1_048_576
+#: Of anything short: a voice, a format, a language, a keyword.
+MAX_NAME_LENGTH = 1000
+#: Of an array in a form, however its items were sent.
+MAX_ITEMS = 1000
 #: Of a JSON body; each unknown one is checked before it is forwarded.
 MAX_FIELDS = 1000
 MAX_RETRIES = 10
@@ -88,7 +92,7 @@ def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
         voice=voice,
         voice_is_id=voice_is_id,
         instructions=_bounded_text(document, "instructions"),
-        response_format=_format(_text(document, "response_format") or "") or "mp3",
+        response_format=_format(_short("response_format", _text(document, "response_format")) or "") or "mp3",
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
         user=_text(document, "user"),
@@ -108,6 +112,10 @@ def transcription_request(
     for name, value in fields:
         if array := _ARRAY_FIELD.fullmatch(name):
             arrays[array[1]].extend(_items(array[1], value))
+            if len(arrays[array[1]]) > MAX_ITEMS:
+                raise BadRequest(
+                    f"'{array[1]}' may have at most {MAX_ITEMS} items.", param=array[1], code="array_above_max_length"
+                )
         elif part := _STRATEGY_FIELD.fullmatch(name):
             strategy[part[1]] = value
         elif name in _FORM_FIELDS:
@@ -118,9 +126,9 @@ def transcription_request(
         model=_model(single),
         file=file,
         task=task,
-        language=single.get("language") or None,
-        prompt=single.get("prompt") or None,
-        response_format=_format(single.get("response_format", "")) or "json",
+        language=_short("language", single.get("language")) or None,
+        prompt=_bounded_text(single, "prompt") or None,
+        response_format=_format(_short("response_format", single.get("response_format")) or "") or "json",
         temperature=_number("temperature", single.get("temperature")),
         user=single.get("user"),
         stream=_boolean("stream", _present(single.get("stream", "")) or ""),
@@ -316,12 +324,20 @@ def _text(document: Mapping[str, Any], name: str) -> str | None:
     raise BadRequest(f"'{name}' must be a string.", param=name, code="invalid_type")
 
 
+def _short(name: str, value: str | None) -> str | None:
+    if value is not None and len(value) > MAX_NAME_LENGTH:
+        raise BadRequest(
+            f"'{name}' has more than {MAX_NAME_LENGTH} characters.", param=name, code="string_above_max_length"
+        )
+    return value
+
+
 def _voice(value: Any) -> tuple[str | None, bool]:
     """The voice, and whether it was sent as ``{"id": …}``. An empty one counts as missing."""
     if isinstance(value, dict) and isinstance(value.get("id"), str) and value["id"]:
-        return value["id"], True
+        return _short("voice", value["id"]), True
     if value is None or isinstance(value, str):
-        return value or None, False
+        return _short("voice", value) or None, False
     raise BadRequest("'voice' must be a string or an object with an 'id'.", param="voice", code="invalid_type")
 
 
@@ -362,6 +378,9 @@ def _items(name: str, value: str) -> list[str]:
     if name in _ENUMERATIONS:
         items = [part for item in items for part in item.split(",")]
     items = [item.strip() for item in items]
+    if name != "known_speaker_references":
+        for item in items:
+            _short(name, item)
     return [item.lower() if name == "timestamp_granularities" else item for item in items if item]
 
 

@@ -7,17 +7,27 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+#: Python converts at most 4,300, because it takes quadratic time.
+_MAX_DIGITS = 1000
+
 
 def read(data: bytes | str) -> Any:
-    """Raises ValueError if it is not JSON in UTF-8. NaN and infinities become None; halves of surrogate pairs stay."""
+    """Raises ValueError if it is not JSON in UTF-8.
+
+    NaN, infinities and integers that Python does not convert become None; halves of surrogate pairs stay.
+    """
     try:
         return from_json(data, allow_inf_nan=False)
     except ValueError as error:
         try:
             text = data if isinstance(data, str) else data.decode("utf-8")
-            return json.loads(text, parse_constant=lambda _: None)
+            return json.loads(text, parse_constant=lambda _: None, parse_int=_integer)
         except RecursionError:
             raise error from None
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _MAX_DIGITS else None
 
 
 def strict(data: bytes) -> Any:
