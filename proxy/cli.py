@@ -384,6 +384,10 @@ def _calls(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from proxy.accounting import doubtful_keys
+    from proxy.storage.database import Unavailable
     from proxy.storage.running import database_place
 
     config = _load(options)
@@ -406,4 +410,9 @@ def _check(options: argparse.Namespace) -> int:
     for shutdown in shutdowns.shutdowns(config, _today()):
         print(f"{shutdown.deployment.where}: {shutdown}")
     print(f"\nVirtual keys and calls are stored in {database_place(config)}")
+    try:
+        if (doubtful := asyncio.run(doubtful_keys.warning(config))) is not None:
+            _warn(doubtful)
+    except Unavailable as error:
+        print(f"It does not answer at the moment ({error.detail}); its keys were not looked at.")
     return 0

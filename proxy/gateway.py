@@ -15,7 +15,6 @@ from proxy.domain.requests import NO_OPTIONS, CallOptions, Mode, SpeechRequest, 
 from proxy.domain.results import SpeechResult, TranscriptionResult
 from proxy.guardrails.engine import GuardrailRun, Guardrails
 from proxy.matching import (
-    BoundDeployment,
     Needs,
     Rejection,
     SpeechPlan,
@@ -83,9 +82,13 @@ class Gateway:
         call: Call,
         options: CallOptions,
     ) -> AsyncIterator[SpeechResult]:
-        self._warm(candidates[call.group], request)
-        request = await guardrails.check_request(request)
         plans = await self._listed_speech_plans(request, candidates, call)
+        if any(isinstance(plan, SpeechPlan) for some in plans.values() for plan in some):
+            self._warm(plans[call.group])
+            checked = await guardrails.check_request(request)
+            if checked is not request:
+                request, plans = checked, await self._listed_speech_plans(checked, candidates, call)
+        # Otherwise nothing is sent, and nothing is worth checking: an input that is too long costs nobody's time.
         routed = self._router.route(plans, call, options)
         async with guardrails.beside(routed, request) as result:
             yield result
@@ -121,12 +124,10 @@ class Gateway:
                 result = await guardrails.check_result(result)
             yield result
 
-    def _warm(self, deployments: Sequence[BoundDeployment], request: SpeechRequest) -> None:
+    def _warm(self, plans: Sequence[SpeechPlan | Rejection]) -> None:
         """If only one deployment is in question and it is behind a socket, open that while guardrails check."""
-        if len(deployments) == 1 and deployments[0].adapter.over_socket:
-            plan = match_speech(request, deployments[0])
-            if isinstance(plan, SpeechPlan):
-                self._runner.warm(plan)
+        if len(plans) == 1 and isinstance(plan := plans[0], SpeechPlan) and plan.bound.adapter.over_socket:
+            self._runner.warm(plan)
 
     async def voices(self, model: str | None, caller: Caller = EVERYBODY) -> list[ListedVoice]:
         """The voices that the caller may name for a model, or for any model if it is None. Raises ModelNotFound."""

@@ -27,6 +27,8 @@ OWN_FIELDS = frozenset({
 })  # fmt: skip
 #: Characters of ``input`` and ``instructions``. The body may be larger: other fields carry voices to clone.
 MAX_TEXT_LENGTH = 1_048_576
+#: Of anything short: a voice, a format, a language.
+MAX_NAME_LENGTH = 1000
 #: Of a JSON body; each unknown one is checked before it is forwarded.
 MAX_FIELDS = 1000
 MAX_RETRIES = 10
@@ -47,6 +49,7 @@ _SPEECH_FIELDS = frozenset(
 )
 #: Arrays of which one field may hold several items, separated by commas: no item contains one.
 _ENUMERATIONS = ("include", "languages", "timestamp_granularities")
+_LONG_ITEMS = ("keywords", "known_speaker_references")
 _ARRAYS = (*_ENUMERATIONS, "keywords", "known_speaker_names", "known_speaker_references", "guardrails")
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}(?:\[[\w.-]*\])*")
 _FORM_FIELDS = frozenset(
@@ -91,7 +94,7 @@ def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
         voice=voice,
         voice_is_id=voice_is_id,
         instructions=_bounded_text(document, "instructions"),
-        response_format=_format(_text(document, "response_format")) or "mp3",
+        response_format=_format(_short("response_format", _text(document, "response_format"))) or "mp3",
         speed=_number("speed", document.get("speed")),
         stream_format=stream_format,
         user=_text(document, "user"),
@@ -110,7 +113,12 @@ def transcription_request(
     extra: list[tuple[str, str]] = []
     for name, value in fields:
         if array := _ARRAY_FIELD.fullmatch(name):
-            arrays[array[1]].extend(_items(array[1], value))
+            items = _items(array[1], value)
+            if array[1] not in _LONG_ITEMS:
+                items = [_short(array[1], item) or "" for item in items]
+            arrays[array[1]].extend(items)
+            if len(arrays[array[1]]) > MAX_FIELDS:
+                raise RequestTooLarge(f"'{array[1]}' has more than {MAX_FIELDS} items.")
         elif part := _STRATEGY_FIELD.fullmatch(name):
             strategy[part[1]] = value
         elif name in _FORM_FIELDS:
@@ -123,9 +131,9 @@ def transcription_request(
         model=_model(single),
         file=file,
         task=task,
-        language=single.get("language") or None,
-        prompt=single["prompt"] if _present(single.get("prompt", "")) is not None else None,
-        response_format=_format(single.get("response_format", "")) or "json",
+        language=_short("language", single.get("language")) or None,
+        prompt=_bounded_text(single, "prompt") if _present(single.get("prompt", "")) is not None else None,
+        response_format=_format(_short("response_format", single.get("response_format")) or "") or "json",
         temperature=_number("temperature", single.get("temperature")),
         user=single.get("user"),
         stream=_boolean("stream", _present(single.get("stream", "")) or ""),
@@ -321,12 +329,20 @@ def _text(document: Mapping[str, Any], name: str) -> str | None:
     raise BadRequest(f"'{name}' must be a string.", param=name, code="invalid_type")
 
 
+def _short(name: str, value: str | None) -> str | None:
+    if value is not None and len(value) > MAX_NAME_LENGTH:
+        raise BadRequest(
+            f"'{name}' has more than {MAX_NAME_LENGTH} characters.", param=name, code="string_above_max_length"
+        )
+    return value
+
+
 def _voice(value: Any) -> tuple[str | None, bool]:
     """The voice, and whether it was sent as ``{"id": …}``. An empty one counts as missing."""
     if isinstance(value, dict) and isinstance(value.get("id"), str) and value["id"]:
-        return value["id"], True
+        return _short("voice", value["id"]), True
     if value is None or isinstance(value, str):
-        return value or None, False
+        return _short("voice", value) or None, False
     raise BadRequest("'voice' must be a string or an object with an 'id'.", param="voice", code="invalid_type")
 
 

@@ -22,14 +22,19 @@ class Authenticator:
         *,
         master: str | None,
         previous: str | None = None,
+        allow_weak: bool = False,
         metrics: str | None = None,
         key_cache: KeyCache | None = None,
         on_previous: Callable[[], None] = lambda: None,
     ) -> None:
-        """``previous`` is accepted like ``master``; ``on_previous`` is called each time that somebody uses it."""
+        """``previous`` is accepted like ``master``; ``on_previous`` is called each time that somebody uses it.
+
+        ``allow_weak``: a master key that can be guessed may do what others may.
+        """
         masters = {MASTER: master, PREVIOUS_MASTER: previous}
         self._masters = [(caller, key.encode()) for caller, key in masters.items() if key is not None]
         self._weak = {caller for caller, key in masters.items() if key is not None and is_weak(key)}
+        self._allow_weak = allow_weak
         self._metrics = metrics.encode() if metrics is not None else None
         self._key_cache = key_cache
         self._on_previous = on_previous
@@ -41,6 +46,15 @@ class Authenticator:
     def is_weak(self, caller: Caller) -> bool:
         """Whether the caller holds a master key that can be guessed."""
         return caller in self._weak
+
+    def check_strength(self, caller: Caller) -> None:
+        """Raises Forbidden for a master key that can be guessed and only makes calls, therefore."""
+        if self.is_weak(caller) and not self._allow_weak:
+            raise Forbidden(
+                "The master key can be guessed, so it may only make calls. Use one of 32 random characters or more. "
+                "For trying out on your own machine, 'general_settings.allow_weak_master_key: true' lifts this.",
+                code="weak_master_key",
+            )
 
     def cached_caller(self, headers: Headers) -> Caller | None:
         """The caller; None for a virtual key that is not in memory, which ``look_up`` reads from the database.
@@ -73,18 +87,23 @@ class Authenticator:
         return EVERYBODY if not self._masters or key_of(headers) is None else await self.caller(headers)
 
     def check_operator(self, headers: Headers) -> None:
-        """Accepts a master key or the metrics token; a browser may send a master key as a Basic password."""
+        """Accepts a master key or the metrics token; a browser may send a master key as a Basic password.
+
+        Raises Unauthorized, and Forbidden for a weak master key.
+        """
         if not self._masters:
             return
         key, password = key_of(headers), basic_password(headers)
         if key is None and password is not None:
-            is_valid = self._master(password) is not None
+            master = self._master(password)
         else:
             token = _required_key(headers)
-            is_metrics = self._metrics is not None and hmac.compare_digest(token, self._metrics)
-            is_valid = is_metrics or self._master(token) is not None
-        if not is_valid:
+            if self._metrics is not None and hmac.compare_digest(token, self._metrics):
+                return
+            master = self._master(token)
+        if master is None:
             raise _incorrect()
+        self.check_strength(master)
 
     def _master(self, token: bytes) -> Caller | None:
         for caller, key in self._masters:

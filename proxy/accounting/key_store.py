@@ -28,12 +28,15 @@ class KeyStore:
         self._clock = clock
 
     async def generate(
-        self, columns: Mapping[str, Any], actor: str, secret: str | None = None
+        self, columns: Mapping[str, Any], actor: str, secret: str | None = None, *, doubtful: bool = False
     ) -> tuple[str, VirtualKey]:
-        """A new key, which cannot be read later, and its row. ``secret``: a checked key that the caller chose."""
+        """A new key, which cannot be read later, and its row. ``secret``: a checked key that the caller chose.
+
+        ``doubtful``: the actor's own key can be guessed.
+        """
         secret = secret or new_secret()
         async with self._change(actor) as change:
-            key = VirtualKey(hash_of(secret), display_name(secret), change.time, **columns)
+            key = VirtualKey(hash_of(secret), display_name(secret), change.time, **columns, doubtful=doubtful)
             await _insert(change, key)
             await change.record("key.generate", key.id, columns)
         return secret, key
@@ -61,15 +64,16 @@ class KeyStore:
         return [key.id for key in keys]
 
     async def regenerate(
-        self, key_id: str, columns: Mapping[str, Any], actor: str, secret: str | None = None
+        self, key_id: str, columns: Mapping[str, Any], actor: str, secret: str | None = None, *, doubtful: bool = False
     ) -> tuple[str, VirtualKey]:
-        """A new key with the settings of an old one, which is deleted."""
+        """A new key with the settings of an old one, which is deleted. ``secret``, ``doubtful``: as in ``generate``."""
         secret = secret or new_secret()
         async with self._change(actor) as change:
             repository = KeyRepository(change.connection)
             old = await _get(repository, key_id)
             await repository.delete(old.id, change.revision)
-            new = VirtualKey(hash_of(secret), display_name(secret), change.time, **{**old.settings, **columns})
+            settings = {**old.settings, **columns}
+            new = VirtualKey(hash_of(secret), display_name(secret), change.time, **settings, doubtful=doubtful)
             await _insert(change, new)
             await change.record("key.regenerate", new.id, {**columns, "replaces": old.id})
         return secret, new

@@ -209,6 +209,7 @@ def build(config: Config, resources: Resources) -> App:
     app.state.keys = Authenticator(
         master=_text(general.master_key),
         previous=_text(general.previous_master_key),
+        allow_weak=general.allow_weak_master_key,
         metrics=_text(general.metrics_token),
         key_cache=resources.key_cache,
         on_previous=resources.previous_key_used,

@@ -51,7 +51,8 @@ def router(store: KeyStore, key_cache: KeyCache, groups: ModelGroups) -> APIRout
         """Create a key. It is not shown again."""
         _check_configured(request, body.key, "key")
         _check_models(body, groups)
-        secret, key = await store.generate(body.columns(), _actor(admin), body.key)
+        doubtful = authenticator(request).is_weak(admin)
+        secret, key = await store.generate(body.columns(), _actor(admin), body.key, doubtful=doubtful)
         return _generated(secret, key, body)
 
     @routes.post("/key/update", response_model_exclude_unset=True)
@@ -77,7 +78,8 @@ def router(store: KeyStore, key_cache: KeyCache, groups: ModelGroups) -> APIRout
     ) -> GeneratedKey:
         _check_configured(request, body.new_key, "new_key")
         _check_models(body, groups)
-        secret, key = await store.regenerate(key_id, body.columns(), _actor(admin), body.new_key)
+        doubtful = authenticator(request).is_weak(admin)
+        secret, key = await store.regenerate(key_id, body.columns(), _actor(admin), body.new_key, doubtful=doubtful)
         await _refresh(key_cache)
         return _generated(secret, key, body)
 

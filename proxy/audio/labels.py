@@ -78,6 +78,11 @@ _EXTENSIONS: Final = frozenset(extension for true in _LABELS.values() for extens
 }  # fmt: skip
 #: For an upload of which nothing but the extension is known.
 _TYPES: Final = {extension: true.types[0] for true in reversed(list(_LABELS.values())) for extension in true.extensions}
+_KNOWN_TYPES: Final = {
+    ANY_BYTES,
+    *(name for true in _LABELS.values() for name in true.types),
+    *(name for name in _HEADERLESS if "/" in name),
+}
 #: What is not audio.
 _DOCUMENTS: Final = ("text", "json", "html", "pdf", "zip", "gzip", "png", "jpeg", "gif", "midi")
 #: How messages call what is not named after its extension.
@@ -90,6 +95,11 @@ _WORDS: Final[Mapping[str, str]] = {
     "midi": "a MIDI file", "zip": "a ZIP archive", "gzip": "a gzip archive", "png": "an image", "jpeg": "an image",
     "gif": "an image",
 }  # fmt: skip
+#: A content type of audio, with no more than what headerless samples need.
+_PLAIN_TYPE: Final = re.compile(
+    rf"(?:{'|'.join(sorted(re.escape(name) for name in _KNOWN_TYPES))})(?:; ?(?:rate=[0-9]{{1,6}}|channels=[0-9]))*",
+    re.IGNORECASE,
+)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -118,6 +128,13 @@ def label(read: Read, filename: str, content_type: str) -> Label:
             known = true.extensions[0]
         name = f"{stem or 'audio'}.{known}"
     return Label(name, content_type if media_type in true.types else true.types[0], container)
+
+
+def anonymous(filename: str, content_type: str) -> tuple[str, str]:
+    """The label without what the client made up: its name for the file may tell as much as a text."""
+    extension = filename.rpartition(".")[2].lower()
+    name = f"audio.{extension}" if extension in _EXTENSIONS else UNNAMED
+    return name, content_type if _PLAIN_TYPE.fullmatch(content_type) else ANY_BYTES
 
 
 def described(container: str) -> str:

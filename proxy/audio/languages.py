@@ -58,6 +58,8 @@ _WHISPER: Final = frozenset(WHISPER_CODES.split())
 _TAG: Final = re.compile(
     r"([a-z]{2,3})(?:-([a-z]{3}))?(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?(?:-[a-z0-9]{1,8})*", re.IGNORECASE
 )
+#: Language, script and region. Variants and extensions may be anything.
+_CODE: Final = re.compile(r"[a-z]{2,3}(?:[-_][a-z]{4})?(?:[-_](?:[a-z]{2}|[0-9]{3}))?", re.IGNORECASE)
 _REGION: Final = re.compile(r"[a-z]{2}|[0-9]{3}")
 _SPOKEN_CHINESE: Final = frozenset({"hak", "nan", "wuu", "yue"})
 _NEITHER: Final = frozenset({"mis", "zxx"})
@@ -176,6 +178,16 @@ def parse(text: str) -> Language | None:
         hint = f"it is the code of a country; did you mean '{meant}'" if meant else f"send a code or a name, {EXAMPLES}"
         raise UnknownLanguage(hint)
     return language
+
+
+def is_known(text: str) -> bool:
+    """Whether the text is the code or the name of a language, or ``auto``, and nothing besides."""
+    bare = text.strip()
+    if len(bare) > MAX_LENGTH:
+        return False
+    if _is_automatic(bare) or _key(bare) in _tags_by_name():
+        return True
+    return _CODE.fullmatch(bare) is not None and _by_tag(bare) is not None
 
 
 def language_code(text: str) -> str:

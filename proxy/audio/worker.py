@@ -12,6 +12,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from av.error import FFmpegError
+
 from proxy.audio import media
 from proxy.audio.channel import Channel, JobRefused, serve
 from proxy.audio.limits import Limits
@@ -121,12 +123,14 @@ _JOBS: Final[dict[str, Callable[[dict[str, Any], Channel, int, Limits], None]]] 
 
 
 def _do(job: dict[str, Any], channel: Channel, limits: Limits) -> None:
-    """Do one job. Only invalid audio is refused; any other failure ends the process."""
+    """Do one job. Invalid audio is refused, with any error of FFmpeg; any other failure ends the process."""
     if "decoded_seconds" in job:
         limits = dataclasses.replace(limits, decoded_seconds=job["decoded_seconds"])
     descriptor = channel.descriptor()
     try:
         _JOBS[job["op"]](job, channel, descriptor, limits)
+    except FFmpegError as error:
+        raise JobRefused("The file cannot be read as audio; it may be damaged or incomplete.") from error
     finally:
         os.close(descriptor)
 

@@ -244,11 +244,20 @@ class _Loader:
             self._warnings.append(f"{self._file}: skipped entries that are not audio: {_listed(not_audio)}; {remedy}")
 
     def _warn_of_weakness(self, general: GeneralSettings) -> None:
+        weak = False
         for name, what in (("master_key", "master key"), ("previous_master_key", "previous master key")):
             key: SecretStr | None = getattr(general, name)
             if key is not None and is_weak(key.get_secret_value()):
+                weak = True
                 location = self._locations().get(f"general_settings.{name}", self._file)
                 self._warnings.append(f"{location}: the {what} is weak: use 32 random characters or more")
+        if general.allow_weak_master_key:
+            effect = (
+                "whoever guesses the master key can manage keys, and read usage and metrics"
+                if weak
+                else "it has no effect because the master key is not weak"
+            )
+            self._warnings.append(f"{self._file}: allow_weak_master_key: {effect}")
         if general.master_key is None:
             what = "allow_unauthenticated: anyone who can reach the port can use the proxy"
             self._warnings.append(f"{self._file}: {what}")

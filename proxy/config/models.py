@@ -157,6 +157,11 @@ class GeneralSettings(Frozen):
         description="The master key before the current one, accepted as long as it is set; else "
         "$PROXY_PREVIOUS_MASTER_KEY. For replacing the master key without an interruption.",
     )
+    allow_weak_master_key: bool = Field(
+        default=False,
+        description="A master key that can be guessed may manage keys and read usage, metrics and health. For trying "
+        "out on your own machine.",
+    )
     allow_unauthenticated: bool = Field(default=False, description="Start without a master key. Anyone may call.")
     metrics_token: Key | None = Field(default=None, description="Gives access to /metrics, as the master key does.")
     cors_origins: tuple[Text, ...] = Field(default=(), description="Origins from which browsers may call.")

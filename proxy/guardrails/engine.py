@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
+from proxy.audio.labels import anonymous
 from proxy.domain.call import Call
 from proxy.domain.guardrails import GuardrailResult, Stage
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
@@ -177,6 +178,9 @@ class GuardrailRun:
 
     async def check_request(self, request: Request) -> Request:
         """``pre_call``: the request as it may be sent to a vendor."""
+        if isinstance(request, TranscriptionRequest) and (self._of(Stage.PRE_CALL) or self._of(Stage.DURING_CALL)):
+            file = request.file
+            file.filename, file.content_type = anonymous(file.filename, file.content_type)
         joined = original = _joined(request)
         self._note_skipped(request, original.text)
         for rule in self._of(Stage.PRE_CALL) if original.text else ():

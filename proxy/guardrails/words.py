@@ -1,23 +1,34 @@
 """The texts of a request that guardrails check: all that a vendor may get, at any depth, with the names of fields.
 
 Left out are what the proxy has already checked against a list (the model, formats, voices and languages that it knows),
-what never leaves it (the end user, the names of guardrails), and audio.
+what never leaves it (the end user, the names of guardrails), and audio. The client's name for an upload is replaced
+instead (`GuardrailRun.check_request`).
 """
 
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
+from proxy.audio.container import container_of
 from proxy.audio.formats import SPEECH_FORMATS
+from proxy.audio.labels import is_audio
+from proxy.audio.languages import is_known
 from proxy.domain.requests import SpeechRequest, TranscriptionRequest
 from proxy.providers.voices import NAMES
 
 Request = TypeVar("Request", SpeechRequest, TranscriptionRequest)
 
-_NOT_CHECKED: Final = frozenset({"model", "file", "task", "user", "guardrails", "voice_is_id", "seconds", "stream"})
+_NOT_CHECKED: Final = frozenset(
+    {"model", "file", "task", "user", "guardrails", "meaningless", "voice_is_id", "seconds", "stream"}
+)
+_LANGUAGES: Final = frozenset({"language", "languages"})
+_NONE: Final[frozenset[str]] = frozenset()
+#: From the alphabet of base64 for URLs.
+_STANDARD: Final = str.maketrans("-_", "+/")
 #: Values of fields that were checked against a list.
 _KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "voice": frozenset(NAMES),
@@ -29,8 +40,10 @@ _KNOWN: Final[Mapping[str, frozenset[str]]] = {
 }
 #: Numbers that are long enough to be personal data.
 _LONG_NUMBER: Final = 10**6
-#: Audio in a data URL: its head is text, its body is not.
-_AUDIO_URL: Final = re.compile(r"(?P<head>data:[^,]{0,1000}),[A-Za-z0-9+/\s_-]*={0,2}\s*")
+#: A data URL. If its body is audio, only its head is text.
+_DATA_URL: Final = re.compile(r"(?P<head>data:[^,]{0,1000};base64),(?P<body>[A-Za-z0-9+/\s_-]*={0,2}\s*)")
+#: Characters of the body that show what it is.
+_BEGINNING: Final = 32_768
 
 
 def words_of(request: SpeechRequest | TranscriptionRequest) -> list[str]:
@@ -58,13 +71,15 @@ def _mapped(request: SpeechRequest | TranscriptionRequest, visit: Callable[[str]
         name = field.name
         value = getattr(request, name)
         if name not in _NOT_CHECKED and value not in (None, "", (), {}):
-            changed[name] = _walked(value, visit, _KNOWN.get(name, frozenset()))
+            changed[name] = _walked(
+                value, visit, is_known if name in _LANGUAGES else _KNOWN.get(name, _NONE).__contains__
+            )
     return changed
 
 
-def _walked(value: Any, visit: Callable[[str], str], known: frozenset[str] = frozenset()) -> Any:
+def _walked(value: Any, visit: Callable[[str], str], known: Callable[[str], bool] = _NONE.__contains__) -> Any:
     if isinstance(value, str):
-        return value if not value or value in known else _visited(value, visit)
+        return value if not value or known(value) else _visited(value, visit)
     if isinstance(value, Mapping):
         return {_walked(name, visit): _walked(inner, visit) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -76,7 +91,15 @@ def _walked(value: Any, visit: Callable[[str], str], known: frozenset[str] = fro
 
 
 def _visited(text: str, visit: Callable[[str], str]) -> str:
-    audio = _AUDIO_URL.fullmatch(text) if text.startswith("data:") else None
-    if audio is None:
+    url = _DATA_URL.fullmatch(text) if text.startswith("data:") else None
+    if url is None or not _is_audio(url["body"]):
         return visit(text)
-    return visit(audio["head"]) + text[audio.end("head") :]
+    return visit(url["head"]) + text[url.end("head") :]
+
+
+def _is_audio(encoded: str) -> bool:
+    """Whether the bytes are audio, whatever the URL calls them. ``encoded`` is base64, perhaps broken into lines."""
+    characters = "".join(encoded[:_BEGINNING].split()).rstrip("=").translate(_STANDARD)
+    data = b64decode(characters[: len(characters) // 4 * 4])
+    container = container_of(lambda size, offset: data[offset : offset + size])
+    return container is not None and is_audio(container)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from proxy.accounting import doubtful_keys
 from proxy.config import Config
 from proxy.config.environment import ENV_FILE
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, ProxyError
 
 #: Seconds between two checks whether the file has changed.
 CHECK_INTERVAL = 1.0
@@ -35,6 +37,7 @@ class ConfigFile:
         """Load the file. Returns whether it replaced ``config``; if it is invalid, the problems are logged."""
         log = structlog.get_logger()
         self._stamp = self._current_stamp()
+        before = self.config.general.master_key
         try:
             self.config = self._load()
         except ConfigError as error:
@@ -42,6 +45,8 @@ class ConfigFile:
             return False
         for warning in self.config.warnings:
             log.warning(warning)
+        if self.config.general.master_key != before:
+            warn_of_doubtful_keys(self.config)
         log.info("configuration loaded", deployments=len(self.config.deployments))
         return True
 
@@ -55,3 +60,13 @@ def _stamp(path: str | Path) -> _Stamp:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def warn_of_doubtful_keys(config: Config) -> None:
+    """Does nothing if the database does not answer."""
+    try:
+        warning = asyncio.run(doubtful_keys.warning(config))
+    except ProxyError:
+        return
+    if warning is not None:
+        structlog.get_logger().warning(warning)

@@ -11,7 +11,7 @@ import structlog
 
 from proxy.config import Config
 from proxy.serving.certificate import tls_context
-from proxy.serving.config_file import ConfigFile
+from proxy.serving.config_file import ConfigFile, warn_of_doubtful_keys
 from proxy.serving.options import ServerOptions
 from proxy.serving.sockets import listen, raise_file_limit
 from proxy.serving.supervisor import Supervisor
@@ -64,6 +64,8 @@ def _prepare_database(config: Config) -> None:
         asyncio.run(preparation.prepare_records(config))
     except Unavailable as error:
         log.error("the database is unreachable; virtual keys cannot be checked until it is back", reason=error.detail)
+    else:
+        warn_of_doubtful_keys(config)
 
 
 def _raise_file_limit(streams: int) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from sqlalchemy import ColumnElement, Connection, event, inspect, text
+from sqlalchemy import ColumnElement, Connection, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -20,7 +21,7 @@ from proxy.errors import ConfigError, Overloaded
 SCHEMA = "audio_proxy"
 VERSION_TABLE = "audio_proxy_version"
 #: The newest migration.
-HEAD = "0002"
+HEAD = "0003"
 #: PostgreSQL identifies an advisory lock by a number: this one is the same for every process.
 _MIGRATION_LOCK = 0x6175_6469_6F
 #: Options that LiteLLM's URLs may contain for its database library.
@@ -69,6 +70,17 @@ class Database:
             self._engine = engine
             return engine
 
+    async def is_current(self) -> bool:
+        """Whether it exists and has the tables of this program's version. Changes nothing."""
+        if self.is_sqlite and not _file_exists(self._url):
+            return False
+        engine = _engine(self._url)
+        try:
+            async with _mapped_errors(engine.connect) as connection:
+                return await connection.run_sync(_version) == HEAD
+        finally:
+            await engine.dispose()
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose changes are committed at the end, or rolled back on an error. Raises Unavailable."""
@@ -98,6 +110,10 @@ def _with_asyncpg_options(rest: str) -> str:
     options = [(name, value) for name, value in parse_qsl(query) if name not in _PRISMA_OPTIONS]
     named = urlencode([("ssl" if name == "sslmode" else name, value) for name, value in options], safe="/")
     return f"{location}?{named}" if named else location
+
+
+def _file_exists(url: str) -> bool:
+    return os.path.exists(make_url(url).database or "")
 
 
 def by_code_point(connection: AsyncConnection, column: ColumnElement[str]) -> ColumnElement[str]:
@@ -169,11 +185,18 @@ async def _upgrade(connection: AsyncConnection, *, sqlite: bool) -> None:
     await connection.commit()
 
 
-def _migrate(connection: Connection) -> None:
+def _version(connection: Connection) -> str | None:
+    """The last migration that was applied; None if there are no tables yet."""
     schema = None if connection.dialect.name == "sqlite" else SCHEMA
-    version = None
-    if inspect(connection).has_table(VERSION_TABLE, schema=schema):
-        version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+    if not inspect(connection).has_table(VERSION_TABLE, schema=schema):
+        return None
+    table = VERSION_TABLE if schema is None else f"{schema}.{VERSION_TABLE}"
+    version = connection.execute(text(f"SELECT version_num FROM {table}")).scalar()  # noqa: S608 - a constant
+    return None if version is None else str(version)
+
+
+def _migrate(connection: Connection) -> None:
+    version = _version(connection)
     if version == HEAD:
         return
     if version is not None and version > HEAD:

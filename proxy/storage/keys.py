@@ -36,6 +36,8 @@ class VirtualKey:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     blocked: bool = False
     expires: int | None = None
+    #: It was made with a master key that can be guessed, so anyone may have made it.
+    doubtful: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -84,6 +86,16 @@ class KeyRepository:
         columns = (KEYS.c[name] for name in ("id", "key_alias", "key_name", "user_id", "team_id"))
         return (await self._connection.execute(select(*columns).where(KEYS.c.id.in_(ids)))).all()
 
+    async def doubtful(self, now: int) -> Sequence[VirtualKey]:
+        """Doubtful keys that calls can be made with, the newest first."""
+        usable = (
+            KEYS.c.deleted.is_(False),
+            KEYS.c.blocked.is_(False),
+            (KEYS.c.expires.is_(None) | (KEYS.c.expires > now)),
+        )
+        keys = select(KEYS).where(KEYS.c.doubtful.is_(True), *usable).order_by(KEYS.c.created.desc(), KEYS.c.id)
+        return [_key(row) for row in await self._connection.execute(keys)]
+
     async def starting_with(self, digits: str, *, limit: int) -> Sequence[str]:
         """The ids that begin with these digits."""
         ids = select(KEYS.c.id).where(KEYS.c.id.startswith(digits), KEYS.c.deleted.is_(False)).limit(limit)
@@ -101,7 +113,8 @@ class KeyRepository:
 
     async def insert(self, key: VirtualKey, revision: int) -> None:
         row = {"id": key.id, "key_name": key.key_name, "created": key.created, **_serialized(key.settings)}
-        await self._connection.execute(insert(KEYS), {**row, "deleted": False, "revision": revision})
+        marks = {"deleted": False, "doubtful": key.doubtful}
+        await self._connection.execute(insert(KEYS), {**row, **marks, "revision": revision})
 
     async def update(self, key_id: str, columns: Mapping[str, Any], revision: int) -> None:
         values = {**_serialized(columns), "revision": revision}

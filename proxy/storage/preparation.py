@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from proxy.config import Config
@@ -24,9 +25,16 @@ async def prepare_records(config: Config) -> None:
     if (file := _sqlite_file(config.database_url)) is not None:
         _create_file(file)
     _create_folder(config.ledger_dir)
+    async with usable_database(config) as database:
+        await database.open()
+
+
+@asynccontextmanager
+async def usable_database(config: Config) -> AsyncIterator[Database]:
+    """The database. Raises ConfigError inside the block if it cannot be used, Unavailable if it does not answer."""
     database = Database(config.database_url)
     try:
-        await database.open()
+        yield database
     except ProxyError:
         raise
     except Exception as error:

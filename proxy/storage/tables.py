@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 METADATA = MetaData()
@@ -118,6 +119,8 @@ KEYS = Table(
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger),
     Column("deleted", Boolean, nullable=False),
+    #: It was made with a master key that can be guessed, so anyone may have made it.
+    Column("doubtful", Boolean, nullable=False, server_default=false()),
     #: The value of ``revisions`` after the last change.
     Column("revision", BigInteger, nullable=False),
     UniqueConstraint("key_alias", name="keys_alias"),

@@ -68,7 +68,15 @@ def test_open_to_everybody_only_when_asked_for(general: Callable[..., Config]) -
 def test_weak_keys_start_with_a_warning(general: Callable[..., Config], key: str) -> None:
     config = general(f"master_key: {key}")
     assert is_weak(key)
-    assert config.warnings == ("config.yaml:2: the master key is weak: use 32 random characters or more",)
+    weak = "config.yaml:2: the master key is weak: use 32 random characters or more"
+    assert config.warnings == (weak,)
+    allowed = general(f"master_key: {key}, allow_weak_master_key: true")
+    assert allowed.warnings[0] == weak
+    assert "allow_weak_master_key: whoever guesses the master key can manage keys" in allowed.warnings[1]
+
+
+def test_weak_keys_are_allowed_in_vain(general: Callable[..., Config]) -> None:
+    assert "no effect" in general("allow_weak_master_key: true").warnings[0]
 
 
 def test_a_previous_master_key(general: Callable[..., Config], problems_of: Problems) -> None:
@@ -97,6 +105,7 @@ def test_defaults_of_the_server(general: Callable[..., Config]) -> None:
     assert settings == GeneralSettings().model_dump(exclude={"master_key"})
     assert settings == {
         "previous_master_key": None,
+        "allow_weak_master_key": False,
         "allow_unauthenticated": False,
         "metrics_token": None,
         "cors_origins": (),

@@ -94,3 +94,25 @@ def test_subtitles_in_json_reach_the_sdk_as_text(upstream: Upstream, sdk: openai
             response_format=wanted,  # type: ignore[call-overload]
         )
         assert heard.startswith(expected)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 5000, "-1", "true", '"NaN"', '"-inf"'])
+@pytest.mark.parametrize("format", ["json", "text", "verbose_json", "srt"])
+def test_nonsense_in_the_usage_does_not_lose_the_transcript(
+    upstream: Upstream, http: httpx.Client, number: str, format: str
+) -> None:
+    usage = f'{{"type":"tokens","seconds":{number},"input_tokens":{number},"output_tokens":{number},"cost":{number}}}'
+    body = f'{{"text":"Hi.","usage":{usage},"duration":{number},"segments":[{{"start":0,"end":1,"text":"Hi."}}]}}'
+    upstream.behave("faster-whisper", answer=Answer("application/json", [body.encode()]))
+    fields = {"model": "selfhosted-stt", "response_format": format}
+    reply = http.post("/v1/audio/transcriptions", data=fields, files={"file": WAV})
+    assert reply.status_code == 200, reply.text
+    assert "Hi." in reply.text
+    if "json" in format:
+        json.loads(reply.text, parse_constant=pytest.fail)
+
+    done = f'data: {{"type":"transcript.text.done","text":"Hi.","usage":{usage}}}\n\n'.encode()
+    upstream.behave("faster-whisper", answer=stream(done, content_type="text/event-stream"))
+    reply = http.post("/v1/audio/transcriptions", data=fields | {"stream": "true"}, files={"file": WAV})
+    assert reply.status_code == 200, reply.text
+    assert "Hi." in reply.text

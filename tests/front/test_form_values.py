@@ -211,3 +211,58 @@ def test_a_file_without_name_and_type_is_a_file(upstream: Upstream, http: httpx.
 def test_several_files_are_refused(http: httpx.Client) -> None:
     body = form(text_part("model", "whisper"), file_part(WAV), file_part(WAV))
     assert "more than one file" in error_of(http.post(PATH, content=body, headers=FORM), 400)["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("language", "x" * 1001),
+        ("response_format", "x" * 1001),
+        ("languages[]", "x" * 1001),
+        ("include[]", "x" * 1001),
+        ("timestamp_granularities[]", "x" * 1001),
+        ("known_speaker_names[]", "x" * 1001),
+        ("temperature", "1" * 5000),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_short_fields_have_a_bound(upstream: Upstream, http: httpx.Client, name: str, value: str) -> None:
+    reply = http.post(PATH, data={"model": "whisper", name: value}, files={"file": ("a.wav", WAV)})
+    assert error_of(reply, 400)["param"] == name.removesuffix("[]")
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("voice", "x" * 1001), ("voice", {"id": "x" * 1001}), ("response_format", "x" * 1001), ("speed", "1" * 5000)],
+)
+def test_so_have_those_of_speech(upstream: Upstream, http: httpx.Client, name: str, value: object) -> None:
+    body = {"model": "selfhosted", "input": "Hello", "voice": "alloy", name: value}
+    assert error_of(http.post("/v1/audio/speech", json=body), 400)["param"] == name
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("header", ["x-proxy-tags", "x-litellm-tags"])
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        (",".join(f"{number:0128}" for number in range(20)), 200),
+        (",".join(f"{number}" for number in range(21)), 400),
+        ("t" * 129, 400),
+        ("é" * 128, 200),
+        ("é" * 129, 400),
+        (", ,,", 200),
+    ],
+    ids=["most", "too many", "too long", "most letters", "too many letters", "none"],
+)
+def test_tags_in_a_header_are_bounded(
+    upstream: Upstream, http: httpx.Client, header: str, tags: str, status: int
+) -> None:
+    headers = {header: tags.encode()}
+    body = {"model": "tts", "input": "Hello", "voice": "alloy"}
+    for reply in (
+        http.post("/v1/audio/speech", json=body, headers=headers),
+        http.post(PATH, data={"model": "whisper"}, files={"file": ("a.wav", WAV)}, headers=headers),
+    ):
+        assert reply.status_code == status
+    assert len(upstream.requests) == (2 if status == 200 else 0)

@@ -184,6 +184,14 @@ def test_what_is_blocked_in_one_of_two_guardrails_is_not_asked_of_the_other(http
     assert reply.headers["x-proxy-guardrails-applied"] == "no-cards"
 
 
+def test_an_input_that_no_deployment_takes_is_refused_before_anything_looks_at_it(
+    http: httpx.Client, hooks: Upstream
+) -> None:
+    reply = speak(http, "1.1.1.1." * 10_000, "hook", "slow-beside", model="openai-tts")
+    assert error_of(reply, 400)["code"] == "string_above_max_length"
+    assert not hooks.requests
+
+
 def test_words_can_be_masked(http: httpx.Client, upstream: Upstream) -> None:
     speak(http, "Eat the forbidden fruit of Project-77, classy.", "mask-words")
     assert upstream.last.json["input"] == "Eat the [BLOCKED_WORD] of [BLOCKED_WORD], classy."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -12,11 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
-from tests.conftest import MASTER_KEY, Server, launch, standard_config
+from tests.conftest import MASTER_KEY, Server, command, launch, standard_config
 from tests.fakes.samples import wav
 from tests.fakes.upstream import KEY, Upstream
 from tests.front.shape import error_of
+from tests.front.test_reload import replace, until
 
 SPEAK = "/v1/audio/speech"
 LISTEN = "/v1/audio/transcriptions"
@@ -370,19 +374,86 @@ def test_a_virtual_key_starts_no_paid_probes(server: Server, upstream: Upstream,
     assert not upstream.requests
 
 
-def test_while_the_master_key_can_be_guessed_keys_are_made_on_the_machine_only(
+#: What a weak master key may not do, besides `ROUTES`.
+RECORDS = [
+    ("GET", "/key/info"), ("GET", "/usage"), ("GET", "/usage/calls"), ("GET", "/metrics"), ("GET", "/health"),
+    ("POST", "/health/probe"), ("GET", "/docs"), ("GET", "/openapi.json"),
+]  # fmt: skip
+
+
+def test_a_master_key_that_can_be_guessed_only_makes_calls_wherever_it_comes_from(
     upstream: Upstream, serve: Serve
 ) -> None:
-    config = standard_config(upstream.url, master_key="sk-1234")
-    server = serve(config)
+    server = serve(standard_config(upstream.url, master_key="sk-1234", metrics_token=METRICS))
     weak = bearer("sk-1234")
-    assert httpx.post(server.url + "/key/generate", json={}, headers=weak).status_code == 200
-    local = {"host": f"localhost:{server.port}"}
-    assert httpx.post(server.url + "/key/generate", json={}, headers=weak | local).status_code == 200
-    for also in ({"x-forwarded-for": "127.0.0.1"}, {"forwarded": "for=1.2.3.4"}, {"host": "proxy.example.com"}):
-        for method, path in ROUTES:
-            error_of(httpx.request(method, server.url + path, headers=weak | also), 403, "weak_master_key")
-        assert httpx.get(server.url + "/v1/models", headers=weak | also).status_code == 200
+    for also in ({}, {"host": f"localhost:{server.port}"}, {"x-forwarded-for": "127.0.0.1"}):
+        for method, path in [*ROUTES, *RECORDS]:
+            refused = httpx.request(method, server.url + path, headers=weak | also)
+            error_of(refused, 403, "weak_master_key")
+            assert "allow_weak_master_key" in refused.text
+    basic = base64.b64encode(b"admin:sk-1234").decode()
+    error_of(httpx.get(server.url + "/metrics", headers={"authorization": f"Basic {basic}"}), 403, "weak_master_key")
+    assert not upstream.requests
+    for path in ("/v1/models", "/v1/audio/voices", "/model/info", "/health/liveliness", "/health/readiness"):
+        assert httpx.get(server.url + path, headers=weak).status_code == 200
+    assert httpx.post(server.url + SPEAK, json=HELLO, headers=weak).status_code == 200
+    assert httpx.get(server.url + "/metrics", headers=bearer(METRICS)).status_code == 200
+
+
+def test_keys_made_by_a_weak_master_key_are_named_once_it_is_replaced(
+    upstream: Upstream, serve: Serve, tmp_path: Path
+) -> None:
+    """They work on, so whoever guessed the key is still inside."""
+
+    def config(key: str, *, allow: bool) -> dict[str, Any]:
+        database = f"sqlite:///{tmp_path}/records.db"
+        return standard_config(upstream.url, master_key=key, allow_weak_master_key=allow, database_url=database)
+
+    def naming(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "master key could be guessed" in line]
+
+    server = serve(config("sk-1234", allow=True))
+    assert "allow_weak_master_key: whoever guesses" in server.log()
+    with httpx.Client(base_url=server.url, headers=bearer("sk-1234"), timeout=20) as admin:
+        for path in ("/key/list", "/usage", "/usage/calls", "/metrics", "/health", "/docs"):
+            assert admin.get(path).status_code == 200
+        made(admin, key_alias="intruder")
+        nameless, renewed, blocked = made(admin), made(admin, key_alias="renewed"), made(admin, key_alias="blocked")
+        made(admin, key_alias="short", duration="1s")
+    assert not naming(server.log())
+
+    replace(server.config_path, yaml.safe_dump(config(MASTER_KEY, allow=False)))
+    until(lambda: bool(naming(server.log())))
+    (line,) = naming(server.log())
+    assert all(name in line for name in ("intruder", nameless["key_name"], "renewed", "blocked"))
+    with httpx.Client(base_url=server.url, headers=bearer(MASTER_KEY), timeout=20) as admin:
+        admin.post("/key/regenerate", json={"key": renewed["token"]}).raise_for_status()
+        admin.post("/key/block", json={"key": blocked["token"]}).raise_for_status()
+        made(admin, key_alias="good")
+    time.sleep(1)
+    assert server.stop() == 0
+
+    checked = command("check", "--config", str(server.config_path), folder=tmp_path)
+    assert checked.returncode == 0
+    again = serve(config(MASTER_KEY, allow=False))
+    for text in (checked.stderr, again.log()):
+        (line,) = naming(text)
+        assert "intruder" in line
+        assert nameless["token"][:12] in line
+        assert not any(name in line for name in ("renewed", "blocked", "short", "good"))
+
+
+def test_check_changes_no_database(upstream: Upstream, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(standard_config(upstream.url)))
+    assert command("check", "--config", str(path), folder=tmp_path).returncode == 0
+    assert not list(tmp_path.glob("audio-proxy*"))
+    with sqlite3.connect(tmp_path / "audio-proxy.db") as database:
+        database.execute("CREATE TABLE audio_proxy_version (version_num TEXT)")
+        database.execute("INSERT INTO audio_proxy_version VALUES ('0001')")
+    assert command("check", "--config", str(path), folder=tmp_path).returncode == 0
+    with sqlite3.connect(tmp_path / "audio-proxy.db") as database:
+        assert database.execute("SELECT * FROM audio_proxy_version").fetchall() == [("0001",)]
 
 
 def test_without_a_master_key_nobody_administers(upstream: Upstream, serve: Serve) -> None:

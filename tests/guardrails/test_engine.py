@@ -330,7 +330,7 @@ def test_what_is_skipped_is_named() -> None:
         run(guarded(rule("one", Says(ALLOW), *modes), call=call).check_request(request))
         return call.guardrails_skipped
 
-    silent = TranscriptionRequest("whisper", SimpleNamespace())  # type: ignore[arg-type]
+    silent = TranscriptionRequest("whisper", SimpleNamespace(filename="a.wav", content_type="audio/wav"))  # type: ignore[arg-type]
     assert skipped(REQUEST, "post_call") == ("one",)
     assert skipped(REQUEST, "post_call", "pre_call") == ()
     assert skipped(silent, "pre_call", "during_call") == ("one",)

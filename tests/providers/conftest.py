@@ -29,6 +29,8 @@ from tests.providers.sound import whole_sound
 #: A case's further deployments: any voice may be named; and one that waits for little.
 ANY_VOICE, HASTY = "-any-voice", "-hasty"
 HASTY_SECONDS = 0.4
+#: The texts that the guardrail of that name blocks.
+CANARY = "canary7|4929381332664295"
 
 
 @dataclass
@@ -59,6 +61,12 @@ def configuration(vendors: Mapping[str, VendorServer]) -> dict[str, Any]:
             entries.append(_entry(vendor, suffix, settings))
     return {
         "model_list": entries,
+        "guardrails": [
+            {
+                "guardrail_name": "canary",
+                "litellm_params": {"guardrail": "blocked_words", "mode": "pre_call", "patterns": [CANARY]},
+            }
+        ],
         "router_settings": {"num_retries": 0},
         "general_settings": {"master_key": MASTER_KEY, "log_format": "json"},
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.audio.languages import language_code, language_name
+from proxy.audio.languages import is_known, language_code, language_name
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.errors import UnsupportedValue
@@ -221,3 +221,17 @@ def test_speech_in_a_language(name: str, field: str, written: str, code: str) ->
 )  # fmt: skip
 def test_what_vendors_report_becomes_openais_name(reported: str, code: str, name: str) -> None:
     assert (language_code(reported), language_name(reported)) == (code, name)
+
+
+@pytest.mark.parametrize("text", [*OPEN, *GERMAN, "pt-BR", "pt_BR", "pt-Latn-BR", "zh_Hant_TW", "es-419"])
+def test_what_is_only_a_language_is_known(text: str) -> None:
+    assert is_known(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["jane", "de-jane-doe", "de-x-jane", "German (jane)", "de_DE.jane", "de_DE@jane", "de;q=jane", "de,jane", "xx",
+     "4929", "de" * 60],
+)  # fmt: skip
+def test_what_may_hold_something_else_is_not(text: str) -> None:
+    assert not is_known(text)

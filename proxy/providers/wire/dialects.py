@@ -9,6 +9,7 @@ sense stay as they are: `transcripts` judges them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -176,14 +177,15 @@ def _thousandth(value: Any) -> Any:
 
 
 def _seconds(value: Any) -> Any:
-    """A number from ``1.5``, ``1.5s`` or ``00:00:01.500``; anything else as it is."""
+    """A number from ``1.5``, ``1.5s`` or ``00:00:01.500``; None for ``NaN`` and ``inf``; anything else as it is."""
     if not isinstance(value, str):
         return value
     for text, unit in ((value, 1.0), (value.removesuffix("ms"), 1000.0), (value.removesuffix("s"), 1.0)):
         try:
-            return float(text) / unit
+            number = float(text) / unit
         except ValueError:
             continue
+        return number if math.isfinite(number) else None
     found = subtitles.clock(value)
     return value if found is None else found
 
