@@ -101,9 +101,10 @@ def _private(path: Path) -> Iterator[str]:
             continue
         yield from (name for name in names if re.search(r"(^|\.)_(?!_)", name))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
-            if re.match("_(?!_)", node.attr):
-                yield f"{node.value.id}.{node.attr}"
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in modules:
+                if re.match("_(?!_)", attribute):
+                    yield f"{name}.{attribute}"
 
 
 def _module(requirement: str) -> str:
