@@ -7,13 +7,17 @@ FROM python:${PYTHON_VERSION}-slim AS build
 # `--build-arg EXTRAS=local` adds the local engines. espeak-ng among them is GPL-3; see NOTICE before you pass such an image on.
 ARG EXTRAS=""
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY deploy/requirements.lock pyproject.toml README.md LICENSE NOTICE ./
 COPY proxy proxy
+# Only what the lock holds is downloaded, and nothing else is installed; `.ci/lock` writes it, for this Python and newer ones.
 # The environment gets no pip of its own: the image needs none to run.
 RUN python3 -m venv --without-pip /app/venv \
     && python3 -m venv /tmp/tools \
-    && /tmp/tools/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /tmp/wheel . \
-    && /tmp/tools/bin/pip --python /app/venv/bin/python install --no-cache-dir \
+    && /tmp/tools/bin/pip download --no-cache-dir --no-deps --only-binary=:all: --require-hashes \
+        --dest /tmp/locked --requirement requirements.lock \
+    && /tmp/tools/bin/pip install --no-index --find-links /tmp/locked hatchling \
+    && /tmp/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /tmp/wheel . \
+    && /tmp/tools/bin/pip --python /app/venv/bin/python install --no-cache-dir --no-index --find-links /tmp/locked \
         "$(echo /tmp/wheel/*.whl)${EXTRAS:+[${EXTRAS}]}"
 
 FROM python:${PYTHON_VERSION}-slim

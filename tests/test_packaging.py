@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from proxy.config import GeneralSettings
 from proxy.config.environment import ENV_FILE
@@ -81,6 +82,31 @@ def test_every_import_is_of_a_declared_package() -> None:
     assert missing == set()
 
 
+def test_no_private_part_of_another_package_is_used() -> None:
+    """One that changes without notice would break the versions that pyproject.toml allows."""
+    used = [(str(path.relative_to(ROOT)), name) for path in (ROOT / "proxy").rglob("*.py") for name in _private(path)]
+    assert used == []
+
+
+def _private(path: Path) -> Iterator[str]:
+    """Imports of names that begin with an underscore, and uses of such attributes of imported modules."""
+    tree, modules = ast.parse(path.read_text(encoding="utf-8")), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            modules |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] != "proxy":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if re.search(r"(^|\.)_(?!_)", name))
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in modules:
+                if re.match("_(?!_)", attribute):
+                    yield f"{name}.{attribute}"
+
+
 def _module(requirement: str) -> str:
     match = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert match
@@ -136,7 +162,7 @@ def runner() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("script", [".ci/run", ".ci/image", ".ci/coverage"])
+@pytest.mark.parametrize("script", [".ci/run", ".ci/image", ".ci/coverage", ".ci/floors", ".ci/lock"])
 def test_the_scripts_can_be_started(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run([shutil.which("bash") or "bash", "-n", str(ROOT / script)], check=True)
@@ -275,7 +301,50 @@ def test_the_build_context_holds_what_the_image_copies(dockerfile: list[tuple[st
         for source in rest.split()[:-1]
     }
     assert copied == kept
-    assert {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "proxy"} == copied
+    assert {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", "proxy", LOCK} == copied
+
+
+LOCK = "deploy/requirements.lock"
+
+
+@pytest.fixture(scope="module")
+def locked() -> dict[str, tuple[Requirement, int]]:
+    """By name: the pinned requirement, and how many hashes it has."""
+    pins = re.findall(r"^([a-z0-9-]+==[^\\\n]+) ((?:\\\n +--hash=sha256:[0-9a-f]{64} ?)+)$", text(LOCK), re.MULTILINE)
+    requirements = [(Requirement(line), hashes.count("--hash")) for line, hashes in pins]
+    return {requirement.name: (requirement, count) for requirement, count in requirements}
+
+
+def test_every_line_of_the_lock_is_a_version_with_hashes(locked: Mapping[str, tuple[Requirement, int]]) -> None:
+    lines = [line for line in text(LOCK).splitlines() if not line.startswith((" ", "#"))]
+    assert len(lines) == len(locked)
+    assert all(re.fullmatch(r"==[^*]+", str(pin.specifier)) for pin, _ in locked.values())
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_lock_is_what_pyproject_asks_for(
+    locked: Mapping[str, tuple[Requirement, int]], machine: str, dockerfile: list[tuple[str, str]]
+) -> None:
+    """If this fails, run `.ci/lock`."""
+    version = next(rest for name, rest in dockerfile if rest.startswith("PYTHON_VERSION=")).partition("=")[2]
+    there = {
+        "python_version": version, "python_full_version": f"{version}.0", "platform_machine": machine,
+        "sys_platform": "linux", "implementation_name": "cpython", "platform_python_implementation": "CPython",
+    }  # fmt: skip
+    asked = [*PYPROJECT["build-system"]["requires"], *PROJECT["dependencies"]]
+    asked += (line for extra in ("local", "otel", "s3") for line in PROJECT["optional-dependencies"][extra])
+    for requirement in map(Requirement, asked):
+        if requirement.marker is None or requirement.marker.evaluate(there):
+            pin, _ = locked[requirement.name]
+            assert pin.marker is None or pin.marker.evaluate(there), requirement
+            assert requirement.specifier.contains(str(pin.specifier).removeprefix("==")), (requirement, pin)
+
+
+def test_the_image_installs_nothing_that_is_not_locked(dockerfile: list[tuple[str, str]]) -> None:
+    run = next(rest for name, rest in dockerfile if name == "RUN" and "pip" in rest)
+    commands = [part for part in run.split("&&") if re.search(r"pip .*(download|install|wheel) ", part)]
+    assert len(commands) == 4
+    assert all("--require-hashes" in command or "--no-index" in command for command in commands)
 
 
 @pytest.mark.parametrize(("answer", "well"), [(200, True), (503, False), (None, False)])

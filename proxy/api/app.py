@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import SecretStr
-from starlette._utils import get_route_path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -272,7 +271,7 @@ class App(FastAPI):
         return super().__call__(scope, receive, send)
 
     def _hot_endpoint(self, scope: Scope) -> ASGIApp | None:
-        return self.hot.get(get_route_path(scope)) if scope["method"] == "POST" else None
+        return self.hot.get(paths.route_path(scope)) if scope["method"] == "POST" else None
 
 
 def _cors(general: GeneralSettings) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from starlette._utils import get_route_path
 from starlette.types import Scope
 
 #: Where a scope holds the model that the path names.
@@ -31,12 +30,19 @@ def normalize(scope: Scope) -> None:
     root: str = scope.get("root_path", "")
     if root:
         _drop_doubled_root(scope, root)
-    path = get_route_path(scope)
+    path = route_path(scope)
     if deployment := _DEPLOYMENT.fullmatch(path):
         scope[MODEL] = deployment[1]
         scope["path"] = f"{root}/v1{deployment[2]}"
     elif openai := _OPENAI.fullmatch(path):
         scope["path"] = f"{root}/v1{openai[1]}"
+
+
+def route_path(scope: Scope) -> str:
+    """The path without ``root_path``: that of a route."""
+    root: str = scope.get("root_path", "")
+    path: str = scope["path"]
+    return path[len(root) :] if root and f"{path}/".startswith(f"{root}/") else path
 
 
 def _collapse_slashes(scope: Scope) -> None:

@@ -186,7 +186,16 @@ def test_an_end_before_the_done_event_is_a_failure(data: bytes) -> None:
         relayed(data)
 
 
-@pytest.mark.parametrize("data", [b"data: ok\n\n", b"data: 5\n\n", b"data: [1]\n\n", b'data: "text"\n\n'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"data: ok\n\n",
+        b"data: 5\n\n",
+        b"data: [1]\n\n",
+        b'data: "text"\n\n',
+        b'data: {"type":"speech.audio.delta"\n,"audio":"AAEC"}\n\n',
+    ],
+)
 def test_events_that_crash_clients_are_a_failure(data: bytes) -> None:
     with pytest.raises(UpstreamInvalid):
         relayed(data + CANONICAL)

@@ -23,7 +23,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _END_OF_EVENT = re.compile(rb"(?:\r\n?+|\n)(?:\r\n?+|\n)")
 #: What many vendors make of the ``[DONE]`` at the end.
 _ENDS = (END, b'"[DONE]"', b"[done]", b"DONE")
-#: Most events by far, which begin with their type and need no parsing.
+#: Most events by far, which begin with their type and need no parsing if their end has arrived, too.
 _DELTA = re.compile(rb'\{"type": ?"(?:speech\.audio|transcript\.text)\.delta"')
 #: Names of events that only keep the connection open.
 _PINGS = frozenset({"ping", "heartbeat", "keepalive", "keep-alive"})
@@ -123,7 +123,7 @@ class Relay:
                 yield _framed(json.write(_completed({"type": "speech.audio.done"})))
             self._is_ended = True
             yield DONE
-        elif (match := _DELTA.match(content)) is not None and b'"error"' not in content:
+        elif (match := _DELTA.match(content)) is not None and content[-1:] == b"}" and b'"error"' not in content:
             self._is_speech = self._is_speech or match[0].endswith(b'speech.audio.delta"')
             yield frame
         else:
