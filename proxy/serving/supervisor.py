@@ -21,7 +21,7 @@ import structlog
 from proxy.serving.config_file import CHECK_INTERVAL, ConfigFile
 from proxy.serving.options import ServerOptions
 from proxy.serving.worker import Stop, run_worker
-from proxy.telemetry import WorkerSlot
+from proxy.telemetry import WorkerSlot, drain
 
 #: Seconds to wait before a dead worker is replaced.
 RESTART_DELAY = 1.0
@@ -88,7 +88,10 @@ class Supervisor:
 
         slot = WorkerSlot(self._folder, number)
         supervisor = os.getppid()
-        run_worker(self._file, self._options, self._sockets, ready, watch=False, slot=slot)
+        try:
+            run_worker(self._file, self._options, self._sockets, ready, watch=False, slot=slot)
+        finally:
+            drain()
         if os.getppid() != supervisor:
             shutil.rmtree(self._folder, ignore_errors=True)
 
