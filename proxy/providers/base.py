@@ -68,11 +68,10 @@ class SpeechAnswer:
 
 @dataclass(slots=True)
 class OpenAITranscript:
-    """The last response of the flow is a transcript in OpenAI's format, as the caller requested it."""
+    """The last response of the flow is a transcript in OpenAI's format, as the caller requested it.
 
-    #: The response is a stream of OpenAI's events rather than a document.
-    events: bool = False
-    metadata: ResponseMetadata | None = None
+    Its bytes show whether it is a document or a stream of events.
+    """
 
 
 @dataclass(slots=True)

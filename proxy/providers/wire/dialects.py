@@ -55,6 +55,7 @@ def as_openai(document: Any, depth: int = 0) -> dict[str, Any] | None:
 
 
 def _of_text(text: str) -> dict[str, Any]:
+    text = text.removeprefix("\ufeff")
     if subtitles.kind(text) is None:
         return {"text": text}
     segments = subtitles.segments(text)

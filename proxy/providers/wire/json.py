@@ -1,21 +1,27 @@
-"""JSON as servers write it, with NaN and halves of surrogate pairs; and JSON that every client can read."""
+"""JSON as servers write it, and JSON that every client can read."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import from_json, to_json
+
+from proxy.parse import well_formed_escapes
 
 
 def read(data: bytes | str) -> Any:
-    """Raises ValueError if it is not JSON in UTF-8. NaN and infinities become None; halves of surrogate pairs stay."""
+    """Raises ValueError if it is not JSON in UTF-8.
+
+    NaN and infinities become None, halves of surrogate pairs U+FFFD. Strings may contain control characters.
+    """
     try:
         return from_json(data, allow_inf_nan=False)
     except ValueError as error:
         try:
             text = data if isinstance(data, str) else data.decode("utf-8")
-            return json.loads(text, parse_constant=lambda _: None)
+            source = well_formed_escapes(text.removeprefix("\ufeff"))
+            return json.loads(source, parse_constant=lambda _: None, strict=False)
         except RecursionError:
             raise error from None
 
@@ -29,9 +35,5 @@ def strict(data: bytes) -> Any:
 
 
 def write(document: Any) -> bytes:
-    """Compact. NaN and infinities become null, halves of surrogate pairs a question mark."""
-    try:
-        return to_json(document, inf_nan_mode="null")
-    except (PydanticSerializationError, ValueError):
-        text = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-        return to_json(from_json(text), inf_nan_mode="null")
+    """Compact. NaN and infinities become null."""
+    return to_json(document, inf_nan_mode="null")
