@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from time import perf_counter
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from proxy.attempts.attempt import RunningAttempt
 from proxy.attempts.length import UploadLength
@@ -95,7 +95,7 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
                 self._length = length
                 return TranscriptionResult(events, self._headers())
             body = await gathered(joined(first, chunks))
-            if are_events and b"data:" in body:
+            if are_events and sse.holds_objects(body):
                 # The server streams whether it was asked to or not.
                 content = self._document(self._collected(answer, body), "application/json")
             else:
@@ -119,11 +119,14 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     def _document(self, body: bytes, content_type: str) -> WholeContent:
         request = self.plan.request
         content: WholeContent
-        if self.plan.is_read:
-            diarized = request.response_format == "diarized_json"
-            content, used = transcripts.read(body, content_type, diarized=diarized, is_openai=True)
-        else:
-            content, used = document(request, body, content_type)
+        try:
+            if self.plan.is_read:
+                diarized = request.response_format == "diarized_json"
+                content, used = transcripts.read(body, content_type, diarized=diarized, is_openai=True)
+            else:
+                content, used = document(request, body, content_type)
+        except UpstreamInvalid as error:
+            raise self.plan.bound.adapter.document_error(body) or error from None
         return self._whole(content, StaticMetadata(used))
 
     def _whole(self, content: WholeContent, metadata: ResponseMetadata | None) -> WholeContent:
@@ -210,8 +213,10 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
     found = transcripts.found_in(text, content_type, is_text_due=requested not in JSON_FORMATS)
     if found is None:
         return _plain(request, text, body), None
-    if requested in SUBTITLES and isinstance(raw := found.get("text"), str) and subtitles.kind(raw) == requested:
-        return RawDocument(raw.lstrip("\ufeff \t\r\n").encode(), PLAIN), usage.of_transcript(found)
+    if requested in SUBTITLES and (raw := _subtitles_in(found)) is not None:
+        found = found | {"text": raw}
+        if subtitles.kind(raw) == requested:
+            return RawDocument(raw.lstrip("\ufeff \t\r\n").encode(), PLAIN), usage.of_transcript(found)
     members = transcripts.as_openai(found)
     diarized = requested == "diarized_json"
     transcript, used = transcripts.of_document(members, diarized=diarized, is_openai=True)
@@ -219,9 +224,14 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
     if requested in JSON_FORMATS and not request.stream:
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
         return ForeignDocument(transcript, members), used
-    if requested in SUBTITLES and transcript.text.strip() and not transcript.segments and not transcript.words:
-        raise UpstreamInvalid(f"The upstream vendor sent a transcript without timestamps, which {requested} needs.")
+    if requested in SUBTITLES:
+        check_times(transcript)
     return transcript, used
+
+
+def _subtitles_in(found: Mapping[str, Any]) -> str | None:
+    """Under whatever name they stand."""
+    return next((value for value in found.values() if isinstance(value, str) and subtitles.kind(value)), None)
 
 
 def _plain(request: TranscriptionRequest, text: str, body: bytes) -> Transcript | RawDocument:

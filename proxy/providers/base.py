@@ -19,7 +19,7 @@ from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, ProxyError
 from proxy.http.messages import Request, Response
 from proxy.providers.voices import Voice, Voices
-from proxy.providers.wire import errors
+from proxy.providers.wire import errors, sse
 from proxy.providers.wire.errors import ErrorDetails
 
 
@@ -191,6 +191,10 @@ class Adapter:
     def event_error(self, event: bytes) -> ProxyError:
         """The error for an error event in a stream that began with status 200; ``event`` is its data."""
         return errors.to_error(self.event_error_details(event), self._secrets)
+
+    def document_error(self, body: bytes) -> ProxyError | None:
+        """The error that a document with status 200 reports; None if it reports none."""
+        return self.event_error(body) if sse.reports_error(body) else None
 
     def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         """Parses an error document. By default it has OpenAI's shape, or one that is close to it."""

@@ -16,6 +16,7 @@ from proxy.audio.languages import WHISPER_CODES, LanguageCodes
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
+from proxy.errors import UpstreamInvalid
 from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import (
     Adapter,
@@ -175,7 +176,12 @@ class OpenAIAdapter(Adapter):
             response = yield BufferedRequest(form)
             diarized = request.response_format == "diarized_json"
             content_type = header(response, b"content-type")
-            transcript, used = transcripts.read(response.content, content_type, task=request.task, diarized=diarized)
+            try:
+                transcript, used = transcripts.read(
+                    response.content, content_type, task=request.task, diarized=diarized
+                )
+            except UpstreamInvalid as error:
+                raise self.document_error(response.content) or error from None
             return WholeTranscript(transcript, metadata=StaticMetadata(used, forms.excluded(request, self._quirks)))
         yield form
         return OpenAITranscript()

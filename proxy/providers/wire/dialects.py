@@ -14,10 +14,14 @@ from typing import Any, Final
 
 from proxy.providers.wire import subtitles
 
-_TEXT: Final = ("text", "transcription", "transcript", "transcribed_text", "full_text", "transcription_text")
+_TEXT: Final = (
+    "text", "transcription", "transcript", "transcribed_text", "full_text", "transcription_text", "content",
+)  # fmt: skip
 _SEGMENTS: Final = ("segments", "chunks", "utterances", "sentences", "transcription", "sentence_info")
 _WORDS: Final = ("words", "word_segments", "word_timestamps")
-_WRAPPERS: Final = ("result", "results", "data", "output", "response", "transcription", "transcript", "predictions")
+_WRAPPERS: Final = (
+    "text", "result", "results", "data", "output", "response", "transcription", "transcript", "predictions",
+)  # fmt: skip
 _LANGUAGE: Final = ("language", "detected_language", "language_code", "lang")
 _DURATION: Final = ("duration", "duration_seconds", "audio_duration", "audio_duration_seconds")
 _START: Final = ("start", "start_time", "startTime", "begin", "from")

@@ -28,6 +28,9 @@ class Relay(ABC):
     reads it.
     """
 
+    #: The server has no last event: its stream is complete if its HTTP response is.
+    _ends_silently = False
+
     def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
         self._failure = failure
         self._reader = sse.Reader()
@@ -51,6 +54,8 @@ class Relay(ABC):
         if not self.is_complete:
             for frame, content in self._reader.end():
                 yield from self._passed(frame, content)
+        if not self.is_complete and self._ends_silently:
+            yield from self._passed(DONE, END)
         if not self.is_complete:
             raise UpstreamInvalid(INCOMPLETE)
         if not self._is_ended:
@@ -74,7 +79,7 @@ class Relay(ABC):
         kind = event.get("type")
         if kind in _PINGS:
             return
-        if isinstance(kind, str) and (kind == "done" or kind.endswith(".done")):
+        if sse.is_done(kind):
             self._is_done = True
             sent: Event | None = self._done(event)
         else:
@@ -112,7 +117,8 @@ class SpeechRelay(Relay):
 
 class TranscriptRelay(Relay):
     """Also of vLLM's chunks, which look like a chat's (vllm/entrypoints/speech_to_text/transcription/protocol.py), of
-    Mistral's ``transcription.text.delta`` … ``transcription.done`` (mistralai 3.7.0), and of bare ``{"text"}``.
+    Mistral's ``transcription.text.delta`` … ``transcription.done`` (mistralai 3.7.0), and of the bare ``{"text"}`` that
+    faster-whisper-server sends for each segment.
     """
 
     def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
@@ -128,6 +134,7 @@ class TranscriptRelay(Relay):
             self._text.append(text)
             if kind == "transcript.text.delta":
                 return event
+            self._ends_silently = event.keys().isdisjoint({"type", "choices"})
             return {"type": "transcript.text.delta", "delta": text} if text else None
         is_foreign = not isinstance(kind, str) or kind.startswith("transcription.") or kind == "transcript.text.delta"
         return None if is_foreign else event

@@ -24,6 +24,7 @@ _END_OF_EVENT = re.compile(rb"(?:\r\n?+|\n)(?:\r\n?+|\n)")
 _END = re.compile(rb"[\s\"'\[]*done[\s\"'\].]*", re.IGNORECASE)
 #: How a stream of events begins: a field, or a comment.
 _BEGIN = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")
+_OBJECT = re.compile(rb"^data:[ \t]*\{", re.MULTILINE)
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:")
 #: Some servers send blanks while they work.
 _MAX_HEAD: Final = 65_536
@@ -37,6 +38,11 @@ def begins(head: bytes) -> bool | None:
         return True
     is_open = _BOM.startswith(head) or any(field.startswith(text) for field in _FIELDS)
     return None if is_open and len(head) < _MAX_HEAD else False
+
+
+def holds_objects(body: bytes) -> bool:
+    """Whether a body that begins like events is that, rather than a text such as ``id: 5``."""
+    return _OBJECT.search(body) is not None
 
 
 class Reader:
@@ -96,6 +102,17 @@ def checked(content: bytes, failure: Callable[[bytes], ProxyError]) -> dict[str,
     if is_error(event):
         raise failure(content)
     return event
+
+
+def is_done(kind: Any) -> bool:
+    """Whether an event's type says that it is the last but ``[DONE]``."""
+    return isinstance(kind, str) and (kind == "done" or kind.endswith(".done"))
+
+
+def reports_error(body: bytes) -> bool:
+    """Whether a whole document is an error."""
+    document = _parsed(body)
+    return isinstance(document, dict) and is_error(document)
 
 
 def is_error(event: Mapping[str, Any]) -> bool:

@@ -66,7 +66,7 @@ class SpeechEvents(_Events):
         kind = document.get("type")
         if kind == "speech.audio.delta":
             yield decoded(document.get("audio"))
-        elif kind == "speech.audio.done":
+        elif sse.is_done(kind):
             self._complete = True
             self.usage = usage.of_speech(document)
 

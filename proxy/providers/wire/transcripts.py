@@ -25,6 +25,10 @@ _MARKUP: Final = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|title|h\d|p|d
 _JSON: Final = re.compile(r'\s*(?:\{\s*(?:\}|"[^"]*"\s*:)|\[\s*(?:[\[{\]]|"[^"]*"\s*[,\]]))')
 
 
+#: Subtitles as a JSON string.
+_QUOTED: Final = re.compile(r'\s*"(?:\ufeff|\\ufeff)?(?:WEBVTT|\d+(?:\\r)?\\n\d|\d\d:\d)')
+
+
 class Speakers:
     """A vendor's labels as OpenAI's: ``A``, ``B``… in the order of their first words."""
 
@@ -65,17 +69,20 @@ def found_in(text: str, content_type: str, *, is_text_due: bool = False) -> dict
     """
     media_type = content_type.partition(";")[0].strip().lower()
     begins_as_json = _JSON.match(text) is not None
-    if begins_as_json or media_type.endswith("json"):
+    is_quoted = _QUOTED.match(text) is not None
+    if begins_as_json or is_quoted or media_type.endswith("json"):
         try:
             return _object(json.read(text))
         except ValueError:
-            if begins_as_json or not is_text_due or text.lstrip().startswith("{"):
+            is_text = subtitles.kind(text) is not None or (is_text_due and not text.lstrip().startswith("{"))
+            if begins_as_json or not is_text:
                 raise _no_transcript(media_type) from None
     if _MARKUP.match(text) is not None:
         raise _no_transcript(media_type)
     if is_text_due:
         return None
-    if not media_type.startswith("text/") or not text.strip():
+    is_text = media_type.startswith("text/") or subtitles.kind(text) is not None
+    if not is_text or not text.strip():
         raise UpstreamInvalid("The upstream vendor's answer is not JSON.", detail=media_type)
     return {"text": text.strip()}
 
