@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from proxy.attempts.attempt import RunningAttempt
 from proxy.attempts.length import UploadLength
@@ -32,7 +32,7 @@ from proxy.providers.base import (
     StreamedTranscript,
     WholeTranscript,
 )
-from proxy.providers.wire import encodings, json, sse, subtitles, transcripts, usage
+from proxy.providers.wire import dialects, encodings, json, sse, subtitles, transcripts, usage
 from proxy.providers.wire.headers import header
 from proxy.providers.wire.relay import TranscriptParser, TranscriptRelay, collected
 from proxy.upstream.client import Deadlines, gathered, stream
@@ -213,10 +213,9 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
     found = transcripts.found_in(text, content_type, is_text_due=requested not in JSON_FORMATS)
     if found is None:
         return _plain(request, text, body), None
-    if requested in SUBTITLES and (raw := _subtitles_in(found)) is not None:
-        found = found | {"text": raw}
-        if subtitles.kind(raw) == requested:
-            return RawDocument(raw.lstrip("\ufeff \t\r\n").encode(), PLAIN), usage.of_transcript(found)
+    raw = dialects.subtitles_in(found) if requested in SUBTITLES else None
+    if raw is not None and subtitles.kind(raw) == requested:
+        return RawDocument(raw.lstrip("\ufeff \t\r\n").encode(), PLAIN), usage.of_transcript(found)
     members = transcripts.as_openai(found)
     diarized = requested == "diarized_json"
     transcript, used = transcripts.of_document(members, diarized=diarized, is_openai=True)
@@ -227,11 +226,6 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
     if requested in SUBTITLES:
         check_times(transcript)
     return transcript, used
-
-
-def _subtitles_in(found: Mapping[str, Any]) -> str | None:
-    """Under whatever name they stand."""
-    return next((value for value in found.values() if isinstance(value, str) and subtitles.kind(value)), None)
 
 
 def _plain(request: TranscriptionRequest, text: str, body: bytes) -> Transcript | RawDocument:

@@ -78,6 +78,7 @@ def test_subtitles_in_json_leave_as_text(wanted: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
 @pytest.mark.parametrize("name", ["text", "srt", "vtt", "content", "subtitles", "output"])
 def test_subtitles_stand_under_any_name(wanted: str, kind: str, name: str) -> None:
+    assert [cue.start for cue in read(json.dumps({name: SRT}).encode())[0].segments] == [0, 2]
     for sent in (SRT, VTT):
         for text in (sent, "\ufeff" + sent):
             body = {"language": "en", "duration": 3, name: text}
