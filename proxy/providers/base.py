@@ -194,7 +194,12 @@ class Adapter:
 
     def document_error(self, body: bytes) -> ProxyError | None:
         """The error that a document with status 200 reports; None if it reports none."""
-        return self.event_error(body) if sse.reports_error(body) else None
+        if not sse.reports_error(body):
+            return None
+        error = self.event_error(body)
+        if error.status == 500:
+            error.status = 502  # as for any other answer that is none
+        return error
 
     def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         """Parses an error document. By default it has OpenAI's shape, or one that is close to it."""
