@@ -57,7 +57,8 @@ TEXT_FIELDS = _FORM_FIELDS - {"file"} | frozenset(_ARRAYS)
 _KNOWN_FIELDS = _SPEECH_FIELDS | _FORM_FIELDS | frozenset(_ARRAYS)
 #: Fields of transcriptions that speech does not have.
 _OTHER_FIELDS = _KNOWN_FIELDS - _SPEECH_FIELDS - {"guardrails"}
-_ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\[\d*\])?")
+#: ``name``, ``name[]``, ``name[0]``, ``name.0``, ``name%5B%5D``, and ``name[][]``, which is a list under ``name[]``.
+_ARRAY_FIELD = re.compile(rf"({'|'.join(_ARRAYS)})(?:\.\d+|(?:(?:\[|%5[Bb])\d*(?:\]|%5[Dd])){{1,2}})?")
 _STRATEGY_FIELD = re.compile(r"chunking_strategy\[([A-Za-z_]{1,40})\]")
 #: As pydantic reads them, and so most servers.
 BOOLEANS = {
@@ -68,6 +69,8 @@ BOOLEANS = {
 _ABSENT = frozenset({"", "null", "none", "undefined", "nil"})
 #: OpenAI's names of formats, of speech and of transcripts.
 _FORMATS = frozenset({"mp3", "opus", "aac", "flac", "wav", "pcm", *FORMATS})
+#: Around the items of a list that was printed.
+_LIST_MARKS = "[]\"' \t\r\n"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 #: An escape in JSON. The groups: half of a surrogate pair without the other half.
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
@@ -112,6 +115,8 @@ def transcription_request(
             strategy[part[1]] = value
         elif name in _FORM_FIELDS:
             single[name] = value
+        elif (bare := name.removesuffix("[]")) in _FORM_FIELDS:  # a list, of which the first item counts
+            single.setdefault(bare, value)
         elif _passes(name):
             extra.append((name, value))
     return TranscriptionRequest(
@@ -119,7 +124,7 @@ def transcription_request(
         file=file,
         task=task,
         language=single.get("language") or None,
-        prompt=single.get("prompt") or None,
+        prompt=single["prompt"] if _present(single.get("prompt", "")) is not None else None,
         response_format=_format(single.get("response_format", "")) or "json",
         temperature=_number("temperature", single.get("temperature")),
         user=single.get("user"),
@@ -354,19 +359,26 @@ def _format(value: str) -> str | None:
 
 
 def _items(name: str, value: str) -> list[str]:
-    """The items of an array in one field: one, or a JSON array, or for an enumeration several with commas."""
+    """The items of an array in one field: one, or a JSON array, or for an enumeration several with commas.
+
+    An enumeration may also be written as Python and other languages print lists: ``['word', 'segment']``, ``[word]``.
+    """
     items = [value]
-    if value.lstrip().startswith("["):
+    is_list = value.lstrip().startswith("[")
+    if (is_list or name in _ENUMERATIONS) and value.count(",") >= MAX_FIELDS:
+        raise RequestTooLarge(f"'{name}' has more than {MAX_FIELDS} items.")
+    if is_list:
         try:
             listed = from_json(value)
         except ValueError:
             listed = None
-        if isinstance(listed, list) and all(isinstance(item, str) for item in listed):
-            items = listed
-    if name in _ENUMERATIONS:
-        items = [part for item in items for part in item.split(",")]
-    items = [item.strip() for item in items]
-    return [item.lower() if name == "timestamp_granularities" else item for item in items if item]
+        if isinstance(listed, list) and all(isinstance(item, str | None) for item in listed):
+            items = [item for item in listed if item is not None]
+    if name not in _ENUMERATIONS:
+        return [text for item in items if (text := item.strip())]
+    parts = (part.strip(_LIST_MARKS) for item in items for part in item.split(","))
+    items = [part for part in parts if _present(part) is not None]
+    return [item.lower() for item in items] if name == "timestamp_granularities" else items
 
 
 def _boolean(name: str, value: str) -> bool:

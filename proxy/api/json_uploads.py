@@ -32,7 +32,8 @@ _CUT_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?$")
 _DATA_URL = re.compile(rb"data:([\w.+-]+/[\w.+-]+)?(?:;[^,;]*)*;base64,", re.IGNORECASE)
 _MAX_DATA_URL_HEAD = 256
 _DATA_URL_EXAMPLE = "'data:audio/wav;base64,…'"
-_FORMAT = re.compile(r"[a-z0-9]{1,10}", re.IGNORECASE)
+#: The name of a format, a content type, or nothing.
+_FORMAT = re.compile(r"[a-z0-9_]{0,20}|[a-z]{1,20}/[\w.+-]{1,40}(?:[ \t]*;[ -~]{0,80})?", re.ASCII)
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _AUDIO_FIELDS = frozenset({"input_audio", "file"})
 
@@ -75,7 +76,7 @@ class JsonReader:
         document = parse.json_object(bytes(self._rest))
         if self._audio is None and (text := _taken_audio(document)):
             self._feed_audio(self._begin(document.get("model"), is_file="file" in document), text + b'"')
-        format = _check_audio(document, is_found=self._audio is not None)
+        label = _check_audio(document, is_found=self._audio is not None)
         if self._in_audio or self._audio is None or self.file is None:
             raise BadRequest("The body ends within the audio.", code="invalid_json")
         self._store(self._audio.end())
@@ -83,8 +84,9 @@ class JsonReader:
             raise file_too_large(self.passed_limit, size=self.file_size)
         if self.file_size == 0:
             raise invalid_value("file", "the file is empty")
-        self.file.filename = f"audio.{format}" if format else "audio"
-        self.file.content_type = self._audio.content_type or self.file.content_type
+        is_type = "/" in label
+        self.file.filename = "audio" if is_type or not label else f"audio.{label}"
+        self.file.content_type = self._audio.content_type or (label if is_type else "")
         await self.file.finish()
         others = ((name, value) for name, value in document.items() if name not in _AUDIO_FIELDS)
         rows = (row for name, value in others for row in parse.form_rows(name, value))
@@ -141,20 +143,21 @@ def _taken_audio(document: dict[str, Any]) -> bytes | None:
     return text.encode("ascii", "replace").replace(b"\\", b"?").replace(b'"', b"?")
 
 
-def _check_audio(document: dict[str, Any], *, is_found: bool) -> str | None:
-    """The format that the document names. Raises BadRequest if the audio is not where it was taken from."""
+def _check_audio(document: dict[str, Any], *, is_found: bool) -> str:
+    """The format or content type that the document names. Raises BadRequest if there is no audio where it was found."""
+    for name in _AUDIO_FIELDS:
+        if document.get(name, "") is None:
+            del document[name]
     audio = document.get("input_audio")
     if isinstance(audio, dict) and "url" in audio:
         raise invalid_value("input_audio", "URLs are not fetched: send the audio as base64 in 'data'")
     if "file" in document and "input_audio" in document:
         raise invalid_value("file", "send either 'file' or 'input_audio'")
     if is_found and (document.get("file") == "" or (isinstance(audio, dict) and audio.get("data") == "")):
-        format = audio.get("format") if isinstance(audio, dict) else None
-        if format is None or format == "":
-            return None
-        if not isinstance(format, str) or not _FORMAT.fullmatch(format.strip().removeprefix(".")):
+        format = (audio.get("format") if isinstance(audio, dict) else None) or ""
+        if not isinstance(format, str) or not _FORMAT.fullmatch(format := format.strip().removeprefix(".").lower()):
             raise invalid_value("input_audio", "'format' is the name of a format, such as 'wav' or 'mp3'")
-        return format.strip().removeprefix(".").lower()
+        return format
     if "file" in document:
         raise invalid_value("file", f"a file in JSON is a data URL, {_DATA_URL_EXAMPLE}")
     if audio is not None:

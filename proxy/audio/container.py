@@ -17,6 +17,10 @@ Read: TypeAlias = Callable[[int, int], bytes]
 _WINDOW: Final = 16_384
 _JUNK: Final = 4096
 _ID3_HEADER: Final = 10
+_ID3_FOOTER: Final = 0x10
+#: AC-3 and E-AC-3: the version of the bit stream, in the upper bits of the sixth byte.
+_AC3_SYNC: Final = b"\x0b\x77"
+_AC3_VERSIONS: Final = (6, 8, 16)
 _MAX_TAGS: Final = 8
 
 _MAGICS: Final = (
@@ -28,6 +32,14 @@ _MAGICS: Final = (
     (b"wvpk", "wavpack"),
     (b"MAC ", "ape"),
     (b"riff\x2e\x91\xcf\x11", "w64"),
+    (b"DSD ", "dsf"),
+    (b"TTA1", "tta"),
+    (b"Creative Voice File\x1a", "voc"),
+    (b"\x7f\xfe\x80\x01", "dts"),
+    (b"MPCK", "musepack"),
+    (b"MP+", "musepack"),
+    (b".RMF", "realmedia"),
+    (b".ra\xfd", "realmedia"),
     (b"#!SILK", "silk"),
     (b"\x02#!SILK", "silk"),
     (b"MThd", "midi"),
@@ -58,8 +70,9 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 def container_of(read: Read) -> str | None:
     """The container that ``read`` shows; None if it is unknown, as with headerless samples.
 
-    Audio: the names of `formats.sniff` without ``opus``, which is ``ogg``, and m4a, 3gp, au, asf, avi, flv, ts, latm,
-    wavpack, ape, w64, silk. Not audio: midi, json, html, text, pdf, zip, gzip, png, jpeg, gif.
+    Audio: the names of `formats.sniff` without ``opus``, which is ``ogg``, and m4a, 3gp, ac3, ape, asf, au, avi, dsf,
+    dts, flv, latm, musepack, realmedia, silk, ts, tta, voc, w64, wavpack. Not audio: midi, json, html, text, pdf, zip,
+    gzip, png, jpeg, gif.
     """
     name = _magic(read(formats.SNIFF_BYTES, 0))
     if name == "id3":
@@ -67,7 +80,10 @@ def container_of(read: Read) -> str | None:
     if name is not None:
         return name
     data = read(_WINDOW, 0)
-    return _frames(data, 0) or _behind_junk(read, data) or _document(data)
+    if (name := _frames(data, 0)) is not None:
+        return name
+    name, place = _behind_junk(data)
+    return _tagged(read, place) if name == "id3" else name or _document(data)
 
 
 def _magic(head: bytes) -> str | None:
@@ -81,6 +97,8 @@ def _magic(head: bytes) -> str | None:
     for magic, name in _MAGICS:
         if head.startswith(magic):
             return name
+    if head.startswith(_AC3_SYNC) and len(head) > 5 and head[5] >> 3 in _AC3_VERSIONS:
+        return "ac3"
     found = formats.sniff(head)
     # Those that `sniff` recognizes by two bytes need a closer look.
     return None if found in ("mp3", "aac", "json", "html") else "ogg" if found == "opus" else found
@@ -95,21 +113,20 @@ def _tagged(read: Read, start: int) -> str:
         size = 0
         for byte in header[6:]:
             size = size << 7 | byte & 0x7F
-        start += _ID3_HEADER + size
+        start += _ID3_HEADER + size + (_ID3_HEADER if header[5] & _ID3_FOOTER else 0)
     data = read(_WINDOW, start)
-    name = _magic(data) or _magic(data.lstrip(b"\0")) or _frames(data, 0) or next(_frames_behind(data), "mp3")
-    return name if name != "id3" else "mp3"
+    name = _magic(data) or _frames(data, 0) or _behind_junk(data)[0]
+    return "mp3" if name is None or name == "id3" else name
 
 
-def _behind_junk(read: Read, data: bytes) -> str | None:
-    """Audio that begins soon, but not at once."""
+def _behind_junk(data: bytes) -> tuple[str | None, int]:
+    """Audio that begins soon, but not at once, or a tag, and where."""
     begins = _BEGINNING.search(data, 0, _JUNK)
     if begins is not None:
-        name = _magic(data[begins.start() :])
-        return _tagged(read, begins.start()) if name == "id3" else name
+        return _magic(data[begins.start() :]), begins.start()
     if data[::188][:3] == b"\x47\x47\x47":
-        return "ts"
-    return next(_frames_behind(data), None)
+        return "ts", 0
+    return next(_frames_behind(data), None), 0
 
 
 def _frames_behind(data: bytes) -> Iterator[str]:

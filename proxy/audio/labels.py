@@ -50,6 +50,13 @@ _LABELS: Final[Mapping[str, _True]] = {
     "wavpack": _True(("wv",), ("audio/x-wavpack", "audio/wavpack")),
     "ape": _True(("ape",), ("audio/x-ape",)),
     "w64": _True(("w64",), ("audio/x-w64",)),
+    "ac3": _True(("ac3", "eac3", "ec3"), ("audio/ac3", "audio/eac3", "audio/vnd.dolby.dd-raw")),
+    "dts": _True(("dts",), ("audio/vnd.dts", "audio/x-dts")),
+    "dsf": _True(("dsf",), ("audio/x-dsf",)),
+    "tta": _True(("tta",), ("audio/x-tta",)),
+    "voc": _True(("voc",), ("audio/x-voc",)),
+    "musepack": _True(("mpc",), ("audio/x-musepack",)),
+    "realmedia": _True(("rm", "ra"), ("application/vnd.rn-realmedia", "audio/x-pn-realaudio")),
 }
 #: Every container of audio that has a header.
 CONTAINERS: Final = tuple(_LABELS)
@@ -57,10 +64,12 @@ CONTAINERS: Final = tuple(_LABELS)
 _HEADERLESS: Final[Mapping[str, str]] = {
     "audio/basic": "mulaw", "audio/mulaw": "mulaw", "audio/x-mulaw": "mulaw", "audio/ulaw": "mulaw",
     "audio/x-ulaw": "mulaw", "audio/pcmu": "mulaw", "audio/g711-mulaw": "mulaw", "ulaw": "mulaw", "mulaw": "mulaw",
-    "ul": "mulaw", "au": "mulaw", "snd": "mulaw", "audio/alaw": "alaw", "audio/x-alaw": "alaw", "audio/pcma": "alaw",
-    "audio/g711-alaw": "alaw", "alaw": "alaw", "al": "alaw", "audio/pcm": "pcm", "audio/l16": "pcm", "audio/l8": "pcm",
-    "audio/l24": "pcm", "audio/x-l16": "pcm", "audio/raw": "pcm", "audio/x-raw": "pcm", "pcm": "pcm", "raw": "pcm",
-    "sln": "pcm",
+    "ul": "mulaw", "au": "mulaw", "snd": "mulaw", "g711_ulaw": "mulaw", "audio/alaw": "alaw", "audio/x-alaw": "alaw",
+    "audio/pcma": "alaw", "audio/g711-alaw": "alaw", "alaw": "alaw", "al": "alaw", "g711_alaw": "alaw",
+    "audio/pcm": "pcm", "audio/x-pcm": "pcm", "audio/l16": "pcm", "audio/l8": "pcm", "audio/l24": "pcm",
+    "audio/x-l16": "pcm", "audio/raw": "pcm", "audio/x-raw": "pcm", "pcm": "pcm", "pcm16": "pcm", "pcm_s16le": "pcm",
+    "raw": "pcm", "s16le": "pcm", "l16": "pcm", "sln": "pcm", "audio/gsm": "gsm", "audio/x-gsm": "gsm", "gsm": "gsm",
+    "audio/g722": "g722", "g722": "g722", "audio/g729": "g729", "g729": "g729",
 }  # fmt: skip
 #: Of files whose container is known under another extension; a wrong one of these is replaced, others go with the name.
 _EXTENSIONS: Final = frozenset(extension for true in _LABELS.values() for extension in true.extensions) | {
@@ -75,6 +84,8 @@ _DOCUMENTS: Final = ("text", "json", "html", "pdf", "zip", "gzip", "png", "jpeg"
 _WORDS: Final[Mapping[str, str]] = {
     "aac": "AAC in ADTS", "asf": "Windows Media", "latm": "AAC in LATM", "mulaw": "headerless µ-law",
     "alaw": "headerless A-law", "pcm": "headerless PCM", "ts": "MPEG-TS", "mpeg": "MPEG-PS", "wavpack": "WavPack",
+    "gsm": "headerless GSM", "g722": "headerless G.722", "g729": "headerless G.729",
+    "ac3": "AC-3", "musepack": "Musepack", "realmedia": "RealMedia", "silk": "SILK",
     "text": "text", "json": "a JSON document", "html": "an HTML or XML document", "pdf": "a PDF document",
     "midi": "a MIDI file", "zip": "a ZIP archive", "gzip": "a gzip archive", "png": "an image", "jpeg": "an image",
     "gif": "an image",
@@ -85,7 +96,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 class Label(NamedTuple):
     filename: str
     content_type: str
-    #: As `container_of`, also mulaw, alaw or pcm if only the label says so; None if it is unknown.
+    #: As `container_of`, also mulaw, alaw, pcm, gsm, g722 or g729 if only the label says so; None if it is unknown.
     container: str | None
 
 

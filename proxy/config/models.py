@@ -122,6 +122,11 @@ class Deployment(Frozen):
         return hash(self.id)
 
     @property
+    def kind(self) -> str:
+        """Which model it is: ``base_model``, without the vendor's own prefix, else the vendor's name for it."""
+        return self.base_model.removeprefix(f"{self.vendor}/") if self.base_model is not None else self.model
+
+    @property
     def connection(self) -> tuple[object, ...]:
         """Where its calls go, and as whom: what was learned over another connection does not count."""
         return tuple(getattr(self, name) for name in _CONNECTION_FIELDS)

@@ -12,8 +12,8 @@ from proxy.providers.base import Adapter, Capabilities
 
 #: What ``base_model`` says of a server of one's own.
 _OF_BASE_MODEL = (
-    "max_characters", "splits", "max_tokens", "max_instructions", "speed", "formats", "response_formats", "max_file_mb",
-    "max_seconds",
+    "max_characters", "splits", "max_tokens", "max_instructions", "speed", "formats", "response_formats", "containers",
+    "max_file_mb", "max_seconds",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ class Vendor:
         """What is declared about the deployment's model; None if nothing is known about the model or the server."""
         if not self.is_reached_by(deployment):
             return None
-        return self.declared(deployment.base_model or deployment.model)
+        return self.declared(deployment.base_model or deployment.model) or self.declared(deployment.kind)
 
     def key(self, deployment: Deployment, environment: Mapping[str, str]) -> str | None:
         """The deployment's key, else the one in the vendor's variable."""
@@ -87,12 +87,16 @@ class Vendor:
     def _like_base_model(self, deployment: Deployment) -> Capabilities:
         """A server of one's own has the limits and formats of the model that the operator names, not its voices."""
         common = self._undeclared(deployment)
-        named = deployment.base_model
-        known = self.base_models.get(named) or self.declared(named) if named is not None else None
+        known = self._base_model(deployment.base_model) if deployment.base_model is not None else None
         if known is None or deployment.mode not in known.modes:
             return common
         limits = {name: value for name in _OF_BASE_MODEL if (value := getattr(known, name)) is not None}
         return replace(common, sse=common.sse and known.sse, **limits)
+
+    def _base_model(self, name: str) -> Capabilities | None:
+        """The model, whose name may have the prefix of a vendor, as in the table of prices."""
+        names = (name, name.partition("/")[2])
+        return next((known for name in names if (known := self.base_models.get(name) or self.declared(name))), None)
 
     def _undeclared(self, deployment: Deployment) -> Capabilities:
         common = self.others.get(deployment.mode) if deployment.mode is not None else None

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from typing import IO, Any, Final, TypeAlias
 
@@ -21,8 +21,14 @@ from proxy.audio.labels import label
 from proxy.errors import BadRequest
 
 Content: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
-#: A path, bytes, an open binary file, or one of these with a name and perhaps a content type.
-File: TypeAlias = Content | tuple[str | None, Content] | tuple[str | None, Content, str]
+#: A path, bytes, an open binary file, or one of these with a name, perhaps a content type, and headers, which the
+#: `openai` package allows and which have no effect.
+File: TypeAlias = (
+    Content
+    | tuple[str | None, Content]
+    | tuple[str | None, Content, str | None]
+    | tuple[str | None, Content, str | None, Mapping[str, str]]
+)
 
 BLOCK: Final = 1 << 20
 
@@ -74,7 +80,7 @@ async def opened(file: File) -> AsyncIterator[FileUpload]:
 
 def _upload(file: File, stack: ExitStack) -> FileUpload:
     name, content, content_type = _parts(file)
-    if content_type is not None and not _CONTENT_TYPE.fullmatch(content_type):
+    if content_type and not _CONTENT_TYPE.fullmatch(content_type):
         raise BadRequest("The content type of 'file' must look like 'audio/wav'.", param="file", code="invalid_value")
     if isinstance(content, str | os.PathLike):
         path = os.fspath(content)
@@ -103,7 +109,7 @@ def _parts(file: File) -> tuple[str | None, Content, str | None]:
     match file:
         case (str() | None as name, content):
             return name, content, None
-        case (str() | None as name, content, str() as content_type):
+        case (str() | None as name, content, str() | None as content_type, *_) if len(file) <= 4:
             return name, content, content_type
     raise _no_file("A tuple must be (name, file) or (name, file, content type).")
 

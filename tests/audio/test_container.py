@@ -19,8 +19,9 @@ def found(content: bytes) -> str | None:
     return container_of(lambda size, offset: content[offset : offset + size])
 
 
-def id3(size: int) -> bytes:
-    return b"ID3\x04\0\0" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + bytes(size)
+def id3(size: int, *, footer: bytes = b"") -> bytes:
+    flags = b"\x10" if footer else b"\0"
+    return b"ID3\x04\0" + flags + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + bytes(size) + footer
 
 
 def mp4(brand: bytes) -> bytes:
@@ -60,7 +61,7 @@ def test_junk_before_the_audio_is_seen_through(files: dict[str, bytes], name: st
     assert found(junk + files[name]) == found(files[name])
 
 
-@pytest.mark.parametrize("name", ["mp3 without a header", "aac", "flac", "wav of floats"])
+@pytest.mark.parametrize("name", ["mp3 without a header", "aac", "flac", "wav of floats", "m4a", "ogg opus"])
 @pytest.mark.parametrize("size", [0, 200, 100_000])
 def test_a_tag_before_the_audio_is_seen_through(files: dict[str, bytes], name: str, size: int) -> None:
     audio = files[name]
@@ -68,10 +69,16 @@ def test_a_tag_before_the_audio_is_seen_through(files: dict[str, bytes], name: s
     assert found(id3(size) + id3(10) + audio) == found(audio)
     assert found(b"\r\n" + id3(size) + audio) == found(audio)
     assert found(id3(size) + bytes(500) + audio) == found(audio)
+    assert found(id3(size, footer=b"3DI\x04\0\x10\0\0\0\0") + audio) == found(audio)
+    assert found(id3(size) + b"junk" + audio) == found(audio)
 
 
 def test_a_tag_alone_is_mp3() -> None:
     assert [found(b"ID3\x03\0"), found(id3(50_000)), found(id3(50) + NOISE)] == ["mp3"] * 3
+
+
+def test_many_tags_are_not_followed_to_their_end() -> None:
+    assert found((b"junk" + id3(0)) * 100_000) == "mp3"
 
 
 def test_a_stream_that_was_joined_in_the_middle_of_a_frame(files: dict[str, bytes]) -> None:
@@ -108,6 +115,14 @@ def test_a_stream_that_was_joined_in_the_middle_of_a_frame(files: dict[str, byte
         ((b"\x56\xe0\x20" + bytes(32)) * 4, "latm"),
         (b"\x02#!SILK_V3", "silk"),
         (b"wvpk\0\0", "wavpack"),
+        (b"\x0b\x77\x51\x2a\x1e\x40\x43\xdf", "ac3"),
+        (b"\x0b\x77\x02\xff\x3f\x86\xff\x80", "ac3"),
+        (b"\x0b\x77\x51\x2a\x1e\xf0\x43\xdf", None),
+        (b"\x7f\xfe\x80\x01\xfc\x3c", "dts"),
+        (b"TTA1\x01\0", "tta"),
+        (b"Creative Voice File\x1a\x1a\0", "voc"),
+        (b"DSD \x1c\0\0\0", "dsf"),
+        (b".RMF\0\0\0\x12", "realmedia"),
         (b"%PDF-1.7\n", "pdf"),
         (b"PK\x03\x04", "zip"),
         (b'{"error": {"message": "no"}}', "json"),

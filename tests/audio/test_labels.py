@@ -91,6 +91,11 @@ def test_a_long_name_keeps_its_end() -> None:
         ("speech", "audio/PCMA", "audio/PCMA", "alaw"),
         ("speech", "audio/L16;rate=16000;channels=1", "audio/L16;rate=16000;channels=1", "pcm"),
         ("speech.pcm", "", "application/octet-stream", "pcm"),
+        ("call.gsm", "", "application/octet-stream", "gsm"),
+        ("call", "audio/G722", "audio/G722", "g722"),
+        ("audio.pcm16", "", "application/octet-stream", "pcm"),
+        ("audio.g711_ulaw", "", "application/octet-stream", "mulaw"),
+        ("audio.g711_alaw", "", "application/octet-stream", "alaw"),
     ],
 )
 def test_bytes_that_say_nothing_leave_the_label_as_it_is(

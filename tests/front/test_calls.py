@@ -64,12 +64,20 @@ class Desk:
     def following(self, *options: str) -> Iterator[subprocess.Popen[str]]:
         path = self.server.config_path
         words = [sys.executable, "-m", "proxy", "calls", "--config", str(path), "--follow", *options]
+        # A shell starts what runs in the background with SIGINT ignored, and children inherit that.
         process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(path.parent)
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(path.parent),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         with process:
-            yield process
-            process.kill()
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,11 @@ def fields_sent(upstream: Upstream, http: httpx.Client, fields: dict[str, Any]) 
         {"timestamp_granularities": '["word", "segment"]'}, {"timestamp_granularities[]": '["word","segment"]'},
         {"timestamp_granularities": "word,segment"}, {"timestamp_granularities[]": " Word , SEGMENT ,"},
         {"timestamp_granularities": ["", "word", "", "segment", "word"]},
+        {"timestamp_granularities": "['word', 'segment']"}, {"timestamp_granularities": "[word, segment]"},
+        {"timestamp_granularities": ['"word"', "segment"]}, {"timestamp_granularities": '["word", null, "segment"]'},
+        {"timestamp_granularities.0": "word", "timestamp_granularities.1": "segment"},
+        {"timestamp_granularities[][]": ["word", "segment"]}, {"timestamp_granularities%5B%5D": ["word", "segment"]},
+        {"timestamp_granularities": ["null", "word", "undefined", "segment", "None"]},
     ],
 )  # fmt: skip
 def test_an_enumeration_in_every_spelling(upstream: Upstream, http: httpx.Client, written: dict[str, Any]) -> None:
@@ -68,6 +73,30 @@ def test_a_keyword_that_looks_like_an_array_stays_one(upstream: Upstream, http: 
 )  # fmt: skip
 def test_empty_values_are_no_values(upstream: Upstream, http: httpx.Client, name: str) -> None:
     assert sorted(fields_sent(upstream, http, {name: ""})) == ["model", "response_format"]
+
+
+@pytest.mark.parametrize(("name", "written"), [("include", "a," * 2000), ("keywords", '["a"' + ',"b"' * 2000 + "]")])
+def test_the_number_of_items_is_bounded(upstream: Upstream, http: httpx.Client, name: str, written: str) -> None:
+    error_of(http.post(PATH, data=OWN | {name: written}, files=FILE), 413)
+    assert upstream.requests == []
+    assert fields_sent(upstream, http, {"keywords": "a," * 2000})["keywords[]"] == ["a," * 2000]
+
+
+@pytest.mark.parametrize("written", ["null", "undefined", "None", "[]", "[null]"])
+@pytest.mark.parametrize("name", ["timestamp_granularities", "include[]", "languages"])
+def test_an_array_that_is_missing(upstream: Upstream, http: httpx.Client, name: str, written: str) -> None:
+    assert sorted(fields_sent(upstream, http, {name: written})) == ["model", "response_format"]
+
+
+@pytest.mark.parametrize("written", ["null", "undefined"])
+def test_a_prompt_that_is_missing(upstream: Upstream, http: httpx.Client, written: str) -> None:
+    assert "prompt" not in fields_sent(upstream, http, {"prompt": written})
+    assert fields_sent(upstream, http, {"prompt": f" {written}s "})["prompt"] == [f" {written}s "]
+
+
+def test_a_list_where_one_value_is_due(upstream: Upstream, http: httpx.Client) -> None:
+    sent = fields_sent(upstream, http, {"language[]": ["en", "de"], "temperature[]": ["0", "0.2"]})
+    assert (sent["language"], sent["temperature"]) == (["en"], ["0.0"])
 
 
 @pytest.mark.parametrize("written", ["true", "True", "TRUE", "1", "on", "yes", " true "])

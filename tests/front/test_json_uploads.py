@@ -67,6 +67,9 @@ BODIES = {
     "in lines": json.dumps(document(input_audio={"data": base64.encodebytes(WAV).decode(), "format": "WAV"})),
     "for URLs": json.dumps(document(input_audio={"data": base64.urlsafe_b64encode(WAV).decode().rstrip("=")})),
     "data URL": json.dumps(document(input_audio={"data": f"data:audio/wav;base64,{BASE64}", "format": ".wav"})),
+    "content type": json.dumps(document(input_audio={"data": BASE64, "format": "audio/webm;codecs=opus"})),
+    "no file": json.dumps(document(file=None)),
+    "no input_audio": json.dumps({"model": "whisper", "input_audio": None, "file": f"data:;base64,{BASE64}"}),
     "file": json.dumps({"model": "whisper", "file": f"data:audio/wav;codecs=1;base64,{BASE64}"}),
     "other data": json.dumps({"provider": {"options": {"x": {"data": "abc!"}}}} | document()),
 }
@@ -75,6 +78,13 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_every_spelling_arrives(upstream: Upstream, http: httpx.Client, body: str) -> None:
     arrived(upstream, http.post(PATH, content=body, headers=JSON))
+
+
+def test_arrays_under_any_key(upstream: Upstream, http: httpx.Client) -> None:
+    members = {"timestamp_granularities[]": ["word"], "response_format": "verbose_json", "language": ["en"]}
+    arrived(upstream, http.post(PATH, json=document(**members)))
+    fields = upstream.last.fields
+    assert (fields["timestamp_granularities[]"], fields["language"]) == (["word"], ["en"])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1021])

@@ -40,6 +40,8 @@ def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             group("single", "openai/tts-1", None, timeout=1, split_long_input=False),
             like("own", "openai", "tts-1", fake.url),
             like("own-gpt", "openai_compatible", "gpt-4o-mini-tts", fake.url),
+            like("own-prefixed", "openai", "openai/tts-1", fake.url),
+            like("own-of-azure", "openai_compatible", "azure/tts-1-hd", fake.url),
             like("own-single", "openai", "tts-1", fake.url, split_long_input=False),
         ],
         "general_settings": {"master_key": MASTER_KEY, "drain_delay": 0},
@@ -220,11 +222,12 @@ def test_without_splitting_the_limit_is_the_vendors(upstream: Upstream, client: 
     assert {name: one["max_characters"] for name, one in listed.items()} == {"own": 50_000, "own-single": 4096}
 
 
-def test_a_base_model_brings_its_formats_and_limits(upstream: Upstream, client: httpx.Client) -> None:
+@pytest.mark.parametrize("model", ["own", "own-prefixed", "own-of-azure"])
+def test_a_base_model_brings_its_formats_and_limits(upstream: Upstream, client: httpx.Client, model: str) -> None:
     for fields in ({"response_format": "wma"}, {"speed": 5}, {"instructions": "x" * 5000}):
-        error_of(client.post("/v1/audio/speech", json=ask(model="own", input="Hello.") | fields), 400)
+        error_of(client.post("/v1/audio/speech", json=ask(model=model, input="Hello.") | fields), 400)
     assert not upstream.requests
-    reply = client.post("/v1/audio/speech", json=ask(model="own", input="Hello.", voice="my own voice", seed=1))
+    reply = client.post("/v1/audio/speech", json=ask(model=model, input="Hello.", voice="my own voice", seed=1))
     assert reply.status_code == 200, reply.text
     assert (upstream.last.json["voice"], upstream.last.json["seed"]) == ("my own voice", 1)
 

@@ -21,6 +21,13 @@ LISTENS = "audio_transcription"
 AMR = b"#!AMR\n" + (b"\x3c" + bytes(31)) * 50
 
 
+def like(name: str, base_model: str, url: str) -> dict[str, Any]:
+    """A server of one's own with the limits and formats of a model."""
+    entry = group(name, "openai/whisper-own", url, LISTENS)
+    entry["model_info"]["base_model"] = base_model
+    return entry
+
+
 @pytest.fixture(scope="module")
 def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     url = fake.url
@@ -36,6 +43,8 @@ def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             group("long", "openai/gpt-4o-transcribe", None, timeout=1, order=1),
             group("long", "openai/whisper-own", url, LISTENS, order=2),
             group("with-fallback", "openai/gpt-4o-transcribe", None, timeout=1),
+            like("like-whisper", "whisper-1", url),
+            like("like-4o", "openai/gpt-4o-transcribe", url),
         ],
         "router_settings": {"fallbacks": [{"with-fallback": ["own"]}]},
         "general_settings": {"master_key": MASTER_KEY},
@@ -118,9 +127,10 @@ def test_our_own_speech_can_be_transcribed(server: Server, upstream: Upstream) -
         (b"caff\0\x01\0\0desc" + bytes(60), "memo.caf", "CAF"),
         (b"\0\0\0\x18ftyp3gp5" + bytes(400), "memo.3gp", "3GP"),
         (bytes(range(256)) * 9, "call.ulaw", "µ-law"),
+        (b"\x0b\x77\x51\x2a\x1e\x40" * 300, "film.mp3", "AC-3"),
     ],
 )
-@pytest.mark.parametrize("model", ["openai", "gpt-4o", "groq"])
+@pytest.mark.parametrize("model", ["openai", "gpt-4o", "groq", "like-whisper", "like-4o"])
 def test_what_the_vendor_does_not_take_is_refused_before_it_is_asked(
     server: Server, upstream: Upstream, model: str, content: bytes, name: str, named: str
 ) -> None:
@@ -163,10 +173,11 @@ def test_a_file_that_is_too_long_is_refused_or_rerouted_however_few_bytes_it_has
     server: Server, upstream: Upstream, content: bytes
 ) -> None:
     assert len(content) < 100_000
-    error = error_of(hear(server, "gpt-4o", content), 400)
-    assert (error["param"], error["code"]) == ("file", "audio_too_long")
-    assert "1600" in error["message"]
-    assert "1400" in error["message"]
+    for model in ("gpt-4o", "like-4o"):
+        error = error_of(hear(server, model, content), 400)
+        assert (error["param"], error["code"]) == ("file", "audio_too_long")
+        assert "1600" in error["message"]
+        assert "1400" in error["message"]
     assert not upstream.requests
     for model in ("long", "with-fallback"):
         assert hear(server, model, content).status_code == 200

@@ -260,6 +260,12 @@ def test_names_and_types_by_content(openai: Upstream, content: bytes, name: str,
     assert sent(openai)[:2] == (name, content_type)
 
 
+@pytest.mark.parametrize("further", [(None,), ("",), ("audio/wav",), ("audio/mpeg", {"x-a": "b"}), (None, {})])
+def test_tuples_as_the_openai_package_takes_them(openai: Upstream, further: tuple[Any, ...]) -> None:
+    transcription("whisper-1", ("a.mp3", CONTENT, *further))
+    assert sent(openai) == ("a.wav", "audio/wav", digest(CONTENT))
+
+
 def test_a_name_cannot_break_the_form(openai: Upstream) -> None:
     transcription("whisper-1", ('../a"\r\nX: y\udcff.mp3', CONTENT))
     assert openai.last.complete
@@ -327,7 +333,7 @@ def test_what_is_sent_again_is_sent_whole(openai: Upstream, tmp_path: Path) -> N
         (7, "not int"),
         (None, "not NoneType"),
         (("name",), r"\(name, file"),
-        (("a", b"b", "audio/wav", {}), r"\(name, file"),
+        (("a", b"b", "audio/wav", {}, None), r"\(name, file"),
         ((1, b"b"), r"\(name, file"),
     ],
 )

@@ -123,7 +123,7 @@ class RealtimeAdapter(Adapter):
         super().__init__(declared if declared.formats is not None else SPEECH, secrets=target.secrets)
         self._target = target
         self._url = self._target.url("/v1/realtime", {"model": deployment.model})
-        self._reasons = _REASONS.search(deployment.base_model or deployment.model) is not None
+        self._reasons = _REASONS.search(deployment.kind) is not None
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:
         reading = ReadAloud(request, reasons=self._reasons, secrets=self._target.secrets)

@@ -69,7 +69,7 @@ def find(name: str) -> Capabilities | None:
 
 
 def _model(name: str) -> str:
-    bare = name.removeprefix("azure/").lower()
+    bare = name.removeprefix("azure/").removeprefix("openai/").lower()
     return _NAMES.get(bare, bare)
 
 
@@ -98,7 +98,7 @@ def _http_adapter(deployment: Deployment, target: Target, declared: Capabilities
         deployment,
         target,
         declared=declared,
-        quirks=MODEL_QUIRKS.get(_model(deployment.base_model or deployment.model), OPENAI_QUIRKS),
+        quirks=MODEL_QUIRKS.get(_model(deployment.kind), OPENAI_QUIRKS),
         exact_usage=wants_exact_usage(deployment, is_own=True),
         path=path,
         query={} if version is None else {"api-version": version},

@@ -207,7 +207,7 @@ class DeepgramAdapter(Adapter):
         target = Target(deployment, base=without_version(base), authorization=authorization)
         super().__init__(declared, secrets=target.secrets)
         self._model = deployment.model
-        self._kind = deployment.base_model or deployment.model
+        self._kind = deployment.kind
         self._target = target
 
     def speech(self, request: SpeechRequest) -> SpeechFlow:

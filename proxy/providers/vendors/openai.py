@@ -116,7 +116,7 @@ class OpenAIAdapter(Adapter):
         self._quirks = quirks
         self._exact_usage = exact_usage
         self._speech_events = partial(quirks.speech_events or SpeechEvents, self.event_error)
-        self._needs_chunking = _DIARIZES in (deployment.base_model or deployment.model).lower()
+        self._needs_chunking = _DIARIZES in deployment.kind.lower()
         query = query or {}
         self._speech_url = target.url(f"{path}/speech", query)
         self._transcriptions_url = target.url(f"{path}/transcriptions", query)
@@ -134,7 +134,7 @@ class OpenAIAdapter(Adapter):
     ) -> Self:
         """For a server with OpenAI's paths, authorization and names of models."""
         is_own = URL(base).host == _OPENAI_HOST
-        model = deployment.base_model or deployment.model
+        model = deployment.kind
         if quirks is None and declared.languages is None and model in MODELS:
             # Another server under the name of OpenAI's model: it takes at least OpenAI's codes.
             declared = replace(declared, languages=MODELS[model].languages)
@@ -208,7 +208,7 @@ def wants_exact_usage(deployment: Deployment, *, is_own: bool) -> bool:
     """The deployment's own setting, else whether the server is known to have speech events."""
     if deployment.exact_usage is not None:
         return deployment.exact_usage
-    return is_own and (deployment.base_model or deployment.model).removeprefix("azure/").startswith(_BY_TOKENS)
+    return is_own and deployment.kind.removeprefix("azure/").startswith(_BY_TOKENS)
 
 
 #: Formats from which another one is converted, the best first.
@@ -257,7 +257,7 @@ def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
 
 def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:
     """Models behind a WebSocket have their own adapters."""
-    model = deployment.base_model or deployment.model
+    model = deployment.kind
     if live.declared_of(model) is not None:
         return live.LiveAdapter(deployment, base=base, authorization=_authorization(deployment, key), declared=declared)
     if realtime.speaks(model):

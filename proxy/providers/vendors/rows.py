@@ -65,7 +65,7 @@ BOTH_TASKS = frozenset({Mode.TRANSCRIPTION, Mode.TRANSLATION})
 
 def _bound(default: Quirks, by_model: Mapping[str, Quirks] = MappingProxyType({})) -> Binder:
     def bind(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:
-        quirks = by_model.get(deployment.base_model or deployment.model, default)
+        quirks = by_model.get(deployment.kind, default)
         adapter = ListingAdapter if quirks.voices else OpenAIAdapter
         return adapter.bound(deployment, base=base, key=key, declared=declared, quirks=quirks)
 
