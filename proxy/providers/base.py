@@ -193,13 +193,11 @@ class Adapter:
         return errors.to_error(self.event_error_details(event), self._secrets)
 
     def document_error(self, body: bytes) -> ProxyError | None:
-        """The error that a document with status 200 reports; None if it reports none."""
+        """The refusal that a document with status 200 reports; None if it reports none, or only a failure."""
         if not sse.reports_error(body):
             return None
         error = self.event_error(body)
-        if error.status == 500:
-            error.status = 502  # as for any other answer that is none
-        return error
+        return error if error.status < 500 else None
 
     def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         """Parses an error document. By default it has OpenAI's shape, or one that is close to it."""
