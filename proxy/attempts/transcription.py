@@ -34,7 +34,7 @@ from proxy.providers.base import (
 )
 from proxy.providers.wire import dialects, encodings, json, sse, subtitles, transcripts, usage
 from proxy.providers.wire.headers import header
-from proxy.providers.wire.relay import TranscriptParser, TranscriptRelay, collected
+from proxy.providers.wire.relay import TranscriptParser, TranscriptRelay
 from proxy.upstream.client import Deadlines, gathered, stream
 
 PLAIN = "text/plain; charset=utf-8"
@@ -96,10 +96,8 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
                 return TranscriptionResult(events, self._headers())
             body = await gathered(joined(first, chunks))
             if are_events and sse.holds_objects(body):
-                # The server streams whether it was asked to or not.
-                content = self._document(self._collected(answer, body), "application/json")
-            else:
-                content = self._document(body, header(response, b"content-type"))
+                raise UpstreamInvalid("The upstream vendor sent events instead of a transcript.")
+            content = self._document(body, header(response, b"content-type"))
         await length.settle(record.usage, content.duration if isinstance(content, Transcript) else None)
         self._is_whole = True
         return TranscriptionResult(content, self._headers())
@@ -110,11 +108,6 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
             await length.settle(self.record.usage)
 
     # -- whole answers -------------------------------------------------------------------------------------------------
-
-    def _collected(self, answer: OpenAITranscript | StreamedTranscript, body: bytes) -> bytes:
-        failure = self.plan.bound.adapter.event_error
-        decoder = answer.decoder if isinstance(answer, StreamedTranscript) else TranscriptParser(failure)
-        return json.write(collected([*decoder.feed(body), *decoder.end()]))
 
     def _document(self, body: bytes, content_type: str) -> WholeContent:
         request = self.plan.request

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from proxy.domain.usage import NO_TOKENS, Usage, speech_tokens
@@ -170,16 +170,6 @@ class TranscriptParser:
     def end(self) -> Iterator[Event]:
         """Raises UpstreamInvalid if the stream did not announce its end."""
         return _objects(self._relay.end())
-
-
-def collected(events: Sequence[Mapping[str, Any]]) -> Event:
-    """A stream's events as one document of OpenAI's."""
-    document: Event = {"text": ""}
-    segments = [event for event in events if event.get("type") == "transcript.text.segment"]
-    for event in events:
-        if event.get("type") == "transcript.text.done":
-            document = {name: value for name, value in event.items() if name != "type"}
-    return document | ({"segments": segments} if segments else {})
 
 
 def _objects(frames: Iterator[bytes]) -> Iterator[Event]:
