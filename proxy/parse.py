@@ -281,6 +281,11 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def well_formed_escapes(text: str) -> str:
+    """JSON with U+FFFD for escapes of half a surrogate pair."""
+    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
+
+
 def decoded(text: bytes | bytearray) -> str:
     """A form field. Raises UnicodeDecodeError."""
     try:
@@ -291,8 +296,7 @@ def decoded(text: bytes | bytearray) -> str:
 
 def _repaired(body: bytes) -> str:
     """Without a byte order mark and halves of surrogate pairs, be they escaped or not. Raises UnicodeDecodeError."""
-    text = decoded(body).removeprefix("\ufeff")
-    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
+    return well_formed_escapes(decoded(body).removeprefix("\ufeff"))
 
 
 def _missing(name: str) -> BadRequest:

@@ -21,8 +21,8 @@ from proxy.matching import SpeechPlan
 from proxy.matching.sentences import pieces
 from proxy.matching.speech import has_words
 from proxy.providers.base import SpeechAnswer, SpeechDecoder
-from proxy.providers.wire import sse
 from proxy.providers.wire.headers import header
+from proxy.providers.wire.relay import SpeechRelay
 from proxy.upstream.client import Deadlines, stream
 
 #: What callers get instead of an input without words.
@@ -140,13 +140,13 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
 
     async def _relay(self, opened: OpenedStream) -> SpeechResult:
         """OpenAI's events as they arrive."""
-        relay = sse.Relay(self.plan.bound.adapter.event_error)
+        relay = SpeechRelay(self.plan.bound.adapter.event_error)
         self._report(opened.metadata or relay)
         events = self._owned(self._whole_events(relay, opened))
         opened.body = None
         return self._result(await first_of(events), events, opened)
 
-    async def _whole_events(self, relay: sse.Relay, opened: OpenedStream) -> AsyncGenerator[bytes]:
+    async def _whole_events(self, relay: SpeechRelay, opened: OpenedStream) -> AsyncGenerator[bytes]:
         for block in relay.feed(opened.first):
             yield block
         try:

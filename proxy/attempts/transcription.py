@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import replace
 from time import perf_counter
-from typing import Any
+from typing import Protocol, TypeVar
 
 from proxy.attempts.attempt import RunningAttempt
 from proxy.attempts.length import UploadLength
-from proxy.attempts.opened import first_of
+from proxy.attempts.opened import first_of, joined
 from proxy.attempts.services import Services
 from proxy.domain.call import Attempt
 from proxy.domain.requests import TranscriptionRequest
@@ -19,6 +18,7 @@ from proxy.domain.results import (
     ForeignDocument,
     RawDocument,
     RawEvents,
+    ResponseMetadata,
     StaticMetadata,
     TranscriptEvents,
     TranscriptionResult,
@@ -26,27 +26,38 @@ from proxy.domain.results import (
 from proxy.domain.transcript import FORMATS, Transcript
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamError, UpstreamInvalid
-from proxy.http.messages import Response
 from proxy.matching import TranscriptionPlan
 from proxy.providers.base import (
     OpenAITranscript,
     StreamedTranscript,
-    TranscriptDecoder,
     WholeTranscript,
 )
 from proxy.providers.wire import dialects, encodings, json, sse, subtitles, transcripts, usage
 from proxy.providers.wire.headers import header
-from proxy.upstream.client import Deadlines, read_whole, stream
+from proxy.providers.wire.relay import TranscriptParser, TranscriptRelay
+from proxy.upstream.client import Deadlines, gathered, stream
 
 PLAIN = "text/plain; charset=utf-8"
 JSON_FORMATS = ("json", "verbose_json", "diarized_json")
 SUBTITLES = ("srt", "vtt")
-#: A page of a gateway; not the ``<|en|>`` and ``<unk>`` with which some models begin.
-_MARKUP = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|title|h\d|p|div|center|pre)\b", re.IGNORECASE)
 #: Of typical uploads (128 kbit/s), to compute the speed if the length is not known.
 TYPICAL_BYTES_PER_SECOND = 16_000
 
 WholeContent = Transcript | RawDocument | ForeignDocument
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Decoder(Protocol[T_co]):
+    """As `TranscriptDecoder`, whether it gives events as objects or as bytes."""
+
+    @property
+    def is_complete(self) -> bool: ...
+
+    def feed(self, data: bytes) -> Iterable[T_co]: ...
+
+    def end(self) -> Iterable[T_co]: ...
 
 
 class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
@@ -71,13 +82,22 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
         answer, response = await self._services.upstream.run(bound.adapter, flow, deadlines)
         self._answered_by(response)
         record.is_billed = True
-        if isinstance(answer, StreamedTranscript) or (isinstance(answer, OpenAITranscript) and answer.events):
-            if not request.stream:
+        if isinstance(answer, WholeTranscript):
+            content = self._whole(answer.transcript, answer.metadata)
+        else:
+            chunks = stream(response)
+            if isinstance(answer, StreamedTranscript):
+                first, are_events = await first_of(chunks), True
+            else:
+                first, are_events = await _begin(chunks)
+            if are_events and request.stream:
+                events = await self._events(answer, first, chunks, deadlines)
+                self._length = length
+                return TranscriptionResult(events, self._headers())
+            body = await gathered(joined(first, chunks))
+            if are_events and sse.holds_objects(body):
                 raise UpstreamInvalid("The upstream vendor sent events instead of a transcript.")
-            events = await self._events(answer, response, deadlines)
-            self._length = length
-            return TranscriptionResult(events, self._headers())
-        content = await self._whole(answer, response)
+            content = self._document(body, header(response, b"content-type"))
         await length.settle(record.usage, content.duration if isinstance(content, Transcript) else None)
         self._is_whole = True
         return TranscriptionResult(content, self._headers())
@@ -89,20 +109,22 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
 
     # -- whole answers -------------------------------------------------------------------------------------------------
 
-    async def _whole(self, answer: WholeTranscript | OpenAITranscript, response: Response) -> WholeContent:
+    def _document(self, body: bytes, content_type: str) -> WholeContent:
+        request = self.plan.request
+        content: WholeContent
+        try:
+            if self.plan.is_read:
+                diarized = request.response_format == "diarized_json"
+                content, used = transcripts.read(body, content_type, diarized=diarized, is_openai=True)
+            else:
+                content, used = document(request, body, content_type)
+        except UpstreamInvalid as error:
+            raise self.plan.bound.adapter.document_error(body) or error from None
+        return self._whole(content, StaticMetadata(used))
+
+    def _whole(self, content: WholeContent, metadata: ResponseMetadata | None) -> WholeContent:
         """A transcript, or the vendor's own document, whose duration is not read."""
         record, request = self.record, self.plan.request
-        metadata = answer.metadata
-        content: WholeContent
-        if isinstance(answer, WholeTranscript):
-            content = answer.transcript
-        else:
-            body = await read_whole(response)
-            if self.plan.is_read:
-                content, used = _read(request, body)
-            else:
-                content, used = document(request, body, header(response, b"content-type"))
-            metadata = metadata or StaticMetadata(used)
         record.first_byte = perf_counter()
         self._report(metadata)
         if not isinstance(content, Transcript):
@@ -116,10 +138,12 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
     # -- events --------------------------------------------------------------------------------------------------------
 
     async def _events(
-        self, answer: OpenAITranscript | StreamedTranscript, response: Response, deadlines: Deadlines
+        self,
+        answer: OpenAITranscript | StreamedTranscript,
+        first: bytes,
+        chunks: AsyncIterator[bytes],
+        deadlines: Deadlines,
     ) -> TranscriptEvents | RawEvents:
-        chunks = stream(response)
-        first = await first_of(chunks)
         self.record.first_byte = perf_counter()
         deadlines.answering()
         failure = self.plan.bound.adapter.event_error
@@ -127,18 +151,16 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
             self._report(answer.metadata)
             return TranscriptEvents((), self._owned(self._parsed(answer.decoder, first, chunks)))
         if self.plan.is_read:
-            parser = sse.EventParser(failure)
-            self._report(answer.metadata or parser)
+            parser = TranscriptParser(failure)
+            self._report(parser)
             events = self._owned(self._parsed(parser, first, chunks))
             return TranscriptEvents(await _first_event(events), events)
-        relay = sse.Relay(failure)
-        self._report(answer.metadata or relay)
-        frames = self._owned(self._relayed(relay, first, chunks))
+        relay = TranscriptRelay(failure)
+        self._report(relay)
+        frames = self._owned(self._parsed(relay, first, chunks))
         return RawEvents(await first_of(frames), frames)
 
-    async def _parsed(
-        self, decoder: TranscriptDecoder, first: bytes, chunks: AsyncIterator[bytes]
-    ) -> AsyncGenerator[Event]:
+    async def _parsed(self, decoder: _Decoder[T], first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[T]:
         for event in decoder.feed(first):
             yield event
         try:
@@ -152,24 +174,20 @@ class TranscriptionAttempt(RunningAttempt[TranscriptionResult]):
             yield event
         await self._finish()
 
-    async def _relayed(self, relay: sse.Relay, first: bytes, chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        for frame in relay.feed(first):
-            yield frame
-        try:
-            async for chunk in chunks:
-                for frame in relay.feed(chunk):
-                    yield frame
-        except UpstreamError:
-            if not relay.is_complete:
-                raise
-        for frame in relay.end():
-            yield frame
-        await self._finish()
-
     async def _finish(self) -> None:
         """The last event has arrived, and with it everything that the vendor reports."""
         self._note_usage()
         await self._settle()
+
+
+async def _begin(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
+    """The first bytes, and whether they are events, whatever their label says."""
+    head = b""
+    async for chunk in chunks:
+        head += chunk
+        if (are_events := sse.begins(head)) is not None:
+            return head, are_events
+    return head, False
 
 
 def document(request: TranscriptionRequest, body: bytes, content_type: str) -> tuple[WholeContent, Usage | None]:
@@ -185,73 +203,35 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
         if transcripts.is_whole(parsed, requested, request.timestamp_granularities):
             return RawDocument(body, "application/json"), usage.of_transcript(parsed)
     text = encodings.decoded(body, content_type)
-    found = _found(text, content_type.partition(";")[0].strip().lower(), requested)
+    found = transcripts.found_in(text, content_type, is_text_due=requested not in JSON_FORMATS)
     if found is None:
         return _plain(request, text, body), None
-    if requested in SUBTITLES and isinstance(raw := found.get("text"), str) and subtitles.kind(raw) == requested:
-        return RawDocument(encoded(raw), PLAIN), usage.of_transcript(found)
-    members = dialects.as_openai(found)
-    if members is None:
-        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.")
+    raw = dialects.subtitles_in(found) if requested in SUBTITLES else None
+    if raw is not None and subtitles.kind(raw) == requested:
+        return RawDocument(raw.lstrip("\ufeff \t\r\n").encode(), PLAIN), usage.of_transcript(found)
+    members = transcripts.as_openai(found)
     diarized = requested == "diarized_json"
     transcript, used = transcripts.of_document(members, diarized=diarized, is_openai=True)
     transcript = replace(transcript, language=transcript.language or request.language)
     if requested in JSON_FORMATS and not request.stream:
         # A model that ignores ``stream`` (whisper-1) would leave the SDKs without a single event.
         return ForeignDocument(transcript, members), used
-    if requested in SUBTITLES and transcript.text.strip() and not transcript.segments and not transcript.words:
-        raise UpstreamInvalid(f"The upstream vendor sent a transcript without timestamps, which {requested} needs.")
+    if requested in SUBTITLES:
+        check_times(transcript)
     return transcript, used
-
-
-def _found(text: str, media_type: str, requested: str) -> dict[str, Any] | None:
-    """The JSON in an answer, or its text where JSON is due; None for text where text is due."""
-    is_json, start = media_type.endswith("json"), text.lstrip()[:1]
-    if start in ("{", "[") or (is_json and start == '"'):
-        try:
-            parsed = json.read(text)
-        except ValueError:
-            parsed = None
-        if parsed is not None:
-            return (
-                parsed
-                if isinstance(parsed, dict)
-                else {"text": parsed}
-                if isinstance(parsed, str)
-                else {"result": parsed}
-            )
-    is_document = _MARKUP.match(text) is not None
-    is_cut = start in ("{", "[") and (is_json or requested != "text")
-    if is_document or is_cut or (is_json and requested in JSON_FORMATS):
-        raise UpstreamInvalid("The upstream vendor sent a document instead of a transcript.", detail=media_type)
-    if requested not in JSON_FORMATS:
-        return None
-    if not media_type.startswith("text/") or not text.strip():
-        raise UpstreamInvalid("The upstream vendor's answer is not JSON.", detail=media_type)
-    return {"text": text.strip()}
 
 
 def _plain(request: TranscriptionRequest, text: str, body: bytes) -> Transcript | RawDocument:
     """Text where the caller requested text or subtitles."""
     requested, kind = request.response_format, subtitles.kind(text)
     if kind is not None and kind != requested:
-        members = dialects.as_openai(text) or {}
-        return transcripts.of_document(members, is_openai=True)[0]
+        return transcripts.of_document(transcripts.as_openai({"text": text}), is_openai=True)[0]
     if requested in SUBTITLES and kind is None and text.strip() not in ("", "WEBVTT"):
         raise UpstreamInvalid(f"The upstream vendor sent text without timestamps, which {requested} needs.")
     if request.stream and requested == "text":
         return Transcript(text=text.strip())
-    content = encoded(text)
+    content = text.encode()
     return RawDocument(body if body == content else content, PLAIN)
-
-
-def encoded(text: str) -> bytes:
-    """A text from JSON may contain half of a surrogate pair, which UTF-8 cannot encode."""
-    return text.encode("utf-8", "replace")
-
-
-def _read(request: TranscriptionRequest, body: bytes) -> tuple[Transcript, Usage | None]:
-    return transcripts.read(body, diarized=request.response_format == "diarized_json", is_openai=True)
 
 
 def check_times(transcript: Transcript) -> None:

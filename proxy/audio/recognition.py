@@ -78,7 +78,7 @@ def recognized(head: bytes, expected: str, *, is_whole: bool = False, may_be_tex
             return None
         return _marked(head, magic, expected, is_whole)
     if first < 0x20 and first not in _BLANK:
-        return _binary(head, is_whole) if may_be_text or len(head) > 3 else UNKNOWN
+        return _binary(head, is_whole)
     return _text(head, is_whole) if may_be_text else UNKNOWN
 
 

@@ -19,7 +19,7 @@ from proxy.domain.transcript import Transcript
 from proxy.errors import BadRequest, ProxyError
 from proxy.http.messages import Request, Response
 from proxy.providers.voices import Voice, Voices
-from proxy.providers.wire import errors
+from proxy.providers.wire import errors, sse
 from proxy.providers.wire.errors import ErrorDetails
 
 
@@ -68,11 +68,10 @@ class SpeechAnswer:
 
 @dataclass(slots=True)
 class OpenAITranscript:
-    """The last response of the flow is a transcript in OpenAI's format, as the caller requested it."""
+    """The last response of the flow is a transcript in OpenAI's format, as the caller requested it.
 
-    #: The response is a stream of OpenAI's events rather than a document.
-    events: bool = False
-    metadata: ResponseMetadata | None = None
+    Its bytes show whether it is a document or a stream of events.
+    """
 
 
 @dataclass(slots=True)
@@ -192,6 +191,13 @@ class Adapter:
     def event_error(self, event: bytes) -> ProxyError:
         """The error for an error event in a stream that began with status 200; ``event`` is its data."""
         return errors.to_error(self.event_error_details(event), self._secrets)
+
+    def document_error(self, body: bytes) -> ProxyError | None:
+        """The refusal that a document with status 200 reports; None if it reports none, or only a failure."""
+        if not sse.reports_error(body):
+            return None
+        error = self.event_error(body)
+        return error if error.status < 500 else None
 
     def error_details(self, response: Response, body: bytes) -> ErrorDetails:
         """Parses an error document. By default it has OpenAI's shape, or one that is close to it."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 from proxy.audio.languages import language_name
 from proxy.domain.transcript import Segment, Transcript, Word, timed_segments
 from proxy.domain.usage import NO_TOKENS
+from proxy.parse import well_formed
 
 _JSON: Final = "application/json"
 _PLAIN: Final = "text/plain; charset=utf-8"
@@ -57,8 +58,11 @@ def as_document(
 def complete(
     members: Mapping[str, Any], transcript: Transcript, response_format: str, granularities: Collection[str]
 ) -> bytes:
-    """A vendor's own JSON document with what it lacks of OpenAI's shape. All else in it stays."""
-    return _utf8(_compact(_merged(members, as_document(transcript, response_format, granularities))))
+    """A vendor's own JSON document with what it lacks of OpenAI's shape. All else in it stays.
+
+    Segments are added even if only words were requested, since some typed clients insist on them.
+    """
+    return _utf8(_compact(_merged(members, as_document(transcript, response_format, {*granularities, "segment"}))))
 
 
 def _merged(members: Mapping[str, Any], due: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,8 +199,7 @@ def _compact(document: Mapping[str, Any]) -> str:
 
 
 def _utf8(text: str) -> bytes:
-    """A text may contain half of a surrogate pair, which UTF-8 cannot encode."""
-    return text.encode(errors="replace")
+    return well_formed(text).encode()
 
 
 # -- subtitles ---------------------------------------------------------------------------------------------------------

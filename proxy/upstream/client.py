@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping
 from time import perf_counter
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -295,8 +295,13 @@ class BodyStream:
 
 async def read_whole(response: Response, limit: int = WHOLE_BYTES) -> bytes:
     """The whole body. Raises UpstreamInvalid if it is larger than ``limit`` bytes."""
+    return await gathered(stream(response), limit)
+
+
+async def gathered(chunks: AsyncIterator[bytes], limit: int = WHOLE_BYTES) -> bytes:
+    """As `read_whole`, for a body of which the first bytes may have been read."""
     body = bytearray()
-    async for chunk in stream(response):
+    async for chunk in chunks:
         body += chunk
         if len(body) > limit:
             raise UpstreamInvalid("The upstream vendor's answer is too large.", detail=f"more than {limit} bytes")

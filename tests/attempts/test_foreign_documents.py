@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pysubs2
 import pytest
 from openai.types.audio import TranscriptionVerbose
 
@@ -12,6 +13,7 @@ from proxy.attempts.transcription import document
 from proxy.domain.requests import TranscriptionRequest
 from proxy.domain.results import RawDocument, TranscriptionResult
 from proxy.errors import UpstreamInvalid
+from proxy.providers.wire.transcripts import read
 from proxy.render.transcription import render_transcription
 from tests.providers.attempts import Held
 
@@ -66,9 +68,45 @@ def test_subtitles_in_json_leave_as_text(wanted: str, kind: str) -> None:
         if "json" in kind.lower():
             assert answered(wanted, json.dumps(other[wanted]), kind) == plain
         assert answered(wanted, other[wanted], kind) == plain
+        assert answered(wanted, json.dumps("\ufeff" + other[wanted]), "text/plain") == plain
         assert answered(wanted, other[wanted].replace("\n", "\r\n").encode("utf-16"), kind)[0].splitlines() == (
             SAME[wanted].splitlines()
         )
+
+
+@pytest.mark.parametrize("wanted", ["srt", "vtt"])
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", ""])
+@pytest.mark.parametrize("name", ["text", "srt", "vtt", "content", "subtitles", "output"])
+def test_subtitles_stand_under_any_name(wanted: str, kind: str, name: str) -> None:
+    assert [cue.start for cue in read(json.dumps({name: SRT}).encode())[0].segments] == [0, 2]
+    for sent in (SRT, VTT):
+        for text in (sent, "\ufeff" + sent):
+            body = {"language": "en", "duration": 3, name: text}
+            assert answered(wanted, body, kind) == (SAME[wanted], "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize("wanted", ["srt", "vtt"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"segments": [{"start": 0, "end": 1.5, "text": "Hi."}, {"start": 2, "end": 63.25, "text": "Bye."}]},
+        [{"start": 0, "end": 1.5, "text": "Hi."}, {"start": 2, "end": 63.25, "text": "Bye."}],
+        {"text": "x", "chunks": [{"text": "Hi.", "timestamp": [0, 1.5]}, {"text": "Bye.", "timestamp": [2, 63.25]}]},
+        {"transcription": [
+            {"text": " Hi.", "offsets": {"from": 0, "to": 1500}},
+            {"text": " Bye.", "timestamps": {"from": "00:00:02,000", "to": "00:01:03,250"}},
+        ]},
+        {"text": "x", "segments": {"0": {"start": 0, "end": 1.5, "text": "Hi."},
+                                   "1": {"start": 2, "end": 63.25, "text": "Bye."}}},
+        {"text": "x", "segments": [{"start": "00:00:00.000", "end": "1.5s", "text": "Hi."},
+                                   {"start_time": "0:02", "end_time": "01:03.250", "text": "Bye."}]},
+    ],
+)  # fmt: skip
+def test_subtitles_from_whatever_has_times(body: Any, wanted: str) -> None:
+    content, _ = answered(wanted, body)
+    cues = pysubs2.SSAFile.from_string(content, format_=wanted)
+    assert [(cue.start, cue.end, cue.text.strip()) for cue in cues] == [(0, 1500, "Hi."), (2000, 63250, "Bye.")]
+    assert content.startswith("WEBVTT" if wanted == "vtt" else "1\n")
 
 
 @pytest.mark.parametrize("wanted", ["srt", "vtt"])
@@ -79,6 +117,7 @@ def test_subtitles_are_made_of_segments_words_or_not_at_all(wanted: str) -> None
         with pytest.raises(UpstreamInvalid):
             answered(wanted, body, kind)
     assert answered(wanted, "", "text/plain")[0] == ""
+    assert "00:00:02" in answered(wanted, {"text": "Hello.", "duration": 2})[0]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +136,10 @@ def test_subtitles_are_made_of_segments_words_or_not_at_all(wanted: str) -> None
         ("Grüße".encode("utf-16-le"), "text/plain; charset=utf-16"),
         ("Grüße".encode("cp437"), 'text/plain; charset="cp437"'),
         ("Grüße", "text/plain; charset=nonsense"),
+        ("Grüße".encode("latin-1"), "text/plain; charset=undefined"),
+        ({"text": ["Grüße"]}, "application/json"),
+        ({"text": {"text": "\ufeffGrüße"}}, "application/json"),
+        ({"text": "\ufeffGrüße"}, "application/json"),
         ({"segments": [{"start": 0, "end": 1, "text": "Grüße"}]}, "application/json"),
         ("1\n00:00:00,000 --> 00:00:01,000\nGrüße\n", "text/plain"),
     ],
@@ -107,19 +150,30 @@ def test_text_is_text_whatever_it_came_in(body: Any, kind: str) -> None:
     assert json.loads(answered("json", body, kind)[0])["text"] == "Grüße"
 
 
-@pytest.mark.parametrize("text", ["<|en|> Hello", "<unk> Hi", '"Hello," she said.', "[Music]", "{laughs}"])
+@pytest.mark.parametrize("text", ["<|en|> Hello", "<unk> Hi", '"Hello," she said.', "[Music]", "{laughs}", "5", "null"])
 def test_a_text_that_begins_like_a_document_is_text(text: str) -> None:
     assert answered("text", text, "text/plain")[0] == text
+    assert json.loads(answered("json", text, "text/plain")[0]) == {"text": text}
 
 
 @pytest.mark.parametrize("wanted", ["json", "verbose_json", "text", "srt"])
 @pytest.mark.parametrize(
     "body",
-    ["<html>Sign in</html>", " <!DOCTYPE html><p>", '{"text": "cut', '{"error": {"message": "no"}}', '{"detail": "x"}'],
-)
+    [
+        "<html>Sign in</html>", " <!DOCTYPE html><p>", '{"text": "cut', '{"error": {"message": "no"}}', "[1]", "null",
+        '{"detail": "x"}', '{"error": "no", "text": ""}', "{}", "[]", "3", "true", '{"text": 5}', '{"text": true}',
+    ],
+)  # fmt: skip
 def test_pages_errors_and_cut_documents_are_failures(wanted: str, body: str) -> None:
     with pytest.raises(UpstreamInvalid):
         answered(wanted, body)
+
+
+@pytest.mark.parametrize("body", ['{"text": "cut', "<html>Sign in</html>", '{"error": {"message": "no"}}'])
+def test_a_label_does_not_make_a_text_of_a_document(body: str) -> None:
+    for wanted in ("json", "text", "vtt"):
+        with pytest.raises(UpstreamInvalid):
+            answered(wanted, body, "text/plain")
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
@@ -216,6 +270,7 @@ def test_words_without_times_lie_between_their_neighbours() -> None:
         b'\xef\xbb\xbf{"text":"Hi.","x":Infinity}',
         b'{"text":"Hi.","x":"\\ud83d"}',
         b'{"text":"Hi.","x":"\xe9"}',
+        b'{"text":"Hi.","x":"two\nlines\tand \x01"}',
         b'{"text":"Hi.","usage":null,"segments":null,"words":null,"duration":null,"language":null,"task":null}',
         b'{"text":"Hi.","segments":[],"language":"<|en|>"}',
     ],
@@ -229,9 +284,49 @@ def test_every_client_can_read_the_document(body: bytes) -> None:
 
 def test_a_lone_surrogate_in_the_text_is_replaced() -> None:
     for wanted in ("json", "verbose_json"):
-        found = json.loads(answered(wanted, rb'{"text":"a\ud800b"}')[0])["text"]
-        assert (found[0], found[-1], len(found)) == ("a", "b", 3)
-    assert answered("text", rb'{"text":"a\ud800b"}')[0].strip() == "a?b"
+        assert json.loads(answered(wanted, rb'{"text":"a\ud800b"}')[0])["text"] == "a\ufffdb"
+        assert json.loads(answered(wanted, rb'{"text":"\ud83d\ude00","x":NaN}')[0])["text"] == "\U0001f600"
+    assert answered("text", rb'{"text":"a\ud800b"}')[0].strip() == "a\ufffdb"
+
+
+def test_control_characters_in_strings_are_read() -> None:
+    for wanted in ("json", "verbose_json"):
+        assert json.loads(answered(wanted, b'{"text":"two\nlines"}')[0])["text"] == "two\nlines"
+    assert answered("text", b'{"text":"two\nlines"}')[0] == "two\nlines\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": "Hi."},
+        {"text": "Hi.", "words": [{"word": "Hi.", "start": 0, "end": 1.5}]},
+        {"text": "Hi.", "duration": "1.5", "segments": [{"start": "0", "end": "1.5", "text": "Hi."}]},
+        [{"start": 0, "end": 1, "text": "Hi."}],
+    ],
+)
+def test_a_document_that_is_completed_has_segments_even_if_only_words_were_requested(body: Any) -> None:
+    found = verbose(body, timestamp_granularities=("word",))
+    assert [row.keys() for row in found["segments"]] == [SEGMENT.keys()]
+
+
+def test_openais_own_words_need_no_segments() -> None:
+    words = {name: value for name, value in WHOLE.items() if name != "segments"}
+    raw = json.dumps(words | {"words": [{"word": "Hi.", "start": 0.5, "end": 1.5}]}, indent=1)
+    assert answered("verbose_json", raw, timestamp_granularities=("word",))[0] == raw
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (json.dumps({"text": "Grüße"}, ensure_ascii=False).encode("cp437"), "application/json; charset=cp437"),
+        ("Grüße".encode("latin-1"), "text/plain"),
+        (b'{"text":"Gr\\u00fc\\u00dfe","x":NaN}', "application/json"),
+        (json.dumps("Grüße").encode(), "application/json"),
+        (VTT.replace("Hello there.\n", "Grüße\n").replace("Bye.", "").encode(), "application/octet-stream"),
+    ],
+)
+def test_a_transcript_that_the_proxy_reads_is_read_as_one_that_passes(body: bytes, kind: str) -> None:
+    assert read(body, kind)[0].text.strip() == "Grüße"
 
 
 def test_plain_text_and_subtitles_where_json_was_requested() -> None:

@@ -24,7 +24,9 @@ TRANSCRIPT = (
 )
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "Text/Event-Stream; Charset=UTF-8"])
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "Text/Event-Stream; Charset=UTF-8", "application/x-ndjson", "text/plain", ""]
+)
 @pytest.mark.parametrize("size", [1, 9, 10_000])
 def test_a_stream_with_every_oddity_reaches_the_sdk(
     upstream: Upstream, sdk: openai.OpenAI, kind: str, size: int
@@ -34,6 +36,51 @@ def test_a_stream_with_every_oddity_reaches_the_sdk(
     assert [one.type for one in seen] == ["transcript.text.delta", "transcript.text.delta", "transcript.text.done"]
     assert "".join(one.delta for one in seen[:2]) == seen[2].text == "Hi you"
     assert seen[2].usage.total_tokens == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'data: {"choices":[{"delta":{"content":"Hi "}}]}\n\ndata: {"choices":[{"delta":{"content":"you"}}]}\n\n'
+        b"data: [DONE]\n\n",
+        b'data: {"type":"transcription.text.delta","text":"Hi "}\n\ndata: {"type":"transcription.text.delta",\ndata:'
+        b'"text":"you"}\n\ndata: {"type":"transcription.done","text":"Hi you"}\n\n',
+        b'data: {"text":"Hi "}\n\ndata: {"text":"you"}\n\n',
+        b'data: {"type":"transcript.text.delta","delta":"Hi you"}\n\ndata: [DONE]\n\n',
+        b'{"text":"Hi you"}',
+        b"Hi you",
+    ],
+)
+def test_whatever_a_server_streams_reaches_the_sdk_as_openais_events(
+    upstream: Upstream, sdk: openai.OpenAI, answer: bytes
+) -> None:
+    upstream.behave("faster-whisper", answer=stream(answer, content_type="text/event-stream"))
+    seen: list[Any] = list(sdk.audio.transcriptions.create(file=WAV, model="selfhosted-stt", stream=True))
+    assert "".join(one.delta for one in seen[:-1]) == seen[-1].text == "Hi you"
+    assert (seen[-1].type, seen[-1].usage.total_tokens) == ("transcript.text.done", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"error": {"message": "Unsupported language", "code": 400}}, 400),
+        ({"message": "No such model", "type": "error", "code": "model_not_found"}, 404),
+        ({"error": "Out of memory"}, 500),
+    ],
+)
+@pytest.mark.parametrize("is_event", [True, False])
+def test_an_error_that_arrives_with_status_200_is_shown_as_what_it_means(
+    upstream: Upstream, http: httpx.Client, error: dict[str, Any], status: int, is_event: bool
+) -> None:
+    kind, body = ("text/event-stream", event(error)) if is_event else ("application/json", json.dumps(error).encode())
+    upstream.behave("faster-whisper", answer=stream(body, content_type=kind))
+    form: dict[str, Any] = {"data": {"model": "selfhosted-stt", "stream": "true"}, "files": {"file": WAV}}
+    reply = http.post("/v1/audio/transcriptions", **form)
+    is_failed_document = status == 500 and not is_event
+    assert reply.status_code == (502 if is_failed_document else status)
+    said = error.get("error", error)
+    shown = (said if isinstance(said, str) else said["message"]) in error_of(reply)["message"]
+    assert shown is not is_failed_document
 
 
 @pytest.mark.parametrize(

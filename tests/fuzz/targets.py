@@ -41,7 +41,7 @@ from proxy.http.messages import URL, Headers, Request
 from proxy.http.route import route_to
 from proxy.providers.sockets.live import Dictation
 from proxy.providers.sockets.realtime import ReadAloud
-from proxy.providers.wire import errors, sse, streams, transcripts
+from proxy.providers.wire import encodings, errors, relay, sse, streams, transcripts
 from proxy.render.transcripts import complete, render, sse_events
 from proxy.serving.protocol import HttpProtocol, ServerState
 from proxy.storage.spool import Spool, SpoolRoom
@@ -326,12 +326,13 @@ def _failure(event: bytes) -> ProxyError:
 def events(data: tuple[bytes, list[int]]) -> None:
     """Events in OpenAI's form, or an error of the upstream's kind."""
     whole, sizes = data
-    relayed = [_relayed(sse.Relay(_failure), some) for some in ([whole], pieces(whole, sizes))]
-    same(*relayed)
-    for frame in relayed[0]:
-        assert isinstance(frame, str) or _OPENAI.fullmatch(frame), frame
-    for kind in (sse.EventParser, streams.AudioChunks, streams.SpeechEvents, streams.TextChunks, streams.MistralEvents):
-        same(_relayed(kind(_failure), [whole]), _relayed(kind(_failure), pieces(whole, sizes)))
+    for kind in (relay.SpeechRelay, relay.TranscriptRelay):
+        relayed = [_relayed(kind(_failure), some) for some in ([whole], pieces(whole, sizes))]
+        same(*relayed)
+        for frame in relayed[0]:
+            assert isinstance(frame, str) or _OPENAI.fullmatch(frame), frame
+    for reader in (relay.TranscriptParser, streams.AudioChunks, streams.SpeechEvents):
+        same(_relayed(reader(_failure), [whole]), _relayed(reader(_failure), pieces(whole, sizes)))
 
 
 def _relayed(reader: Any, arriving: Sequence[bytes]) -> list[Any]:
@@ -372,7 +373,7 @@ def vendor_documents(data: bytes) -> None:
                 json.loads(body, parse_constant=_no_json)
         for frame in sse_events(transcript, diarized=bool(options.get("diarized"))):
             assert frame == sse.DONE or json.loads(frame[6:], parse_constant=_no_json)
-        document = transcripts.json_of(data)
+        document = transcripts.found_in(encodings.decoded(data, ""), "application/json")
         if isinstance(document, dict):
             json.loads(complete(document, transcript, "verbose_json", ("word",)), parse_constant=_no_json)
 

@@ -19,7 +19,7 @@ from proxy.guardrails.base import Context
 from proxy.guardrails.events import MAX_LENGTH, checked_events, cut_of
 from proxy.guardrails.pii import Pii, PiiSettings
 from proxy.guardrails.redaction import readings, redacted
-from proxy.providers.wire import sse as wire
+from proxy.providers.wire.relay import TranscriptParser
 from proxy.render import sse
 
 CARD = "4111 1111 1111 1111"
@@ -48,7 +48,7 @@ def passed(events: Sequence[dict[str, Any]], size: int = 10**6, heard: list[str]
 
 
 async def parsed(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    parser = wire.EventParser(lambda event: UpstreamInvalid("an error event"))
+    parser = TranscriptParser(lambda event: UpstreamInvalid("an error event"))
     async for chunk in chunks:
         for event in parser.feed(chunk):
             yield event

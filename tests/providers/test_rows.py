@@ -18,13 +18,13 @@ from proxy.errors import BadRequest, ProxyError, UpstreamInvalid, UpstreamRateLi
 from proxy.http.messages import ByteStream, Headers, Request, Response
 from proxy.matching import BoundDeployment
 from proxy.providers import registry
-from proxy.providers.base import BufferedRequest, OpenAITranscript, SpeechAnswer, StreamedTranscript, WholeTranscript
+from proxy.providers.base import BufferedRequest, SpeechAnswer, WholeTranscript
 from proxy.providers.registry import VENDORS
 from proxy.providers.vendors.openai import OpenAIAdapter, native, rate_of
 from proxy.providers.vendors.rows import ROWS, ListingAdapter
 from proxy.providers.voices import NAMES
 from proxy.providers.wire import streams, transcripts, usage
-from proxy.providers.wire.sse import Relay
+from proxy.providers.wire.relay import SpeechRelay, TranscriptRelay
 from proxy.sdk.target import Settings, bind
 from tests.fakes import messages
 from tests.fakes.multipart import MultipartReader
@@ -532,7 +532,7 @@ def test_usage_as_openai_writes_it() -> None:
     ],
 )  # fmt: skip
 def test_openais_own_events_tell_what_was_used(kind: str, stated: Any, due: Usage | None) -> None:
-    relay = Relay(lambda event: ProxyError("no"))
+    relay = (SpeechRelay if kind.startswith("speech") else TranscriptRelay)(lambda event: ProxyError("no"))
     event = f"data: {json.dumps({'type': kind, 'text': '', 'usage': stated})}\n\ndata: [DONE]\n\n".encode()
     assert b"".join(list(relay.feed(event)) + list(relay.end())) == event
     assert (relay.usage, relay.warnings) == (due, ())
@@ -602,45 +602,6 @@ def test_audio_chunks_that_break_off(stream: bytes) -> None:
 def test_an_error_in_a_stream_is_raised() -> None:
     with pytest.raises(UpstreamRateLimited, match="slow down"):
         list(streams.AudioChunks(_failure).feed(_sse(CHUNKS[0], {"error": {"message": "slow down"}})))
-    with pytest.raises(UpstreamRateLimited):
-        list(streams.MistralEvents(_failure).feed(_sse({"object": "error", "message": "no"})))
-
-
-def test_vllms_chunks_become_openais_events() -> None:
-    flow = adapter("hosted_vllm/whisper").transcription(TranscriptionRequest("g", Held(b"RIFF"), stream=True))
-    next(flow)
-    with pytest.raises(StopIteration) as over:
-        flow.send(messages.response(200, headers={"content-type": "text/event-stream; charset=utf-8"}))
-    answer = over.value.value
-    assert isinstance(answer, StreamedTranscript)
-    chunks = [{"choices": [{"delta": {"content": text}}]} for text in ("Good ", "morning.", "")]
-    odd = [{"choices": None}, {"choices": [None]}, {"choices": [{"delta": {"content": None}}]}, {"usage": {}}]
-    events = list(answer.decoder.feed(_sse(*chunks, *odd))) + list(answer.decoder.end())
-    assert events == [
-        {"type": "transcript.text.delta", "delta": "Good "},
-        {"type": "transcript.text.delta", "delta": "morning."},
-        {"type": "transcript.text.done", "text": "Good morning."},
-    ]
-
-
-def test_a_server_that_does_not_stream_after_all() -> None:
-    flow = adapter("hosted_vllm/whisper").transcription(TranscriptionRequest("g", Held(b"RIFF"), stream=True))
-    next(flow)
-    with pytest.raises(StopIteration) as over:
-        flow.send(messages.response(200, headers={"content-type": "application/json"}))
-    assert over.value.value == OpenAITranscript(events=False)
-
-
-def test_mistrals_events_become_openais() -> None:
-    decoder = streams.MistralEvents(_failure)
-    done = {"type": "transcription.done", "text": "Hi.", "usage": {"prompt_audio_seconds": 3}}
-    events = list(decoder.feed(_sse({"type": "transcription.text.delta", "text": "Hi."}, done, done=False)))
-    assert events == [{"type": "transcript.text.delta", "delta": "Hi."}]
-    ended = {"type": "transcript.text.done", "text": "Hi.", "usage": {"type": "duration", "seconds": 3}}
-    assert list(decoder.end()) == [ended]
-    assert decoder.usage == Usage(seconds_in=3)
-    with pytest.raises(UpstreamInvalid):
-        streams.MistralEvents(_failure).end().__next__()  # type: ignore[attr-defined]
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

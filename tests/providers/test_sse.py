@@ -11,7 +11,8 @@ import pytest
 
 from proxy.errors import ProxyError, UpstreamInvalid, UpstreamUnavailable
 from proxy.providers.wire import errors
-from proxy.providers.wire.sse import DONE, EventParser, Reader, Relay
+from proxy.providers.wire.relay import SpeechRelay, TranscriptParser, TranscriptRelay
+from proxy.providers.wire.sse import DONE, Reader, begins
 from proxy.providers.wire.streams import SpeechEvents
 
 AUDIO = {"type": "speech.audio.delta", "audio": "AAEC"}
@@ -32,7 +33,14 @@ def failure(event: bytes) -> ProxyError:
 
 
 def relayed(*chunks: bytes) -> bytes:
-    relay = Relay(failure)
+    relay = SpeechRelay(failure)
+    frames = [frame for chunk in chunks for frame in relay.feed(chunk)]
+    return b"".join([*frames, *relay.end()])
+
+
+def heard(*chunks: bytes) -> bytes:
+    """As `relayed`, of a transcript."""
+    relay = TranscriptRelay(failure)
     frames = [frame for chunk in chunks for frame in relay.feed(chunk)]
     return b"".join([*frames, *relay.end()])
 
@@ -52,7 +60,7 @@ def pieces(data: bytes, size: int) -> Sequence[bytes]:
 
 def test_openais_own_events_pass_byte_for_byte_without_a_copy_of_each() -> None:
     blocks = [frame(AUDIO), frame(FINISH), DONE]
-    relay = Relay(failure)
+    relay = SpeechRelay(failure)
     assert [*relay.feed(b"".join(blocks)), *relay.end()] == blocks
 
 
@@ -69,7 +77,7 @@ def test_lines_end_in_three_ways_and_streams_are_cut_anywhere(ends: tuple[bytes,
 
 def test_each_event_leaves_as_soon_as_it_is_complete() -> None:
     for end in (b"\n\n", b"\r\n\r\n", b"\r\r"):
-        relay = Relay(failure)
+        relay = SpeechRelay(failure)
         data = frame(AUDIO)[:-2] + end
         frames = [list(relay.feed(data[place : place + 1])) for place in range(len(data))]
         first = next(number for number, some in enumerate(frames) if some)
@@ -105,6 +113,12 @@ def test_each_event_leaves_as_soon_as_it_is_complete() -> None:
         CANONICAL.removesuffix(DONE).removesuffix(b"\n\n"),
         CANONICAL + DONE,
         CANONICAL + b"data: [DO",
+        CANONICAL.replace(b"data: ", b"data: data: "),
+        CANONICAL.replace(b"[DONE]", b"[done]"),
+        CANONICAL.replace(b"data: [DONE]", b"data:\ndata: [DONE]"),
+        CANONICAL.replace(b"}\n\n", b"}\n"),
+        CANONICAL.replace(b'{"type":"speech.audio.done"', b'{"type":"done"'),
+        CANONICAL.replace(b'data: {"type":"speech.audio.done"', b'event: speech.audio.done\ndata: {"type":"end"'),
     ],
 )
 @pytest.mark.parametrize("size", [1, 5, 10_000])
@@ -115,10 +129,111 @@ def test_every_spelling_of_a_stream_becomes_openais(data: bytes, size: int) -> N
     assert b"".join(audio) == b"\x00\x01\x02"
 
 
+DELTA = {"type": "transcript.text.delta", "delta": "Hi "}
+NEXT = {"type": "transcript.text.delta", "delta": "you."}
+TOKENS = {
+    "type": "tokens", "total_tokens": 0, "input_tokens": 0, "output_tokens": 0,
+    "input_token_details": {"text_tokens": 0, "audio_tokens": 0},
+}  # fmt: skip
+HEARD = {"type": "transcript.text.done", "text": "Hi you.", "usage": TOKENS}
+SECONDS = {"type": "duration", "seconds": 3}
+
+
+@pytest.mark.parametrize(
+    ("data", "usage"),
+    [
+        (frame(DELTA) + frame(NEXT) + DONE, TOKENS),
+        (frame(DELTA) + frame(NEXT) + frame({"type": "transcript.text.done"}), TOKENS),
+        (frame(DELTA) + frame(NEXT) + frame({"type": "transcript.text.done", "text": None, "usage": {}}), TOKENS),
+        (frame(DELTA) + frame(NEXT) + b"event: done\ndata: {}\n\n", TOKENS),
+        (frame({"delta": "Hi "}) + frame({"delta": "you."}) + DONE, TOKENS),
+        (frame({"text": "Hi "}) + frame({"text": "you."}) + DONE, TOKENS),
+        (b"".join(frame({"choices": [{"delta": {"content": text}}]}) for text in ("", "Hi ", "you.")) + DONE, TOKENS),
+        (
+            frame({"choices": [{"delta": {"content": "Hi "}, "finish_reason": "stop"}, None]})
+            + frame({"choices": [{"delta": {"content": "you."}}]})
+            + frame({"choices": [{"delta": {"content": None}}, {"delta": None}]})
+            + frame({"choices": [], "usage": {"prompt_audio_seconds": 3}})
+            + DONE,
+            SECONDS,
+        ),
+        (
+            frame({"type": "transcription.language", "audio_language": "en"})
+            + frame({"type": "transcription.text.delta", "text": "Hi "})
+            + frame({"type": "transcription.text.delta", "text": "you."})
+            + frame({"type": "transcription.segment", "text": "Hi you.", "start": 0, "end": 1})
+            + frame({"type": "transcription.done", "text": "Hi you.", "usage": {"prompt_audio_seconds": 3}}),
+            SECONDS,
+        ),
+    ],
+)
+def test_every_stream_of_a_transcript_becomes_openais(data: bytes, usage: Any) -> None:
+    due = [DELTA, NEXT, HEARD | {"usage": usage}]
+    assert events_of(heard(data)) == due
+    parser = TranscriptParser(failure)
+    assert [*parser.feed(data), *parser.end()] == due
+
+
+@pytest.mark.parametrize(
+    ("sent", "delta"),
+    [
+        (b'data: {"type":"transcript.text.delta","delta":"a\tb"}\n\n', "a\tb"),
+        (b'data: {"type":"transcript.text.delta","delta":"a\ndata: b"}\n\n', "a\nb"),
+        (b'data: {"type":"transcript.text.delta","delta":"\\ud83d!"}\n\n', "\ufffd!"),
+        (b'data: {"type":"transcript.text.delta","delta":"Gr\xfc\xdfe"}\n\n', "Grüße"),
+        (b'data: {"type":"transcript.text.delta","delta":"a","logprobs":[{"logprob":NaN}]}\n\n', "a"),
+    ],
+)
+def test_every_client_can_read_an_event(sent: bytes, delta: str) -> None:
+    first, done = events_of(heard(sent + DONE))
+    assert (first["delta"], done["text"]) == (delta, delta)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"error": {"message": "Slow down", "code": 429}}, 429),
+        ({"type": "error", "message": "Slow down", "code": "rate_limit_exceeded"}, 429),
+        ({"message": "Slow down", "type": "rate_limit_error"}, 429),
+        ({"error": {"message": "No", "code": "400"}}, 400),
+        ({"object": "error", "message": "No", "type": "BadRequestError", "code": 400}, 400),
+        ({"error": {"message": "No", "type": "invalid_request_error", "param": "language"}}, 400),
+        ({"status": 422, "detail": "No"}, 400),
+        ({"error": {"message": "The model `x` does not exist", "status": 404}}, 404),
+        ({"error": {"message": "Bad key", "code": "invalid_api_key"}}, 502),
+        ({"error": {"message": "Broken", "code": 503}}, 503),
+        ({"error": {"message": "Broken", "code": 17}}, 500),
+    ],
+)
+def test_an_error_event_means_what_its_code_says(error: Any, status: int) -> None:
+    with pytest.raises(ProxyError) as raised:
+        heard(frame(error))
+    assert raised.value.status == status
+
+
+@pytest.mark.parametrize("data", [b"event: error\n\n", b"event: error\ndata:\n\n", b"event:error\rdata\r\r"])
+def test_an_error_without_words_is_one(data: bytes) -> None:
+    with pytest.raises(UpstreamUnavailable):
+        heard(frame(DELTA) + data + DONE)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (b"", None), (b"\xef", None), (b"\xef\xbb\xbf", None), (b" \r\n", None), (b"da", None), (b"data", None),
+        (b"data:", True), (b"event: x", True), (b": ping", True), (b"id\n", True), (b"\xef\xbb\xbf\n\ndata:{", True),
+        (b"retry: 1", True), (b"{", False), (b'"', False), (b"database", False), (b"Hello", False), (b"WEBVTT", False),
+        (b" " * 100_000, False),
+    ],
+)  # fmt: skip
+def test_bytes_show_whether_they_are_events(head: bytes, found: bool | None) -> None:
+    assert begins(head) is found
+
+
 def test_the_type_may_stand_anywhere_and_nested_types_mean_nothing() -> None:
     odd = {"item": {"type": "error", "error": {}}, "audio": "AAEC", "type": "speech.audio.delta", "error": None}
     done = {"usage": {"type": "x", **USAGE}, "type": "speech.audio.done"}
-    relay = Relay(failure)
+    relay = SpeechRelay(failure)
     assert b"".join(relay.feed(frame(odd) + frame(done))) == frame(odd) + frame(done)
     assert relay.is_complete
     assert relay.usage is not None
@@ -133,7 +248,9 @@ ERRORS = [
     b'data: {"object":"error","message":"Out of memory","code":500}\n\n',
     b'data: {"message":"Out of memory","type":"error"}\n\n',
     b'data: {"message":"Out of memory","type":"server_error"}\n\n',
-    b'data: {"message":"Out of memory","type":"rate_limit_exceeded","code":null}\n\n',
+    b'data: {"message":"Out of memory","type":"model_crashed","code":null}\n\n',
+    b'data: {"error_msg":"Out of memory","error_code":5}\n\n',
+    b'data: {"status":"failed","detail":"Out of memory"}\n\n',
     b'data: {"type":"error","error":{"message":"Out of memory"}}\n\n',
     b'data: {"detail":"Out of memory"}\n\n',
     b'data: {"code":500,"message":"Out of memory"}\n\n',
@@ -144,6 +261,7 @@ ERRORS = [
     b'event:error\r\ndata:{"detail":"Out of memory"}\r\n\r\n',
     b'{"error":{"message":"Out of memory"}}',
     b'{"error":{"message":"Out of memory"}}\n\n',
+    b'data: {"error":\ndata: {"message":\ndata: "Out of memory"}}\n\n',
 ]
 
 
@@ -163,11 +281,11 @@ def test_every_shape_of_an_error_is_one(error: bytes, before: bytes) -> None:
         {"type": "transcript.text.delta", "delta": 'the "error" is'},
         {"type": "transcript.text.delta", "delta": "", "error": None},
         {"type": "transcript.text.segment", "text": "error", "message": "fine"},
-        {"object": "chunk", "text": "detail"},
+        {"type": "status", "status": "loading", "message": "fine"},
     ],
 )
 def test_what_only_looks_like_an_error_passes(event: Any) -> None:
-    assert list(Relay(failure).feed(frame(event))) == [frame(event)]
+    assert list(TranscriptRelay(failure).feed(frame(event))) == [frame(event)]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +344,7 @@ def test_a_stream_of_speech_that_only_says_done_gets_its_done_event() -> None:
 @pytest.mark.parametrize("reported", [{}, {"usage": None}, {"usage": {"type": "duration", "seconds": 2}}])
 def test_the_end_of_a_transcript_always_has_a_usage(reported: dict[str, Any]) -> None:
     end = {"type": "transcript.text.done", "text": "Hi 😀"} | reported
-    for event in (events_of(relayed(frame(end)))[-1], *EventParser(failure).feed(frame(end))):
+    for event in (events_of(heard(frame(end)))[-1], *TranscriptParser(failure).feed(frame(end))):
         assert event["text"] == end["text"]
         assert event["usage"] == (reported.get("usage") or event["usage"])
         assert isinstance(event["usage"].get("total_tokens", 0), int)
@@ -236,7 +354,7 @@ def test_a_large_event_costs_as_much_as_its_length_however_it_is_cut() -> None:
     """Each chunk is searched once: twice the length takes about twice the time, not four times."""
     big = frame({"type": "speech.audio.delta", "audio": "A" * 4_000_000})
     chunks = pieces(big + CANONICAL, 1400)
-    relay = Relay(failure)
+    relay = SpeechRelay(failure)
     sizes = [len(frame) for chunk in chunks for frame in relay.feed(chunk)]
     assert sizes == [len(big), len(frame(AUDIO)), len(frame(FINISH)), len(DONE)]
 

@@ -16,6 +16,7 @@ from proxy.audio.languages import WHISPER_CODES, LanguageCodes
 from proxy.config import Deployment
 from proxy.domain.requests import Mode, SpeechRequest, TranscriptionRequest
 from proxy.domain.results import StaticMetadata
+from proxy.errors import UpstreamInvalid
 from proxy.http.messages import URL, Request, Response
 from proxy.providers.base import (
     Adapter,
@@ -24,7 +25,6 @@ from proxy.providers.base import (
     OpenAITranscript,
     SpeechAnswer,
     SpeechFlow,
-    StreamedTranscript,
     TranscriptionFlow,
     WholeTranscript,
 )
@@ -32,7 +32,7 @@ from proxy.providers.sockets import live, realtime
 from proxy.providers.vendor import Vendor
 from proxy.providers.voices import OPENAI_VOICES
 from proxy.providers.wire import forms, transcripts
-from proxy.providers.wire.headers import header, media_type
+from proxy.providers.wire.headers import header
 from proxy.providers.wire.multipart import MultipartStream
 from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
 from proxy.providers.wire.streams import SpeechEvents
@@ -175,13 +175,16 @@ class OpenAIAdapter(Adapter):
         if request.response_format in self._quirks.transcript_formats and not forms.streams(request, self._quirks):
             response = yield BufferedRequest(form)
             diarized = request.response_format == "diarized_json"
-            transcript, used = transcripts.read(response.content, task=request.task, diarized=diarized)
+            content_type = header(response, b"content-type")
+            try:
+                transcript, used = transcripts.read(
+                    response.content, content_type, task=request.task, diarized=diarized
+                )
+            except UpstreamInvalid as error:
+                raise self.document_error(response.content) or error from None
             return WholeTranscript(transcript, metadata=StaticMetadata(used, forms.excluded(request, self._quirks)))
-        response = yield form
-        if self._quirks.transcript_events is not None and _is_sse(response):
-            decoder = self._quirks.transcript_events(self.event_error)
-            return StreamedTranscript(decoder, metadata=decoder)
-        return OpenAITranscript(events=_is_sse(response))
+        yield form
+        return OpenAITranscript()
 
     def _form(self, request: TranscriptionRequest) -> Request:
         fields = [("model", self._deployment.model), *forms.fields(request, self._quirks)]
@@ -250,10 +253,6 @@ def _authorization(deployment: Deployment, key: str | None) -> dict[str, str]:
     if deployment.project is not None:
         headers["openai-project"] = deployment.project
     return headers
-
-
-def _is_sse(response: Response) -> bool:
-    return media_type(response) == "text/event-stream"
 
 
 def _adapter(deployment: Deployment, *, base: str, key: str | None, declared: Capabilities) -> Adapter:

@@ -29,7 +29,7 @@ from proxy.providers.vendors.openai import CONTAINERS, OpenAIAdapter
 from proxy.providers.vendors.openai import MODELS as OPENAI_MODELS
 from proxy.providers.voices import OPENAI_VOICES, Voice, Voices
 from proxy.providers.wire.quirks import OPENAI_QUIRKS, Quirks
-from proxy.providers.wire.streams import AudioChunks, MistralEvents, TextChunks
+from proxy.providers.wire.streams import AudioChunks
 
 SIX = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 WITH_TIMES = ("json", "text", "srt", "verbose_json", "vtt")
@@ -344,7 +344,6 @@ MISTRAL_QUIRKS = Quirks(
     keywords="context_bias",
     single_words=True,
     speakers=(("diarize", "true"),),
-    transcript_events=MistralEvents,
 )
 MISTRAL_BEFORE_3 = replace(MISTRAL_QUIRKS, language_excludes_times=True)
 MISTRAL = Vendor(
@@ -390,7 +389,6 @@ HOSTED_VLLM = _self_hosted(
         transcript_formats={name: format for name, format in VERBOSE_FOR_TIMES.items() if name != "diarized_json"},
         keywords="hotwords",
         joined=", ",
-        transcript_events=TextChunks,
     ),
     SELF_HOSTED_SPEECH,
     SELF_HOSTED_WHISPER,

@@ -15,10 +15,14 @@ from typing import Any, Final
 
 from proxy.providers.wire import subtitles
 
-_TEXT: Final = ("text", "transcription", "transcript", "transcribed_text", "full_text", "transcription_text")
+_TEXT: Final = (
+    "text", "transcription", "transcript", "transcribed_text", "full_text", "transcription_text", "content",
+)  # fmt: skip
 _SEGMENTS: Final = ("segments", "chunks", "utterances", "sentences", "transcription", "sentence_info")
 _WORDS: Final = ("words", "word_segments", "word_timestamps")
-_WRAPPERS: Final = ("result", "results", "data", "output", "response", "transcription", "transcript", "predictions")
+_WRAPPERS: Final = (
+    "text", "result", "results", "data", "output", "response", "transcription", "transcript", "predictions",
+)  # fmt: skip
 _LANGUAGE: Final = ("language", "detected_language", "language_code", "lang")
 _DURATION: Final = ("duration", "duration_seconds", "audio_duration", "audio_duration_seconds")
 _START: Final = ("start", "start_time", "startTime", "begin", "from")
@@ -45,7 +49,8 @@ def as_openai(document: Any, depth: int = 0) -> dict[str, Any] | None:
         return _of_list(document, depth)
     if not isinstance(document, dict):
         return None
-    if not any(isinstance(document.get(name), str) for name in _TEXT) and not _rows_of(document, _SEGMENTS):
+    has_text = any(isinstance(document.get(name), str) for name in _TEXT) or subtitles_in(document) is not None
+    if not has_text and not _rows_of(document, _SEGMENTS):
         inner = next(
             (found for name in _WRAPPERS if (found := as_openai(document.get(name), depth + 1)) is not None), None
         )
@@ -55,7 +60,13 @@ def as_openai(document: Any, depth: int = 0) -> dict[str, Any] | None:
     return _completed(document)
 
 
+def subtitles_in(document: Mapping[str, Any]) -> str | None:
+    """Under whatever name they stand."""
+    return next((value for value in document.values() if isinstance(value, str) and subtitles.kind(value)), None)
+
+
 def _of_text(text: str) -> dict[str, Any]:
+    text = text.removeprefix("\ufeff")
     if subtitles.kind(text) is None:
         return {"text": text}
     segments = subtitles.segments(text)
@@ -81,7 +92,12 @@ def _without_speech(document: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _completed(document: Mapping[str, Any]) -> dict[str, Any]:
     text = next((document[name] for name in _TEXT if isinstance(document.get(name), str)), None)
+    cues = subtitles_in(document)
+    if cues is not None and (text is None or subtitles.kind(text) is not None):
+        text = cues
     found = _of_text(text) if text is not None else {}
+    if cues is not None and not _rows_of(document, _SEGMENTS):
+        found["segments"] = subtitles.segments(cues)
     result = {**document, **found}
     if "segments" not in found:
         segments = _timed(_rows_of(document, _SEGMENTS), _ROW_TEXT, "text")

@@ -6,6 +6,8 @@ import codecs
 import re
 from typing import Final
 
+from proxy.parse import well_formed
+
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 #: UTF-32's begins with UTF-16's.
 _MARKS: Final = (
@@ -27,7 +29,7 @@ def decoded(body: bytes, content_type: str = "") -> str:
     stated = _CHARSET.search(content_type)
     for encoding in ("utf-8", stated[1] if stated else "cp1252", "cp1252", "latin-1"):
         try:
-            return body.decode(encoding)
-        except (UnicodeDecodeError, LookupError):
+            return well_formed(body.decode(encoding))
+        except (UnicodeError, LookupError):
             continue
     raise AssertionError("latin-1 decodes any bytes")

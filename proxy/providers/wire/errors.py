@@ -101,7 +101,7 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
     if status < 500:
         refusal = UpstreamNotFound if status in _NOT_FOUND else UpstreamRejected
         return refusal(
-            message or f"The upstream vendor refused the request with status {details.status}.",
+            message or f"The upstream vendor refused the request with status {status}.",
             status=400 if status == 422 else status,
             type=details.type,
             param=details.param,
@@ -145,7 +145,7 @@ _TEXTS = (
     "error", "errors", "details", "description", "reason", "title",
     "base_resp", "status_msg",
 )  # fmt: skip
-_CODES = ("code", "err_code", "error_code", "errorCode", "status")
+_CODES = ("code", "err_code", "error_code", "errorCode", "status", "status_code", "statusCode")
 _MAX_DEPTH = 5
 #: Where FastAPI's ``loc`` begins: not a part of the name of a field.
 _PLACES = ("body", "query", "path", "header")
@@ -157,8 +157,29 @@ def of_response(response: Response, body: bytes) -> ErrorDetails:
 
 
 def of_event(event: bytes) -> ErrorDetails:
-    """The error event of a stream that began with status 200."""
-    return of_object(500, _document(event))
+    """The error event of a stream that began with status 200; what it says of itself is its status."""
+    details = of_object(500, _document(event))
+    return replace(details, effective_status=_status_of(details))
+
+
+#: By the type or code of an error, as OpenAI and Anthropic call them.
+_STATUSES = {
+    "authentication_error": 401, "invalid_api_key": 401, "unauthorized": 401, "permission_error": 403,
+    "permission_denied": 403, "forbidden": 403, "not_found": 404, "not_found_error": 404,
+    "insufficient_quota": 429, "rate_limit_error": 429, "rate_limit_exceeded": 429, "rate_limited": 429,
+    "ratelimiterror": 429, "too_many_requests": 429, "badrequesterror": 400, "bad_request": 400,
+    "invalid_request": 400, "invalid_request_error": 400, "invalid_value": 400, "unsupported_value": 400,
+}  # fmt: skip
+
+
+def _status_of(details: ErrorDetails) -> int | None:
+    for value in (details.code, details.type):
+        text = str(value).lower()
+        if text.isdecimal() and 400 <= int(text[:4]) < 600:
+            return int(text)
+        if text in _STATUSES:
+            return _STATUSES[text]
+    return None
 
 
 def of_object(status: int, error: Any, *, retry_after: float | None = None) -> ErrorDetails:

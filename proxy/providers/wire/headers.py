@@ -24,11 +24,6 @@ def header(response: Response, name: bytes) -> str:
     return response.headers.first.get(name, b"").decode("latin-1")
 
 
-def media_type(response: Response) -> str:
-    """The content type without its parameters, in lower case."""
-    return header(response, b"content-type").partition(";")[0].strip().lower()
-
-
 def upstream_id(response: Response) -> str:
     """The vendor's id of the request, for its support; empty if there is none, or if it contains a key."""
     for name, value in response.headers.first.items():

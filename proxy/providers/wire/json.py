@@ -1,4 +1,4 @@
-"""JSON as servers write it, with NaN and halves of surrogate pairs; and JSON that every client can read."""
+"""JSON as servers write it, and JSON that every client can read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import math
 import re
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import from_json, to_json
+
+from proxy.parse import well_formed_escapes
 
 #: Python converts at most 4,300, because it takes quadratic time.
 _MAX_DIGITS = 1000
@@ -18,7 +20,8 @@ _HUGE = re.compile(r"[0-9][eE]\+?[0-9]{3}")
 def read(data: bytes | str) -> Any:
     """Raises ValueError if it is not JSON in UTF-8.
 
-    NaN, infinities and numbers that Python does not convert become None; halves of surrogate pairs stay.
+    NaN, infinities and numbers that Python does not convert become None, halves of surrogate pairs U+FFFD. Strings may
+    contain control characters.
     """
     text = data if isinstance(data, str) else data.decode("utf-8")
     try:
@@ -32,7 +35,8 @@ def read(data: bytes | str) -> Any:
 
 
 def _lenient(text: str) -> Any:
-    return json.loads(text, parse_constant=lambda _: None, parse_int=_integer, parse_float=_finite)
+    source = well_formed_escapes(text.removeprefix("\ufeff"))
+    return json.loads(source, parse_constant=lambda _: None, parse_int=_integer, parse_float=_finite, strict=False)
 
 
 def _integer(digits: str) -> int | None:
@@ -52,9 +56,5 @@ def strict(data: bytes) -> Any:
 
 
 def write(document: Any) -> bytes:
-    """Compact. NaN and infinities become null, halves of surrogate pairs a question mark."""
-    try:
-        return to_json(document, inf_nan_mode="null")
-    except (PydanticSerializationError, ValueError):
-        text = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-        return to_json(from_json(text), inf_nan_mode="null")
+    """Compact. NaN and infinities become null."""
+    return to_json(document, inf_nan_mode="null")

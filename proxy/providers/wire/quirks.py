@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.providers.wire.streams import AudioChunks, Failure, TranscriptEvents
+from proxy.providers.wire.streams import AudioChunks, Failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,8 @@ class Quirks:
     speakers: tuple[tuple[str, str], ...] = ()
     #: The field that turns a transcription into a translation, if there is no separate path.
     translates: tuple[str, str] | None = None
-    #: ``stream=true`` is supported, and what reads the vendor's own transcript events.
+    #: ``stream=true`` is supported.
     streams: bool = True
-    transcript_events: Callable[[Failure], TranscriptEvents] | None = None
 
 
 OPENAI_QUIRKS = Quirks(voice_objects=True)

@@ -1,4 +1,4 @@
-"""Server-sent events as vendors send them, read by the WHATWG standard and passed on in OpenAI's form.
+"""Server-sent events as vendors send them, read by the WHATWG standard and brought into OpenAI's form.
 
 OpenAI's form is one line, ``data: <json>``, and an empty line; the last one is ``data: [DONE]``. Anything else crashes
 or confuses some SDK: comments after an ``id:``, named events, ``retry:`` alone, types that only ``event:`` tells.
@@ -7,12 +7,11 @@ or confuses some SDK: comments after an ``id:``, named events, ``retry:`` alone,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from proxy.domain.usage import NO_TOKENS, Usage, speech_tokens
 from proxy.errors import ProxyError, UpstreamInvalid
-from proxy.providers.wire import json, usage
+from proxy.providers.wire import encodings, json
 
 END: Final = b"[DONE]"
 DONE: Final = b"data: [DONE]\n\n"
@@ -22,12 +21,28 @@ _BOM: Final = b"\xef\xbb\xbf"
 #: Two line ends, each CR LF, CR or LF.
 _END_OF_EVENT = re.compile(rb"(?:\r\n?+|\n)(?:\r\n?+|\n)")
 #: What many vendors make of the ``[DONE]`` at the end.
-_ENDS = (END, b'"[DONE]"', b"[done]", b"DONE")
-#: Most events by far, which begin with their type and need no parsing if their end has arrived, too.
-_DELTA = re.compile(rb'\{"type": ?"(?:speech\.audio|transcript\.text)\.delta"')
-#: Names of events that only keep the connection open.
-_PINGS = frozenset({"ping", "heartbeat", "keepalive", "keep-alive"})
-_INCOMPLETE = "The upstream vendor's stream ended before it was complete."
+_END = re.compile(rb"[\s\"'\[]*done[\s\"'\].]*", re.IGNORECASE)
+#: How a stream of events begins: a field, or a comment.
+_BEGIN = re.compile(rb"(?:data|event|id|retry)(?::|[\r\n])|:")
+_OBJECT = re.compile(rb"^data:[ \t]*\{", re.MULTILINE)
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+#: Some servers send blanks while they work.
+_MAX_HEAD: Final = 65_536
+INCOMPLETE: Final = "The upstream vendor's stream ended before it was complete."
+
+
+def begins(head: bytes) -> bool | None:
+    """Whether bytes are events, whatever their label says; None while there are too few to tell."""
+    text = head.removeprefix(_BOM).lstrip()
+    if _BEGIN.match(text):
+        return True
+    is_open = _BOM.startswith(head) or any(field.startswith(text) for field in _FIELDS)
+    return None if is_open and len(head) < _MAX_HEAD else False
+
+
+def holds_objects(body: bytes) -> bool:
+    """Whether a body that begins like events is that, rather than a text such as ``id: 5``."""
+    return _OBJECT.search(body) is not None
 
 
 class Reader:
@@ -67,7 +82,7 @@ class Reader:
         rest, self._rest = bytes(self._rest), bytearray()
         for frame, content in _frame(rest.removeprefix(_BOM)):
             if content != END and _parsed(content) is None:
-                raise UpstreamInvalid(_INCOMPLETE)
+                raise UpstreamInvalid(INCOMPLETE)
             yield frame, content
 
     def _end_of_event(self, start: int) -> int:
@@ -77,94 +92,6 @@ class Reader:
             return match.end() if match is not None else -1
         found = self._rest.find(b"\n\n", start)
         return found + 2 if found >= 0 else -1
-
-
-class Relay:
-    """Passes OpenAI's events on as soon as each is complete, so that a cut stream never ends within one.
-
-    The done event gets the usage that OpenAI promises, if it has none. An error event is raised, as ``failure`` reads
-    it.
-    """
-
-    def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
-        self._failure = failure
-        self._reader = Reader()
-        self._is_speech = False
-        self._is_done = False
-        self._is_ended = False
-        #: What the done event reports; known once that has passed.
-        self.usage: Usage | None = None
-        self.warnings: tuple[str, ...] = ()
-
-    @property
-    def is_complete(self) -> bool:
-        """Everything that matters has arrived; a stream that breaks off now has lost nothing."""
-        return self._is_done or self._is_ended
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        for frame, content in self._reader.frames(data):
-            yield from self._passed(frame, content)
-
-    def end(self) -> Iterator[bytes]:
-        """What is missing at the end of the stream; raises UpstreamInvalid if the stream did not announce its end."""
-        if not self.is_complete:
-            for frame, content in self._reader.end():
-                yield from self._passed(frame, content)
-        if not self.is_complete:
-            raise UpstreamInvalid(_INCOMPLETE)
-        if not self._is_ended:
-            yield DONE
-
-    def _passed(self, frame: bytes, content: bytes) -> Iterator[bytes]:
-        if self._is_ended:
-            return
-        if content == END:
-            if self._is_speech and not self._is_done:
-                yield _framed(json.write(_completed({"type": "speech.audio.done"})))
-            self._is_ended = True
-            yield DONE
-        elif (match := _DELTA.match(content)) is not None and content[-1:] == b"}" and b'"error"' not in content:
-            self._is_speech = self._is_speech or match[0].endswith(b'speech.audio.delta"')
-            yield frame
-        else:
-            yield from self._unusual(frame, content)
-
-    def _unusual(self, frame: bytes, content: bytes) -> Iterator[bytes]:
-        """An event other than a delta that begins with its type."""
-        event = checked(content, self._failure)
-        kind = event.get("type")
-        self._is_speech = self._is_speech or kind == "speech.audio.delta"
-        if kind in _PINGS:
-            return
-        if isinstance(kind, str) and kind.endswith(".done"):
-            self._is_done = True
-            self.usage = usage.of_speech(event) if kind == "speech.audio.done" else usage.of_transcript(event)
-            completed = _completed(event)
-            frame = frame if completed is event else _framed(json.write(completed))
-        yield frame
-
-
-class EventParser:
-    """OpenAI's events of a transcript as objects. An error event is raised, as ``failure`` reads it."""
-
-    def __init__(self, failure: Callable[[bytes], ProxyError]) -> None:
-        self._relay = Relay(failure)
-        self.warnings: tuple[str, ...] = ()
-
-    @property
-    def usage(self) -> Usage | None:
-        return self._relay.usage
-
-    @property
-    def is_complete(self) -> bool:
-        return self._relay.is_complete
-
-    def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        return _objects(self._relay.feed(data))
-
-    def end(self) -> Iterator[dict[str, Any]]:
-        """Raises UpstreamInvalid if the stream did not announce its end."""
-        return _objects(self._relay.end())
 
 
 def checked(content: bytes, failure: Callable[[bytes], ProxyError]) -> dict[str, Any]:
@@ -177,20 +104,33 @@ def checked(content: bytes, failure: Callable[[bytes], ProxyError]) -> dict[str,
     return event
 
 
+def is_done(kind: Any) -> bool:
+    """Whether an event's type says that it is the last but ``[DONE]``."""
+    return isinstance(kind, str) and (kind == "done" or kind.endswith(".done"))
+
+
+def reports_error(body: bytes) -> bool:
+    """Whether a whole document is an error."""
+    document = _parsed(body)
+    return isinstance(document, dict) and is_error(document)
+
+
 def is_error(event: Mapping[str, Any]) -> bool:
     """Whether it is one of the many shapes of an error; an event without a type is one if it has nothing but words."""
     kind = event.get("type")
-    if event.get("error") or event.get("errors") or event.get("object") == "error" or event.get("status") == "error":
+    if event.get("error") or event.get("errors") or event.get("object") == "error" or event.get("status") in _FAILED:
         return True
     if isinstance(kind, str) and (_names_error(kind) or not event.keys() & _ERROR_MEMBERS):
         return _names_error(kind)
-    return not event.keys() & _CONTENT and any(event.get(name) for name in ("message", "msg", "detail"))
+    return not event.keys() & _CONTENT and any(event.get(name) for name in _MESSAGES)
 
 
 #: Members of events without a type that are not errors, of vendors whose own framing `streams` reads.
 _CONTENT: Final = frozenset({"choices", "candidates", "b64", "audio", "delta", "text", "segments"})
 #: Members that an event with a type has beside its message if it is an error.
-_ERROR_MEMBERS: Final = frozenset({"code", "param", "status"})
+_ERROR_MEMBERS: Final = frozenset({"code", "param"})
+_MESSAGES: Final = ("message", "msg", "detail", "error_message", "errorMessage", "error_msg", "err_msg")
+_FAILED: Final = ("error", "failed", "failure")
 
 
 def _names_error(kind: str) -> bool:
@@ -202,27 +142,39 @@ def _frame(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     if block.startswith(b"data: {") and block.find(b"\n") == len(block) - 2 and b"\r" not in block:
         yield block, block[6:-2].rstrip()
         return
-    name, content = _fields(block)
-    if content in _ENDS:
-        yield DONE, END
-    elif content:
-        if name not in (b"", b"message") and _DELTA.match(content) is None:
-            content = _named(name.decode("utf-8", "replace"), content)
-        yield _framed(content), content
+    name, lines = _fields(block)
+    contents = [b"\n".join(lines)]
+    if len(lines) > 1:
+        contents = _joined(contents[0], lines)
+    for content in contents:
+        if _END.fullmatch(content):
+            yield DONE, END
+        elif content or _names_error(name):
+            content = _named(name, content) if name not in ("", "message") else content
+            yield framed(content), content
 
 
-def _fields(block: bytes) -> tuple[bytes, bytes]:
-    """Name and data. Lines of data are joined without line ends, which JSON has only where they mean nothing."""
-    name, data = b"", []
+def _fields(block: bytes) -> tuple[str, list[bytes]]:
+    """Name, and lines of data."""
+    name, data = "", []
     for line in block.splitlines():
         field, _, value = line.partition(b":")
         if field == b"data":
-            data.append(value.strip())
+            data.append(value.strip().removeprefix(b"data:").lstrip())  # twice, from a proxy behind a proxy
         elif field == b"event":
-            name = value.strip()
+            name = value.strip().decode("utf-8", "replace")
     if not data and block.lstrip().startswith(b"{"):
-        return name, block.strip()  # a plain document under the name of events, such as an error
-    return name, b"".join(data)
+        return name, [block.strip()]  # a plain document under the name of events, such as an error
+    return name, data
+
+
+def _joined(whole: bytes, lines: Sequence[bytes]) -> list[bytes]:
+    """The event of which several lines are the data, in one line; or one event for each if nothing separates them."""
+    event = _parsed(whole)
+    if event is not None:
+        return [json.write(event)]
+    are_events = all(_END.fullmatch(line) or isinstance(_parsed(line), dict) for line in lines)
+    return list(lines) if are_events else [b"".join(lines)]
 
 
 def _named(name: str, content: bytes) -> bytes:
@@ -233,37 +185,28 @@ def _named(name: str, content: bytes) -> bytes:
             return content
         text = content.decode("utf-8", "replace")
         return json.write({"type": "error", "error": event if isinstance(event, dict) else {"message": text}})
-    if isinstance(event, dict) and not isinstance(event.get("type"), str):
+    kind = event.get("type") if isinstance(event, dict) else None
+    is_vague = not isinstance(kind, str) or (name.startswith(_OPENAIS) and not kind.startswith(_OPENAIS))
+    if isinstance(event, dict) and is_vague:
         return json.write({"type": name} | {key: value for key, value in event.items() if key != "type"})
     return content
 
 
-def _completed(event: dict[str, Any]) -> dict[str, Any]:
-    """The done event with the usage that OpenAI promises; the same object if it has it."""
-    if event["type"] == "speech.audio.done":
-        counts, used = ("input_tokens", "output_tokens", "total_tokens"), event.get("usage")
-        if isinstance(used, dict) and all(type(used.get(name)) is int for name in counts):
-            return event
-        extra = used if isinstance(used, dict) else {}
-        return event | {"usage": extra | speech_tokens(usage.of_speech(event))}
-    if event["type"] == "transcript.text.done" and not isinstance(event.get("usage"), dict):
-        return event | {"usage": usage.as_openai(usage.of_transcript(event)) or NO_TOKENS}
-    return event
-
-
-def _objects(frames: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    for frame in frames:
-        if frame != DONE:
-            yield checked(frame[5:].strip(), lambda _: UpstreamInvalid(_INCOMPLETE))
+#: The types of OpenAI's events.
+_OPENAIS: Final = ("speech.audio.", "transcript.text.")
 
 
 def _parsed(content: bytes) -> Any:
-    """None if it is not JSON."""
+    """None if it is not JSON. It should be in UTF-8."""
     try:
         return json.read(content)
+    except ValueError:
+        pass
+    try:
+        return json.read(encodings.decoded(content))
     except ValueError:
         return None
 
 
-def _framed(content: bytes) -> bytes:
+def framed(content: bytes) -> bytes:
     return b"data: " + content + b"\n\n"

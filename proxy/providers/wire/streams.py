@@ -1,22 +1,21 @@
-"""Vendors' own framings of speech and transcripts as server-sent events."""
+"""Vendors' framings of speech as server-sent events."""
 
 from __future__ import annotations
 
 import binascii
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from proxy.domain.usage import Usage
 from proxy.errors import ProxyError, UpstreamInvalid
 from proxy.providers.wire import sse, usage
 
-T = TypeVar("T")
 #: What an error event means; an adapter's ``event_error``.
 Failure = Callable[[bytes], ProxyError]
 
 
-class _Events(ABC, Generic[T]):
+class _Events(ABC):
     """What the framings share: events with JSON objects as data, any of which may be an error, and usage at the end."""
 
     def __init__(self, failure: Failure) -> None:
@@ -30,18 +29,17 @@ class _Events(ABC, Generic[T]):
     def is_complete(self) -> bool:
         return self._complete
 
-    def feed(self, data: bytes) -> Iterator[T]:
+    def feed(self, data: bytes) -> Iterator[bytes]:
         return self._read_all(self._reader.feed(data))
 
-    def end(self) -> Iterator[T]:
+    def end(self) -> Iterator[bytes]:
         """Raises UpstreamInvalid if the stream is incomplete."""
         if not self._complete:
             yield from self._read_all(content for _, content in self._reader.end())
         if not self._complete:
-            raise UpstreamInvalid("The upstream vendor's stream ended before it was complete.")
-        yield from self._last()
+            raise UpstreamInvalid(sse.INCOMPLETE)
 
-    def _read_all(self, events: Iterable[bytes]) -> Iterator[T]:
+    def _read_all(self, events: Iterable[bytes]) -> Iterator[bytes]:
         for event in events:
             if event == sse.END:
                 self._complete = True
@@ -49,15 +47,11 @@ class _Events(ABC, Generic[T]):
                 yield from self._read(sse.checked(event, self._failure))
 
     @abstractmethod
-    def _read(self, document: Mapping[str, Any]) -> Iterator[T]:
-        """What one event contains."""
-
-    def _last(self) -> Iterable[T]:
-        """What follows the vendor's last event."""
-        return ()
+    def _read(self, document: Mapping[str, Any]) -> Iterator[bytes]:
+        """The audio in one event."""
 
 
-class AudioChunks(_Events[bytes]):
+class AudioChunks(_Events):
     """Together's: ``{"object": "audio.tts.chunk", "b64": …}``, then ``[DONE]`` (together.openapi.yaml, 2026-04-28)."""
 
     def _read(self, document: Mapping[str, Any]) -> Iterator[bytes]:
@@ -65,60 +59,16 @@ class AudioChunks(_Events[bytes]):
             yield decoded(document["b64"])
 
 
-class SpeechEvents(_Events[bytes]):
+class SpeechEvents(_Events):
     """OpenAI's: ``speech.audio.delta`` … ``speech.audio.done``, which reports the tokens."""
 
     def _read(self, document: Mapping[str, Any]) -> Iterator[bytes]:
         kind = document.get("type")
         if kind == "speech.audio.delta":
             yield decoded(document.get("audio"))
-        elif kind == "speech.audio.done":
+        elif sse.is_done(kind):
             self._complete = True
             self.usage = usage.of_speech(document)
-
-
-class _TextEvents(_Events[Mapping[str, Any]]):
-    """Pieces of text, and the whole text at the end."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure)
-        self._text: list[str] = []
-
-    def _delta(self, text: Any) -> Iterator[Mapping[str, Any]]:
-        if isinstance(text, str) and text:
-            self._text.append(text)
-            yield {"type": "transcript.text.delta", "delta": text}
-
-    def _last(self) -> Iterable[Mapping[str, Any]]:
-        done: dict[str, Any] = {"type": "transcript.text.done", "text": "".join(self._text)}
-        used = usage.as_openai(self.usage)
-        return [done | {"usage": used} if used is not None else done]
-
-
-class TextChunks(_TextEvents):
-    """vLLM's chat-like chunks, then ``[DONE]`` (vllm/entrypoints/speech_to_text/transcription/protocol.py)."""
-
-    def _read(self, document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        choices = document.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            delta = choice.get("delta") if isinstance(choice, dict) else None
-            yield from self._delta(delta.get("content") if isinstance(delta, dict) else None)
-
-
-class MistralEvents(_TextEvents):
-    """``transcription.text.delta`` … ``transcription.done`` (mistralai 3.7.0); segments and language are left out."""
-
-    def _read(self, document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        kind, text = document.get("type"), document.get("text")
-        if kind == "transcription.text.delta":
-            yield from self._delta(text)
-        elif kind == "transcription.done":
-            self._complete = True
-            self._text = [text] if isinstance(text, str) else self._text
-            self.usage = usage.of_transcript(document)
-
-
-TranscriptEvents = TextChunks | MistralEvents
 
 
 def decoded(text: Any) -> bytes:

@@ -8,15 +8,25 @@ left out if it would not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, Final
 
 from proxy.domain.transcript import Segment, Transcript, Word, segments_of_words
 from proxy.domain.usage import Usage
 from proxy.errors import UpstreamInvalid
 from proxy.providers.wire import dialects, encodings, json, subtitles, usage
+
+#: A page of a gateway; not the ``<|en|>`` and ``<unk>`` with which some models begin.
+_MARKUP: Final = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml|title|h\d|p|div|center|pre)\b", re.IGNORECASE)
+#: The beginning of JSON; not ``[Music]`` and ``{laughs}``.
+_JSON: Final = re.compile(r'\s*(?:\{\s*(?:\}|"[^"]*"\s*:)|\[\s*(?:[\[{\]]|"[^"]*"\s*[,\]]))')
+
+
+#: Subtitles as a JSON string.
+_QUOTED: Final = re.compile(r'\s*"(?:\ufeff|\\ufeff)?(?:WEBVTT|\d+(?:\\r)?\\n\d|\d\d:\d)')
 
 
 class Speakers:
@@ -36,17 +46,69 @@ class Speakers:
 
 
 def read(
-    body: bytes, *, task: str | None = None, diarized: bool = False, is_openai: bool = False
+    body: bytes,
+    content_type: str = "application/json",
+    *,
+    task: str | None = None,
+    diarized: bool = False,
+    is_openai: bool = False,
 ) -> tuple[Transcript, Usage | None]:
     """The transcript, and the usage that the vendor reports. Raises UpstreamInvalid if the body is not a transcript.
 
     ``task`` is the document's own if None. ``diarized``: the caller requested speakers. ``is_openai``: the names
     of speakers and the usage stay as they are.
     """
-    document = dialects.as_openai(json_of(body))
-    if document is None:
-        raise UpstreamInvalid("The upstream vendor's answer is not a transcript.")
-    return of_document(document, task=task, diarized=diarized, is_openai=is_openai)
+    found = found_in(encodings.decoded(body, content_type), content_type) or {}
+    return of_document(as_openai(found), task=task, diarized=diarized, is_openai=is_openai)
+
+
+def found_in(text: str, content_type: str, *, is_text_due: bool = False) -> dict[str, Any] | None:
+    """The JSON in an answer, whatever its label; its text, where JSON is due; None for text where text is due.
+
+    Raises UpstreamInvalid for anything else: a page, JSON that is cut, an error.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    begins_as_json = _JSON.match(text) is not None
+    is_quoted = _QUOTED.match(text) is not None
+    if begins_as_json or is_quoted or media_type.endswith("json"):
+        try:
+            return _object(json.read(text))
+        except ValueError:
+            is_text = subtitles.kind(text) is not None or (is_text_due and not text.lstrip().startswith("{"))
+            if begins_as_json or not is_text:
+                raise _no_transcript(media_type) from None
+    if _MARKUP.match(text) is not None:
+        raise _no_transcript(media_type)
+    if is_text_due:
+        return None
+    is_text = media_type.startswith("text/") or subtitles.kind(text) is not None
+    if not is_text or not text.strip():
+        raise UpstreamInvalid("The upstream vendor's answer is not JSON.", detail=media_type)
+    return {"text": text.strip()}
+
+
+def _object(parsed: Any) -> dict[str, Any]:
+    if isinstance(parsed, dict):
+        return parsed
+    if not isinstance(parsed, (str, list)):
+        raise _no_transcript("neither an object nor a text")
+    return {"text": parsed} if isinstance(parsed, str) else {"result": parsed}
+
+
+def as_openai(document: Mapping[str, Any]) -> dict[str, Any]:
+    """In OpenAI's shape. Raises UpstreamInvalid if it is not a transcript."""
+    members = dialects.as_openai(document)
+    if members is None or (not members["text"] and _reports_error(document)):
+        raise _no_transcript("no text")
+    return members
+
+
+def _reports_error(document: Mapping[str, Any]) -> bool:
+    return bool(document.get("error") or document.get("errors"))
+
+
+def _no_transcript(detail: str) -> UpstreamInvalid:
+    return UpstreamInvalid("The upstream vendor's answer is not a transcript.", detail=detail)
 
 
 def of_document(
@@ -89,16 +151,18 @@ _WORD = {"word": str, "start": (int, float), "end": (int, float)}
 
 def is_whole(document: Any, response_format: str, granularities: Collection[str] = ()) -> bool:
     """Whether it has everything that OpenAI's JSON of this format has."""
-    if not isinstance(document, dict) or not isinstance(document.get("text"), str):
+    if not isinstance(document, dict) or not isinstance(text := document.get("text"), str):
+        return False
+    if text.startswith("\ufeff") or (not text and _reports_error(document)):
         return False
     if response_format == "json":
-        return subtitles.kind(document["text"]) is None
+        return subtitles.kind(text) is None
     if response_format == "diarized_json":
         return _have(document.get("segments"), _SPEAKER)
     wanted = granularities or ("segment",)
     return (
         _has(document, _VERBOSE)
-        and ("segment" not in wanted or _have(document.get("segments"), _SEGMENT))
+        and (("segment" not in wanted and "segments" not in document) or _have(document.get("segments"), _SEGMENT))
         and ("word" not in wanted or _have(document.get("words"), _WORD))
     )
 
@@ -121,22 +185,13 @@ def check_text(document: Mapping[str, Any]) -> str:
 
 def document_of(body: bytes) -> dict[str, Any]:
     """A JSON object; anything else is an UpstreamInvalid."""
-    document = json_of(body)
+    try:
+        document = json.read(encodings.decoded(body))
+    except ValueError:
+        document = None
     if not isinstance(document, dict):
         raise UpstreamInvalid("The upstream vendor's answer is not a JSON object.", detail=f"{len(body)} bytes")
     return document
-
-
-def json_of(body: bytes, content_type: str = "") -> Any:
-    """Any JSON, in any encoding. NaN is None. Raises UpstreamInvalid for anything else."""
-    try:
-        return json.read(body)
-    except ValueError:
-        pass
-    try:
-        return json.read(encodings.decoded(body, content_type))
-    except ValueError as error:
-        raise UpstreamInvalid("The upstream vendor's answer is not JSON.", detail=f"{len(body)} bytes") from error
 
 
 def rows(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
