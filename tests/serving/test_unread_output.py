@@ -69,7 +69,7 @@ def test_calls_and_health_are_answered_and_the_end_is_clean(tmp_path: Path, upst
     with unread(tmp_path, upstream, "--workers", workers) as (process, client, _):
         for _ in range(50):
             assert client.post("/v1/audio/speech", json=HELLO).status_code == 200
-            assert client.post("/v1/audio/speech", json=HELLO | {"model": "nowhere"}).status_code == 404
+            assert client.post("/v1/audio/speech", json=HELLO | {"model": "no-such-model"}).status_code == 404
         assert client.get("/health/liveliness").status_code == 200
         assert client.get("/health").status_code == 200
         assert "audio_proxy_log_dropped_lines_total 0.0" in client.get("/metrics").text
