@@ -19,6 +19,8 @@ TRIES = 2
 #: Seconds before the second try if the vendor does not say, and the longest pause that it may request: earlier pieces
 #: are still playing, and a long text soon reaches a vendor's limit on requests.
 PAUSE, MAX_PAUSE = 0.2, 10.0
+#: Seconds more than the vendor asks for: a timer may fire a little early.
+MARGIN = 0.02
 
 
 class OpenPiece(Protocol):
@@ -76,7 +78,7 @@ class ChunkedSpeech:
                 pause = error.retry_after or PAUSE
                 if tries == TRIES or not error.retryable or pause > MAX_PAUSE:
                     raise
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause + MARGIN)
             tries += 1
 
     def _pcm(self, piece: OpenedStream) -> AsyncGenerator[bytes]:
