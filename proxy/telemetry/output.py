@@ -55,8 +55,6 @@ class Output(io.TextIOBase):
     After a fork, the child has a thread and an empty queue of its own.
     """
 
-    encoding = "utf-8"
-
     def __init__(self, stream: TextIO | None) -> None:
         """``stream`` is None if the process was started without one."""
         self._stream = stream
@@ -101,6 +99,10 @@ class Output(io.TextIOBase):
         if self._stream is None:
             raise io.UnsupportedOperation("fileno")
         return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        return "utf-8"
 
     # -- the thread ----------------------------------------------------------------------------------------------------
 
