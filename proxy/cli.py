@@ -260,7 +260,7 @@ def _check_exists(path: str, options: argparse.Namespace) -> None:
 
 
 def _warn(*warnings: str) -> None:
-    """Never fails."""
+    """Never fails: a full disk must not stop the server."""
     with contextlib.suppress(OSError):
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
@@ -272,28 +272,27 @@ def _serve(refuse: Callable[[str], NoReturn], options: argparse.Namespace) -> in
     if options.ssl_keyfile and not options.ssl_certfile:
         refuse("--ssl-keyfile needs --ssl-certfile")
     file = serving.ConfigFile(partial(_load, options))
-    with serving.without_waiting():
-        _warn(*file.config.warnings)
-        if ending := shutdowns.warning(shutdowns.shutdowns(file.config, _today())):
-            _warn(ending)
-        try:
-            return serving.serve(
-                file,
-                serving.ServerOptions(
-                    host=options.host,
-                    port=options.port,
-                    workers=options.workers,
-                    ssl_certfile=options.ssl_certfile,
-                    ssl_keyfile=options.ssl_keyfile,
-                    root_path=options.root_path,
-                    forwarded_allow_ips=options.forwarded_allow_ips,
-                ),
-            )
-        except OSError as error:
-            hint = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
-            reason = error.strerror or error
-            print(f"audio-proxy: cannot serve on {options.host}:{options.port}: {reason}{hint}", file=sys.stderr)
-            return 1
+    _warn(*file.config.warnings)
+    if ending := shutdowns.warning(shutdowns.shutdowns(file.config, _today())):
+        _warn(ending)
+    try:
+        return serving.serve(
+            file,
+            serving.ServerOptions(
+                host=options.host,
+                port=options.port,
+                workers=options.workers,
+                ssl_certfile=options.ssl_certfile,
+                ssl_keyfile=options.ssl_keyfile,
+                root_path=options.root_path,
+                forwarded_allow_ips=options.forwarded_allow_ips,
+            ),
+        )
+    except OSError as error:
+        hint = "; choose another port with --port" if error.errno == errno.EADDRINUSE else ""
+        reason = error.strerror or error
+        print(f"audio-proxy: cannot serve on {options.host}:{options.port}: {reason}{hint}", file=sys.stderr)
+        return 1
 
 
 def _today() -> date:

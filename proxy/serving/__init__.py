@@ -5,6 +5,5 @@ from proxy.serving.options import ServerOptions
 from proxy.serving.sockets import listen
 from proxy.serving.startup import serve
 from proxy.serving.worker import run_worker
-from proxy.telemetry import without_waiting
 
-__all__ = ["ConfigFile", "ServerOptions", "listen", "run_worker", "serve", "without_waiting"]
+__all__ = ["ConfigFile", "ServerOptions", "listen", "run_worker", "serve"]

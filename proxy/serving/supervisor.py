@@ -21,7 +21,7 @@ import structlog
 from proxy.serving.config_file import CHECK_INTERVAL, ConfigFile
 from proxy.serving.options import ServerOptions
 from proxy.serving.worker import Stop, run_worker
-from proxy.telemetry import WorkerSlot, drain
+from proxy.telemetry import WorkerSlot
 
 #: Seconds to wait before a dead worker is replaced.
 RESTART_DELAY = 1.0
@@ -88,10 +88,7 @@ class Supervisor:
 
         slot = WorkerSlot(self._folder, number)
         supervisor = os.getppid()
-        try:
-            run_worker(self._file, self._options, self._sockets, ready, watch=False, slot=slot)
-        finally:
-            drain()
+        run_worker(self._file, self._options, self._sockets, ready, watch=False, slot=slot)
         if os.getppid() != supervisor:
             shutil.rmtree(self._folder, ignore_errors=True)
 

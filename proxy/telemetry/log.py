@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from time import time_ns
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from pydantic_core import to_json
@@ -42,7 +43,7 @@ def configure_logging(style: str, level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.format_exc_info,
     ]
-    lines = LineWriter()
+    lines = LineWriter(sys.stderr)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -79,12 +80,32 @@ def _stamper() -> structlog.types.Processor:
 
 
 class LineWriter:
-    """Writes structlog's lines to standard error, whichever stream that is at the moment."""
+    """Writes structlog's lines. All lines of one iteration of the event loop are one write."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._waiting: list[str] = []
 
     def msg(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
+        """Without a running event loop, a line is written at once."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write([line])
+            return
+        if not self._waiting:
+            loop.call_soon(self._write_waiting)
+        self._waiting.append(line)
 
     debug = info = warning = error = critical = msg
+
+    def _write_waiting(self) -> None:
+        lines, self._waiting = self._waiting, []
+        self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        self._file.write("\n".join(lines) + "\n")
+        self._file.flush()
 
 
 class CallLog:

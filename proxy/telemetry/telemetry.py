@@ -10,9 +10,8 @@ from typing import Any
 import structlog
 
 from proxy.domain.call import Call
-from proxy.metrics import CallbackCounter, Counter, Family, Gauge, Histogram, Labels, Metrics, Observations, exposition
+from proxy.metrics import Counter, Family, Gauge, Histogram, Labels, Metrics, Observations, exposition
 from proxy.telemetry.log import CallLog
-from proxy.telemetry.output import dropped_lines
 from proxy.telemetry.workers import WorkerMetrics, WorkerSlot
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -75,7 +74,6 @@ class Telemetry:
             self._attempts, self._retries, self._fallbacks, self._hedges, self._cooldowns, self._verdicts,
             Gauge("in_flight", "Calls in flight.", lambda: self._in_flight),
             Gauge("workers", "Worker processes.", lambda: 1),
-            CallbackCounter("log_dropped_lines", "Lines of the log that nobody read in time.", dropped_lines),
         )  # fmt: skip
         self._workers = WorkerMetrics(slot) if slot is not None else None
         self._listeners: list[Callable[[Call, float], None]] = []
