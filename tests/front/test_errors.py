@@ -552,7 +552,7 @@ SECRET_EVENT = b'data: {"type":"error","error":{"message":"key %b at %b","code":
 
 
 @pytest.mark.parametrize(
-    "before", [b"", b'data: {"type":"speech.audio.delta","audio":"AAAA"}\n\n'], ids=["first", "later"]
+    "before", [b"", b'data: {"type":"speech.audio.delta","audio":"AQIDBAUGBwgJCgsM"}\n\n'], ids=["first", "later"]
 )
 def test_an_error_event_never_shows_key_or_address_and_counts_as_an_error(
     upstream: Upstream, http: httpx.Client, proxy: Server, before: bytes

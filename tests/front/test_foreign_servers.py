@@ -105,14 +105,14 @@ def test_an_error_event_is_an_error_before_and_after_the_first_byte(
 def test_the_end_of_speech_has_counts_however_the_server_ends(
     upstream: Upstream, http: httpx.Client, usage: dict[str, Any], end: str
 ) -> None:
-    delta = event({"type": "speech.audio.delta", "audio": "AAEC"})
+    delta = event({"type": "speech.audio.delta", "audio": "AAECAwQFBgcICQoL"})
     done = [event({"type": "speech.audio.done", **usage}), b"data: [DONE]\n\n"]
     answer = stream(delta, *(done[:1] if end == "no [DONE]" else done), content_type="text/event-stream")
     cut: dict[str, Any] = {"stop_after": 2, "stop": "close"} if end == "cut" else {}
     upstream.behave("kokoro", answer=answer, **cut)
     reply = http.post("/v1/audio/speech", json=SPEAK)
     sent = [block.removeprefix("data: ") for block in reply.text.split("\n\n")]
-    assert (json.loads(sent[0])["audio"], sent[2:]) == ("AAEC", ["[DONE]", ""])
+    assert (json.loads(sent[0])["audio"], sent[2:]) == ("AAECAwQFBgcICQoL", ["[DONE]", ""])
     assert json.loads(sent[1])["usage"] == {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
 
 

@@ -307,7 +307,11 @@ class _Speech:
                 self._note(candidate.get("finishReason"))
 
     def end(self) -> Iterator[bytes]:
-        yield from self._read(content for _, content in self._reader.end())
+        rest = [content for _, content in self._reader.end()]
+        if any(document_of(content).get("error") is not None for content in rest):
+            # A document with status 200, not an event.
+            raise UpstreamInvalid("The upstream vendor sent an error instead of speech.")
+        yield from self._read(rest)
         if not self._stopped or not self._has_audio:
             raise UpstreamInvalid("The upstream vendor's speech ended before it was complete.")
 

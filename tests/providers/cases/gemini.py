@@ -73,7 +73,9 @@ ERRORS = (
         message="Bob is not supported",
     ),
     Failure(_error(403, "PERMISSION_DENIED", "No access."), 502, "upstream_credentials"),
-    Failure(_error(404, "NOT_FOUND", "models/x is not found for v1beta."), 404, "upstream_not_found", code="model_not_found"),
+    Failure(
+        _error(404, "NOT_FOUND", "models/x is not found for v1beta."), 404, "upstream_not_found", code="model_not_found"
+    ),
     Failure(_error(503, "UNAVAILABLE", "The model is overloaded."), 503, "upstream_unavailable"),
 )
 SPEECH_ERRORS = (
