@@ -12,7 +12,7 @@ import structlog
 from proxy.accounting import doubtful_keys
 from proxy.config import Config
 from proxy.config.environment import ENV_FILE
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, ProxyError
 
 #: Seconds between two checks whether the file has changed.
 CHECK_INTERVAL = 1.0
@@ -66,7 +66,7 @@ def warn_of_doubtful_keys(config: Config) -> None:
     """Does nothing if the database cannot be used: the start reports that."""
     try:
         warning = asyncio.run(doubtful_keys.warning(config))
-    except Exception:  # whatever the database's driver raises
+    except ProxyError:
         return
     if warning is not None:
         structlog.get_logger().warning(warning)

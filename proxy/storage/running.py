@@ -42,7 +42,7 @@ def database_place(config: Config) -> str:
     """Where the database is: a file, or a server and a name, without user and password."""
     try:
         url = make_url(config.database_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return "an invalid database_url"  # reported when it is opened
     if url.drivername.startswith("sqlite"):
         return os.path.realpath(url.database or ":memory:")
