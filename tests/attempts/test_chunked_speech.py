@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from proxy.attempts.chunked_speech import MAX_PAUSE, PAUSE, ChunkedSpeech
+from proxy.attempts.chunked_speech import MARGIN, MAX_PAUSE, PAUSE, ChunkedSpeech
 from proxy.attempts.opened import OpenedStream
 from proxy.domain.results import StaticMetadata
 from proxy.domain.usage import Usage
@@ -130,7 +130,7 @@ def test_a_vendor_has_time_before_it_is_asked_again(
     monkeypatch.setattr("proxy.attempts.chunked_speech.asyncio.sleep", noted)
     stage = Stage([(b"ab",), UpstreamRateLimited("slow down", retry_after=named), (b"cd",)])
     assert asyncio.run(stage.recited(["1", "2"])) == b"abcd"
-    assert pauses == [paused]
+    assert pauses == [paused + MARGIN]
 
 
 def test_nobody_waits_for_minutes_in_the_middle_of_a_text() -> None:
