@@ -11,8 +11,9 @@ import pytest
 
 from proxy.errors import UpstreamNotFound, UpstreamRateLimited, UpstreamRejected, UpstreamUnavailable
 from proxy.providers.wire import errors
-from proxy.providers.wire.limits import retry_after
-from proxy.providers.wire.refusals import describes_network, says_unknown_model
+from proxy.providers.wire.retry_after import retry_after
+from proxy.providers.wire.unknown_models import says_unknown_model
+from proxy.providers.wire.vendor_network import describes_network
 from tests.fakes import messages
 
 

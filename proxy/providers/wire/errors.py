@@ -25,8 +25,9 @@ from proxy.errors import (
     UpstreamUnavailable,
 )
 from proxy.http.messages import Response
-from proxy.providers.wire.limits import retry_after
-from proxy.providers.wire.refusals import describes_network, is_unknown_model_code, says_unknown_model
+from proxy.providers.wire.retry_after import retry_after
+from proxy.providers.wire.unknown_models import is_unknown_model_code, says_unknown_model
+from proxy.providers.wire.vendor_network import describes_network
 
 MAX_MESSAGE_LENGTH = 2000
 MAX_LOG_LENGTH = 400
