@@ -15,6 +15,7 @@ from pydantic_core import from_json
 from proxy.domain.requests import NO_OPTIONS, CallOptions, SpeechRequest, TranscriptionRequest, Upload
 from proxy.domain.transcript import FORMATS
 from proxy.errors import BadRequest, RequestTooLarge
+from proxy.surrogates import decoded_utf8, well_formed, well_formed_escapes
 
 #: Fields that are for this proxy, or that a deployment sets: they never go upstream.
 OWN_FIELDS = frozenset({
@@ -75,8 +76,6 @@ _FORMATS = frozenset({"mp3", "opus", "aac", "flac", "wav", "pcm", *FORMATS})
 #: Around the items of a list that was printed.
 _LIST_MARKS = "[]\"' \t\r\n"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
-#: An escape in JSON. The groups: half of a surrogate pair without the other half.
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 
 
 def speech_request(body: bytes, model: str | None = None) -> SpeechRequest:
@@ -274,29 +273,9 @@ def json_object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def well_formed(text: str) -> str:
-    """With U+FFFD for half a surrogate pair, which UTF-8 cannot encode. Cut strings end in such halves."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def well_formed_escapes(text: str) -> str:
-    """JSON with U+FFFD for escapes of half a surrogate pair."""
-    return _ESCAPE.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], text)
-
-
-def decoded(text: bytes | bytearray) -> str:
-    """A form field. Raises UnicodeDecodeError."""
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        return well_formed(text.decode("utf-8", "surrogatepass"))
-
-
 def _repaired(body: bytes) -> str:
     """Without a byte order mark and halves of surrogate pairs, be they escaped or not. Raises UnicodeDecodeError."""
-    return well_formed_escapes(decoded(body).removeprefix("\ufeff"))
+    return well_formed_escapes(decoded_utf8(body).removeprefix("\ufeff"))
 
 
 def _missing(name: str) -> BadRequest:

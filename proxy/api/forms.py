@@ -16,6 +16,7 @@ from proxy import parse
 from proxy.errors import BadRequest, RequestTooLarge
 from proxy.matching import MEGABYTE, file_too_large
 from proxy.storage.spool import Spool, SpoolRoom
+from proxy.surrogates import decoded_utf8
 
 MAX_FIELDS = 1000
 MAX_FIELD_BYTES = 16 * MEGABYTE
@@ -180,7 +181,7 @@ class FormReader:
         if self._part.name == "file":
             return
         try:
-            self.fields.append((self._part.name, parse.decoded(self._part.value)))
+            self.fields.append((self._part.name, decoded_utf8(self._part.value)))
         except UnicodeDecodeError:
             raise BadRequest(
                 f"The field '{self._part.name[:80]}' is not UTF-8 text; a file must be in the field 'file'.",

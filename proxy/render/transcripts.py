@@ -15,7 +15,7 @@ from typing import Any, Final
 from proxy.audio.languages import language_name
 from proxy.domain.transcript import Segment, Transcript, Word, timed_segments
 from proxy.domain.usage import NO_TOKENS
-from proxy.parse import well_formed
+from proxy.surrogates import well_formed
 
 _JSON: Final = "application/json"
 _PLAIN: Final = "text/plain; charset=utf-8"

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import Final
 
-from proxy.parse import well_formed
+from proxy.surrogates import well_formed
 
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 #: UTF-32's begins with UTF-16's.

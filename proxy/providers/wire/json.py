@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from proxy.parse import well_formed_escapes
+from proxy.surrogates import well_formed_escapes
 
 #: Python converts at most 4,300, because it takes quadratic time.
 _MAX_DIGITS = 1000
