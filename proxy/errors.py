@@ -270,6 +270,10 @@ class UpstreamNotFound(UpstreamError):
     kind = "upstream_not_found"
 
 
+#: Where the vendor does not say more.
+VENDOR_LIMITED = "The upstream vendor's rate limit is reached."
+
+
 class UpstreamRateLimited(UpstreamError):
     """The vendor's rate limit or quota (429)."""
 

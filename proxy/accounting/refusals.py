@@ -59,12 +59,7 @@ class Refusals:
         """Until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL)
-            try:
-                await self.write()
-            except ProxyError:
-                continue  # the database is away, which others report
-            except Exception:
-                structlog.get_logger().exception("refused calls cannot be stored")
+            await self._try_to_write()
 
     async def write(self) -> None:
         """Also deletes what is no longer kept. Raises Unavailable; the refusals are written the next time then."""
@@ -84,5 +79,13 @@ class Refusals:
 
     async def aclose(self) -> None:
         """Call it when `run` has ended."""
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(self.write(), LAST_WRITE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._try_to_write(), LAST_WRITE_SECONDS)
+
+    async def _try_to_write(self) -> None:
+        try:
+            await self.write()
+        except ProxyError:
+            pass  # the database is away, which others report
+        except Exception:
+            structlog.get_logger().exception("refused calls cannot be stored")

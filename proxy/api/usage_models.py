@@ -103,7 +103,7 @@ class Sums(BaseModel):
     )
 
 
-class Verdict(BaseModel):
+class GuardrailVerdict(BaseModel):
     guardrail: str
     stage: str = Field(examples=["pre_call"])
     verdict: str = Field(examples=["redacted"])
@@ -146,7 +146,7 @@ class RecordedCall(BaseModel):
     bytes_out: int
     attempts: int
     fallback: str | None = Field(description="The model group that was requested, if another one served the call.")
-    guardrails: list[Verdict]
+    guardrails: list[GuardrailVerdict]
     tags: list[str]
 
 

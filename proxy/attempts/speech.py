@@ -15,7 +15,14 @@ from proxy.audio.codec import SPEECH_RATE
 from proxy.audio.formats import SPEECH_FORMATS
 from proxy.domain.requests import SpeechRequest
 from proxy.domain.results import SpeechResult
-from proxy.errors import ProxyError, UpstreamError, UpstreamInvalid, UpstreamRateLimited, UpstreamRejected
+from proxy.errors import (
+    VENDOR_LIMITED,
+    ProxyError,
+    UpstreamError,
+    UpstreamInvalid,
+    UpstreamRateLimited,
+    UpstreamRejected,
+)
 from proxy.http.messages import Response
 from proxy.matching import SpeechPlan
 from proxy.matching.sentences import pieces
@@ -173,7 +180,7 @@ class SpeechAttempt(RunningAttempt[SpeechResult]):
         """Raises UpstreamRateLimited without asking if the vendor's rate limit is known to be reached."""
         health, deployment = self._services.health, self._deployment.id
         if wait := health.limited_for(deployment):
-            raise UpstreamRateLimited("The upstream vendor's rate limit is reached.", retry_after=wait)
+            raise UpstreamRateLimited(VENDOR_LIMITED, retry_after=wait)
         try:
             return await self._open(piece, deadlines, first=False)
         except ProxyError as error:

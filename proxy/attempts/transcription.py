@@ -205,7 +205,7 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
     text = encodings.decoded(body, content_type)
     found = transcripts.found_in(text, content_type, is_text_due=requested not in JSON_FORMATS)
     if found is None:
-        return _plain(request, text, body), None
+        return _plain(request, text), None
     raw = dialects.subtitles_in(found) if requested in SUBTITLES else None
     if raw is not None and subtitles.kind(raw) == requested:
         return RawDocument(raw.lstrip("\ufeff \t\r\n").encode(), PLAIN), usage.of_transcript(found)
@@ -221,7 +221,7 @@ def document(request: TranscriptionRequest, body: bytes, content_type: str) -> t
     return transcript, used
 
 
-def _plain(request: TranscriptionRequest, text: str, body: bytes) -> Transcript | RawDocument:
+def _plain(request: TranscriptionRequest, text: str) -> Transcript | RawDocument:
     """Text where the caller requested text or subtitles."""
     requested, kind = request.response_format, subtitles.kind(text)
     if kind is not None and kind != requested:
@@ -230,8 +230,7 @@ def _plain(request: TranscriptionRequest, text: str, body: bytes) -> Transcript 
         raise UpstreamInvalid(f"The upstream vendor sent text without timestamps, which {requested} needs.")
     if request.stream and requested == "text":
         return Transcript(text=text.strip())
-    content = text.encode()
-    return RawDocument(body if body == content else content, PLAIN)
+    return RawDocument(text.encode(), PLAIN)
 
 
 def check_times(transcript: Transcript) -> None:

@@ -13,14 +13,13 @@ from proxy.attempts import AttemptRunner, RunningAttempt
 from proxy.config import RouterSettings
 from proxy.domain.call import Call
 from proxy.domain.requests import CallOptions
-from proxy.errors import ProxyError, RateLimited, UpstreamError, UpstreamRateLimited
+from proxy.errors import VENDOR_LIMITED, ProxyError, RateLimited, UpstreamError, UpstreamRateLimited
 from proxy.matching import BoundDeployment, Plan, Rejection
 from proxy.routing import retries
 from proxy.routing.strategies import STRATEGIES
 from proxy.tasks import cancel_all
 
 R = TypeVar("R")
-_LIMITED = "The upstream vendor's rate limit is reached."
 #: By model group, in the order of the fallbacks: a plan or a rejection for each deployment.
 Candidates = Mapping[str, Sequence[Plan[R] | Rejection]]
 
@@ -200,7 +199,7 @@ class _GroupCall(Generic[R]):
         if failure is not None:
             raise failure
         if self._limited:
-            raise RateLimited(_LIMITED, retry_after=1)
+            raise RateLimited(VENDOR_LIMITED, retry_after=1)
         raise RateLimited("Every deployment of this model is at its limit right now.", retry_after=1)
 
     def waits(self) -> list[tuple[float, float]]:
@@ -371,7 +370,7 @@ def _final(error: ProxyError, call: Call, wait: float | None) -> ProxyError:
         if wait is None:
             error.should_retry = False
         else:
-            error = UpstreamRateLimited(_LIMITED, detail=error.detail)
+            error = UpstreamRateLimited(VENDOR_LIMITED, detail=error.detail)
     if wait is not None:
         error.retry_after = wait
     if (attempts := len(call.attempts)) > 1:

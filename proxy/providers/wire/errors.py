@@ -15,6 +15,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from proxy.errors import (
+    VENDOR_LIMITED,
     ProxyError,
     UpstreamCredentials,
     UpstreamInvalid,
@@ -91,7 +92,7 @@ def to_error(details: ErrorDetails, secrets: Iterable[str] = ()) -> ProxyError:
         return UpstreamTimeout("The upstream vendor timed out.", detail=log)
     if status in _RATE_LIMIT:
         return UpstreamRateLimited(
-            message or "The upstream vendor's rate limit is reached.",
+            message or VENDOR_LIMITED,
             type=details.type,
             code=details.code or ("insufficient_quota" if status == 402 else None),
             retry_after=details.retry_after,
