@@ -256,8 +256,8 @@ class TranscriptionEndpoint(AudioEndpoint):
         try:
             while not exchange.read_all:
                 await form.feed(await exchange.read())
-                if form.passed_limit is not None and exchange.declared_length is None:
-                    raise file_too_large(form.passed_limit, size=None)
+                if form.file.passed_limit is not None and exchange.declared_length is None:
+                    raise file_too_large(form.file.passed_limit, size=None)
             fields, file = await form.finish()
             if exchange.model is not None:
                 fields.append(("model", exchange.model))
@@ -268,4 +268,4 @@ class TranscriptionEndpoint(AudioEndpoint):
             routed = self._gateway.transcription(request, call, options)
             await self._answer(exchange, call, routed, lambda result: render_transcription(result, request))
         finally:
-            form.close()
+            form.file.close()

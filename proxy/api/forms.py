@@ -6,20 +6,16 @@ A file in another field than ``file``, and a text instead of the file, are usual
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from proxy import parse
+from proxy.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS, FileLimit, UploadedFile
 from proxy.errors import BadRequest, RequestTooLarge
-from proxy.matching import MEGABYTE, file_too_large
 from proxy.storage.spool import Spool, SpoolRoom
 from proxy.surrogates import decoded_utf8
-
-MAX_FIELDS = 1000
-MAX_FIELD_BYTES = 16 * MEGABYTE
 
 _EXTENDED_NAME = re.compile(rb";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 _CONTENT_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:[ \t]*;[ -~]*)?", re.ASCII)
@@ -30,25 +26,13 @@ _HEAD_BYTES = 256
 
 
 class FormReader:
-    """`feed` it the body, then `finish`. ``file_limit`` returns MB for a model, which is None if it is not known yet.
+    """`feed` it the body, then `finish`. Whoever holds it closes ``file``."""
 
-    A file that exceeds the limit is not stored any more, only counted, so that the error can name its size.
-    """
-
-    def __init__(
-        self,
-        content_type: bytes,
-        room: SpoolRoom,
-        file_limit: Callable[[str | None], float | None],
-    ) -> None:
-        self.fields: list[tuple[str, str]] = []
-        self.file: Spool | None = None
-        #: The limit that the file has exceeded, in MB.
-        self.passed_limit: float | None = None
-        self.file_size = 0
-        self._room = room
-        self._file_limit = file_limit
-        self._limit: float | None = None
+    def __init__(self, content_type: bytes, room: SpoolRoom, file_limit: FileLimit) -> None:
+        self.file = UploadedFile(room, file_limit)
+        self._fields: list[tuple[str, str]] = []
+        #: The name and the content type of the file.
+        self._label = ("", "")
         self._ended = False
         self._field_bytes = 0
         #: The beginning of the file, if nothing but the bytes can say that it is one.
@@ -81,33 +65,19 @@ class FormReader:
             self._parser.write(data)
         except FormParserError as error:
             raise _broken(error) from None
-        if self.file is not None:
-            await self.file.settle()
+        await self.file.settle()
 
     async def finish(self) -> tuple[list[tuple[str, str]], Spool]:
         """The fields in the client's order, and the file."""
         if not self._ended:
             raise BadRequest("The multipart form ends before its last boundary.", code="invalid_multipart")
-        if self.passed_limit is not None:
-            raise file_too_large(self.passed_limit, size=self.file_size)
         if self._doubtful_head is not None and _is_text(self._doubtful_head):
             raise BadRequest(
                 "'file' must be a file, not text (curl: -F file=@audio.mp3). URLs are not fetched.",
                 param="file",
                 code="invalid_type",
             )
-        if self.file is None or self.file.size == 0:
-            raise BadRequest(
-                "Missing required parameter: 'file'." if self.file is None else "The file is empty.",
-                param="file",
-                code="missing_required_parameter" if self.file is None else "invalid_value",
-            )
-        await self.file.finish()
-        return self.fields, self.file
-
-    def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
+        return self._fields, await self.file.finish(*self._label)
 
     # -- what the parser calls -----------------------------------------------------------------------------------------
 
@@ -136,10 +106,10 @@ class FormReader:
         if not part.name or kind != b"form-data":
             raise BadRequest("A part of the form has no name.", code="invalid_multipart")
         if part.name == "file":
-            if self.file is not None:
+            if self.file.spool is not None:
                 raise BadRequest("The form has more than one file.", param="file", code="invalid_value")
-            self._limit = self._file_limit(dict(self.fields).get("model") or None)
-            self.file = self._room.open(_filename(disposition, options), _content_type(part.headers))
+            self.file.open(dict(self._fields).get("model") or None)
+            self._label = _filename(disposition, options), _content_type(part.headers)
             is_typed = not part.headers.get(b"content-type", b"text/").lower().startswith(b"text/")
             if not is_typed and not _has_filename(disposition, options):
                 self._doubtful_head = b""
@@ -149,7 +119,7 @@ class FormReader:
                 param="file",
                 code="invalid_value",
             )
-        elif len(self.fields) >= MAX_FIELDS:
+        elif len(self._fields) >= MAX_FIELDS:
             raise RequestTooLarge(f"The form has more than {MAX_FIELDS} fields.")
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
@@ -166,22 +136,15 @@ class FormReader:
             raise RequestTooLarge(f"The fields of the form have more than {MAX_FIELD_BYTES} bytes.")
 
     def _file_data(self, data: memoryview) -> None:
-        self.file_size += len(data)
         if self._doubtful_head is not None and len(self._doubtful_head) < _HEAD_BYTES:
             self._doubtful_head += bytes(data[:_HEAD_BYTES])
-        if self.passed_limit is not None or self.file is None:
-            return
-        if self._limit is not None and self.file_size > self._limit * MEGABYTE:
-            self.passed_limit = self._limit
-            self.file.close()
-            return
         self.file.write(data)
 
     def _part_end(self) -> None:
         if self._part.name == "file":
             return
         try:
-            self.fields.append((self._part.name, decoded_utf8(self._part.value)))
+            self._fields.append((self._part.name, decoded_utf8(self._part.value)))
         except UnicodeDecodeError:
             raise BadRequest(
                 f"The field '{self._part.name[:80]}' is not UTF-8 text; a file must be in the field 'file'.",

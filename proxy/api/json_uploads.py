@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 from proxy import parse
-from proxy.api.forms import MAX_FIELD_BYTES, MAX_FIELDS
+from proxy.api.uploads import MAX_FIELD_BYTES, MAX_FIELDS, FileLimit, UploadedFile
 from proxy.errors import BadRequest, RequestTooLarge, invalid_value
-from proxy.matching import MEGABYTE, file_too_large
 from proxy.storage.spool import Spool, SpoolRoom
 
 #: The beginning of the audio. Before ``data``, ``input_audio`` may have plain members, such as the format.
@@ -41,14 +39,8 @@ _AUDIO_FIELDS = frozenset({"input_audio", "file"})
 class JsonReader:
     """`feed` it the body, then `finish`; the counterpart of `FormReader`, with the same limits."""
 
-    def __init__(self, room: SpoolRoom, file_limit: Callable[[str | None], float | None]) -> None:
-        self.file: Spool | None = None
-        #: The limit that the file has exceeded, in MB.
-        self.passed_limit: float | None = None
-        self.file_size = 0
-        self._room = room
-        self._file_limit = file_limit
-        self._limit: float | None = None
+    def __init__(self, room: SpoolRoom, file_limit: FileLimit) -> None:
+        self.file = UploadedFile(room, file_limit)
         #: The document, with an empty string in place of the audio.
         self._rest = bytearray()
         self._searched = 0
@@ -68,8 +60,7 @@ class JsonReader:
         self._searched = max(0, len(self._rest) - _OVERLAP)
         if len(self._rest) > MAX_FIELD_BYTES:
             raise RequestTooLarge(f"The fields besides the audio have more than {MAX_FIELD_BYTES} bytes.")
-        if self.file is not None:
-            await self.file.settle()
+        await self.file.settle()
 
     async def finish(self) -> tuple[list[tuple[str, str]], Spool]:
         """The other fields as those of a form, and the file."""
@@ -77,50 +68,30 @@ class JsonReader:
         if self._audio is None and (text := _taken_audio(document)):
             self._feed_audio(self._begin(document.get("model"), is_file="file" in document), text + b'"')
         label = _check_audio(document, is_found=self._audio is not None)
-        if self._in_audio or self._audio is None or self.file is None:
+        if self._in_audio or self._audio is None:
             raise BadRequest("The body ends within the audio.", code="invalid_json")
-        self._store(self._audio.end())
-        if self.passed_limit is not None:
-            raise file_too_large(self.passed_limit, size=self.file_size)
-        if self.file_size == 0:
-            raise invalid_value("file", "the file is empty")
+        self.file.write(memoryview(self._audio.end()))
         is_type = "/" in label
-        self.file.filename = "audio" if is_type or not label else f"audio.{label}"
-        self.file.content_type = self._audio.content_type or (label if is_type else "")
-        await self.file.finish()
+        filename = "audio" if is_type or not label else f"audio.{label}"
+        file = await self.file.finish(filename, self._audio.content_type or (label if is_type else ""))
         others = ((name, value) for name, value in document.items() if name not in _AUDIO_FIELDS)
         rows = (row for name, value in others for row in parse.form_rows(name, value))
         fields = list(islice(rows, MAX_FIELDS + 1))
         if len(fields) > MAX_FIELDS:
             raise RequestTooLarge(f"The body has more than {MAX_FIELDS} fields and items of arrays.")
-        return fields, self.file
-
-    def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
+        return fields, file
 
     def _begin(self, model: Any, *, is_file: bool) -> _Base64:
-        self._limit = self._file_limit(model if isinstance(model, str) else None)
         self._audio, self._in_audio = _Base64(is_file=is_file), True
-        self.file = self._room.open("", "")
+        self.file.open(model if isinstance(model, str) else None)
         return self._audio
 
     def _feed_audio(self, audio: _Base64, data: bytes) -> bytes:
         """Takes the audio, up to the quotation mark that ends it; returns what follows, from that mark."""
         end = data.find(b'"')
         self._in_audio = end < 0
-        self._store(audio.feed(data if end < 0 else data[:end]))
+        self.file.write(memoryview(audio.feed(data if end < 0 else data[:end])))
         return b"" if end < 0 else data[end:]
-
-    def _store(self, audio: bytes) -> None:
-        self.file_size += len(audio)
-        if self.passed_limit is not None or self.file is None or not audio:
-            return
-        if self._limit is not None and self.file_size > self._limit * MEGABYTE:
-            self.passed_limit = self._limit
-            self.file.close()
-            return
-        self.file.write(memoryview(audio))
 
 
 def _model_before(start: bytearray) -> Any:

@@ -36,8 +36,8 @@ class SpoolRoom:
         self.used = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="spool")
 
-    def open(self, filename: str, content_type: str) -> Spool:
-        return Spool(self, filename, content_type)
+    def open(self) -> Spool:
+        return Spool(self)
 
     def reserve(self, size: int) -> None:
         """Raises Overloaded if the quota would be exceeded."""
@@ -59,9 +59,9 @@ class SpoolRoom:
 class Spool:
     """One upload. ``write`` takes bytes immediately; ``settle`` moves them to the disk if there are too many."""
 
-    def __init__(self, room: SpoolRoom, filename: str, content_type: str) -> None:
-        self.filename = filename
-        self.content_type = content_type
+    def __init__(self, room: SpoolRoom) -> None:
+        #: True to the bytes, once the upload is finished.
+        self.filename = self.content_type = ""
         self.container: str | None = None
         self.size = 0
         self._room = room
@@ -90,11 +90,14 @@ class Spool:
         if self._in_memory > (MEMORY_BYTES if self._file is None else IO_BYTES):
             await self._flush()
 
-    async def finish(self) -> None:
-        """Await it after the last write. The upload gets a true label; if there is a file, all of it is in there."""
+    async def finish(self, filename: str, content_type: str) -> None:
+        """Await it after the last write. If there is a file, all of it is in there then.
+
+        The upload gets a true label; the client's ``filename`` and ``content_type`` stay where they are true.
+        """
         if self._file is not None and self._pieces:
             await self._flush()
-        self.filename, self.content_type, self.container = label(self.read_at, self.filename, self.content_type)
+        self.filename, self.content_type, self.container = label(self.read_at, filename, content_type)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if self._file is None:

@@ -150,10 +150,10 @@ def test_an_upload_at_hand_is_used_where_it_lies(
 
     async def test(client: httpx.AsyncClient) -> None:
         room = SpoolRoom(limit=1 << 30)
-        with contextlib.closing(room), contextlib.closing(room.open("speech.wav", "audio/wav")) as upload:
+        with contextlib.closing(room), contextlib.closing(room.open()) as upload:
             upload.write(memoryview(recording))
             await upload.settle()
-            await upload.finish()
+            await upload.finish("speech.wav", "audio/wav")
             descriptor = upload.fileno()
             assert (descriptor is None) == (not silence)
             offset = descriptor is not None and os.lseek(descriptor, 0, os.SEEK_CUR)
@@ -171,7 +171,7 @@ def test_a_bad_upload_at_hand_is_a_400(warm: Warm) -> None:
     async def test(client: httpx.AsyncClient) -> None:
         room = SpoolRoom(limit=1 << 30)
         for bad in (b"", b"no audio at all"):
-            with contextlib.closing(room.open("speech.wav", "audio/wav")) as upload:
+            with contextlib.closing(room.open()) as upload:
                 upload.write(memoryview(bad))
                 ask = client.build_request("POST", TRANSCRIPTION, extensions={"upload": upload})
                 answer = await client.send(ask)

@@ -102,7 +102,7 @@ def test_the_pieces_may_end_anywhere(body: str, size: int) -> None:
             assert ("model", "whisper") in fields
             return b"".join([bytes(piece) async for piece in file.chunks()])
         finally:
-            reader.close()
+            reader.file.close()
             assert room.used == 0
             room.close()
 
@@ -121,7 +121,7 @@ def test_the_pieces_may_end_anywhere(body: str, size: int) -> None:
         ({"input_audio": {"data": "QUJDR"}}, "input_audio", "not valid base64"),
         ({"input_audio": {"data": "QQ==QUJD"}}, "input_audio", "not valid base64"),
         ({"input_audio": {"data": BASE64 + "\\"}}, "input_audio", "not valid base64"),
-        ({"input_audio": {"data": ""}}, "file", "the file is empty"),
+        ({"input_audio": {"data": ""}}, "file", "The file is empty."),
         ({"input_audio": {"data": BASE64, "format": "../x"}}, "input_audio", "'format' is the name of a format"),
         ({"input_audio": None, "file": "speech.wav"}, "file", "a data URL"),
         ({"input_audio": None, "file": BASE64}, "file", "a data URL"),

@@ -25,6 +25,7 @@ from websockets.frames import Frame, Opcode
 from proxy import parse
 from proxy.api.forms import FormReader
 from proxy.api.json_uploads import JsonReader
+from proxy.api.uploads import UploadedFile
 from proxy.audio import duration, wav
 from proxy.audio.container import Read, container_of
 from proxy.audio.labels import label
@@ -167,9 +168,10 @@ FORM_TOKENS = [
 
 
 class _Reads(Protocol):
+    file: UploadedFile
+
     async def feed(self, data: bytes) -> None: ...
     async def finish(self) -> tuple[list[tuple[str, str]], Spool]: ...
-    def close(self) -> None: ...
 
 
 def forms(data: tuple[bytes, list[int]]) -> None:
@@ -233,7 +235,7 @@ async def _read(
         return None
     finally:
         if reading is not None:
-            reading.close()
+            reading.file.close()
         assert room.used == 0, "a spool is left"
 
 

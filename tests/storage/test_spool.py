@@ -28,7 +28,7 @@ async def fill(spool: Spool, *pieces: bytes) -> None:
     for piece in pieces:
         spool.write(memoryview(piece))
         await spool.settle()
-    await spool.finish()
+    await spool.finish("a.wav", "audio/wav")
 
 
 async def read(spool: Spool) -> bytes:
@@ -37,7 +37,7 @@ async def read(spool: Spool) -> bytes:
 
 def test_a_small_upload_touches_no_disk(room: SpoolRoom, tmp_path: Path) -> None:
     async def main() -> None:
-        spool = room.open("a.wav", "audio/wav")
+        spool = room.open()
         await fill(spool, b"ab", b"cd")
         assert (spool.fileno(), await read(spool), spool.getbuffer()) == (None, b"abcd", b"abcd")
         spool.close()
@@ -48,7 +48,7 @@ def test_a_small_upload_touches_no_disk(room: SpoolRoom, tmp_path: Path) -> None
 
 def test_a_large_upload_lies_in_an_unlinked_file_of_mode_0600(room: SpoolRoom, tmp_path: Path) -> None:
     async def main() -> None:
-        spool = room.open("a.wav", "audio/wav")
+        spool = room.open()
         content = os.urandom(3 * MEMORY_BYTES + 17)
         await fill(spool, *(content[at : at + 70_000] for at in range(0, len(content), 70_000)))
         descriptor = spool.fileno()
@@ -65,7 +65,7 @@ def test_a_large_upload_lies_in_an_unlinked_file_of_mode_0600(room: SpoolRoom, t
 
 def test_the_quota_counts_all_spools_and_is_given_back(room: SpoolRoom) -> None:
     async def main() -> None:
-        first, second = room.open("a", "x"), room.open("b", "x")
+        first, second = room.open(), room.open()
         await fill(first, bytes(15 * MEMORY_BYTES))
         with pytest.raises(Overloaded) as caught:
             await fill(second, bytes(2 * MEMORY_BYTES))
@@ -87,7 +87,7 @@ def test_a_full_disk_is_503(room: SpoolRoom, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("proxy.storage.spool._write_all", full)
 
     async def main() -> None:
-        spool = room.open("a", "x")
+        spool = room.open()
         with pytest.raises(Overloaded, match="cannot store"):
             await fill(spool, bytes(2 * MEMORY_BYTES))
         spool.close()
@@ -98,7 +98,7 @@ def test_a_full_disk_is_503(room: SpoolRoom, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_missing_folder_is_503() -> None:
     async def main() -> None:
         room = SpoolRoom(limit=16 * MEMORY_BYTES, directory="/does/not/exist")
-        spool = room.open("a", "x")
+        spool = room.open()
         with pytest.raises(Overloaded):
             await fill(spool, bytes(2 * MEMORY_BYTES))
         spool.close()
@@ -109,7 +109,7 @@ def test_a_missing_folder_is_503() -> None:
 
 def test_closing_while_a_thread_writes_closes_the_file_after_it(room: SpoolRoom) -> None:
     async def main() -> None:
-        spool = room.open("a", "x")
+        spool = room.open()
         await fill(spool, bytes(2 * MEMORY_BYTES))
         descriptor = spool.fileno()
         assert descriptor is not None
@@ -129,7 +129,7 @@ def test_closing_while_a_thread_writes_closes_the_file_after_it(room: SpoolRoom)
 def test_any_pieces_come_back_as_they_were(sizes: list[int], random: object) -> None:
     async def main() -> None:
         room = SpoolRoom(limit=64 * MEMORY_BYTES)
-        spool = room.open("a", "x")
+        spool = room.open()
         pieces = [bytes([index]) * size for index, size in enumerate(sizes)]
         await fill(spool, *pieces)
         assert await read(spool) == b"".join(pieces)
