@@ -245,10 +245,16 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
 
 @pytest.fixture
-def http(proxy: Server) -> Iterator[httpx.Client]:
-    """A plain client of the standard server, with the key."""
+def server(proxy: Server) -> Server:
+    """The standard server; a module that needs another one has a fixture of this name."""
+    return proxy
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx.Client]:
+    """A plain client of the module's server, with the key."""
     headers = {"authorization": f"Bearer {MASTER_KEY}"}
-    with httpx.Client(base_url=proxy.url, headers=headers, timeout=20) as client:
+    with httpx.Client(base_url=server.url, headers=headers, timeout=20) as client:
         yield client
 
 

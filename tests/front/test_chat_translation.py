@@ -50,12 +50,6 @@ def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert running.stop() == 0, running.log()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=20) as client:
-        yield client
-
-
 def heard(texts: Sequence[str] = SAID, language: str = "german") -> Answer:
     """A transcript in verbose_json: two seconds a segment."""
     segments = [
@@ -99,8 +93,8 @@ def model(upstream: Upstream) -> Upstream:
     return upstream
 
 
-def post(client: httpx.Client, model: str = "stt", **fields: Any) -> httpx.Response:
-    return client.post(PATH, data={"model": model} | fields, files=FILE)
+def post(http: httpx.Client, model: str = "stt", **fields: Any) -> httpx.Response:
+    return http.post(PATH, data={"model": model} | fields, files=FILE)
 
 
 def chats(upstream: Upstream) -> list[Recorded]:
@@ -110,20 +104,20 @@ def chats(upstream: Upstream) -> list[Recorded]:
 # -- what comes of it --------------------------------------------------------------------------------------------------
 
 
-def test_json(model: Upstream, client: httpx.Client) -> None:
-    reply = post(client)
+def test_json(model: Upstream, http: httpx.Client) -> None:
+    reply = post(http)
     assert reply.status_code == 200, reply.text
     assert reply.headers["content-type"] == "application/json"
     assert reply.json() == {"text": TEXT}
     assert reply.headers["x-proxy-attempts"] == "2"
 
 
-def test_text(model: Upstream, client: httpx.Client) -> None:
-    assert post(client, response_format="text").text == TEXT + "\n"
+def test_text(model: Upstream, http: httpx.Client) -> None:
+    assert post(http, response_format="text").text == TEXT + "\n"
 
 
-def test_verbose_json_keeps_the_times(model: Upstream, client: httpx.Client) -> None:
-    document = post(client, response_format="verbose_json").json()
+def test_verbose_json_keeps_the_times(model: Upstream, http: httpx.Client) -> None:
+    document = post(http, response_format="verbose_json").json()
     assert (document["task"], document["language"], document["duration"]) == ("translate", "english", 6.0)
     assert [(row["start"], row["end"], row["text"]) for row in document["segments"]] == [
         (0.0, 1.5, f"<{SAID[0]}>"),
@@ -134,16 +128,16 @@ def test_verbose_json_keeps_the_times(model: Upstream, client: httpx.Client) -> 
 
 
 @pytest.mark.parametrize(("wanted", "mark"), [("srt", ","), ("vtt", ".")])
-def test_subtitles_keep_the_times(model: Upstream, client: httpx.Client, wanted: str, mark: str) -> None:
-    text = post(client, response_format=wanted).text
+def test_subtitles_keep_the_times(model: Upstream, http: httpx.Client, wanted: str, mark: str) -> None:
+    text = post(http, response_format=wanted).text
     assert re.findall(r"^(\S+) --> (\S+)$", text, re.MULTILINE) == [
         (f"00:00:0{2 * number}{mark}000", f"00:00:0{2 * number + 1}{mark}500") for number in range(3)
     ]
     assert f"<{SAID[2]}>" in text
 
 
-def test_events(model: Upstream, client: httpx.Client) -> None:
-    reply = post(client, stream="true")
+def test_events(model: Upstream, http: httpx.Client) -> None:
+    reply = post(http, stream="true")
     assert reply.headers["content-type"].startswith("text/event-stream")
     first, done, end = (line.removeprefix("data: ") for line in reply.text.strip().split("\n\n"))
     assert json.loads(first) == {"type": "transcript.text.delta", "delta": TEXT}
@@ -151,8 +145,8 @@ def test_events(model: Upstream, client: httpx.Client) -> None:
     assert end == "[DONE]"
 
 
-def test_a_response_format_that_openai_lacks_is_refused(model: Upstream, client: httpx.Client) -> None:
-    error = error_of(post(client, response_format="diarized_json"), 400, "unsupported_value")
+def test_a_response_format_that_openai_lacks_is_refused(model: Upstream, http: httpx.Client) -> None:
+    error = error_of(post(http, response_format="diarized_json"), 400, "unsupported_value")
     assert error["param"] == "response_format"
     assert not model.requests
 
@@ -160,8 +154,8 @@ def test_a_response_format_that_openai_lacks_is_refused(model: Upstream, client:
 # -- what is asked -----------------------------------------------------------------------------------------------------
 
 
-def test_the_transcript_is_data_and_the_prompt_goes_to_the_translator(model: Upstream, client: httpx.Client) -> None:
-    post(client, prompt="Names: ACME", temperature="0.2")
+def test_the_transcript_is_data_and_the_prompt_goes_to_the_translator(model: Upstream, http: httpx.Client) -> None:
+    post(http, prompt="Names: ACME", temperature="0.2")
     hearing, translating = model.requests
     assert hearing.path == "/v1/audio/transcriptions"
     assert hearing.fields["response_format"] == ["verbose_json"]
@@ -175,24 +169,24 @@ def test_the_transcript_is_data_and_the_prompt_goes_to_the_translator(model: Ups
 
 
 @pytest.mark.parametrize("language", ["english", "en", "en-US"])
-def test_english_is_not_translated_again(model: Upstream, client: httpx.Client, language: str) -> None:
+def test_english_is_not_translated_again(model: Upstream, http: httpx.Client, language: str) -> None:
     model.behave("hearer", answer=heard(["Good day."], language))
-    reply = post(client, response_format="verbose_json")
+    reply = post(http, response_format="verbose_json")
     assert reply.json()["segments"][0]["text"] == " Good day."
     assert reply.json()["task"] == "translate"
     assert not chats(model)
 
 
-def test_silence_is_not_translated(model: Upstream, client: httpx.Client) -> None:
+def test_silence_is_not_translated(model: Upstream, http: httpx.Client) -> None:
     model.behave("hearer", answer=heard([]))
-    assert post(client).json() == {"text": ""}
+    assert post(http).json() == {"text": ""}
     assert not chats(model)
 
 
-def test_a_long_transcript_goes_in_batches_and_comes_in_order(model: Upstream, client: httpx.Client) -> None:
+def test_a_long_transcript_goes_in_batches_and_comes_in_order(model: Upstream, http: httpx.Client) -> None:
     said = [f"Satz {number}. " + "Wort " * (number % 40) for number in range(150)] + ["Ein Satz. " * 900]
     model.behave("hearer", answer=heard(said))
-    document = post(client, response_format="verbose_json").json()
+    document = post(http, response_format="verbose_json").json()
     asked = [question(request)["segments"] for request in chats(model)]
     assert len(asked) > 4
     assert all(len(rows) <= 40 and sum(len(row["text"]) for row in rows) <= 4000 for rows in asked)
@@ -203,15 +197,15 @@ def test_a_long_transcript_goes_in_batches_and_comes_in_order(model: Upstream, c
     assert document["segments"][-1]["text"].count("Ein Satz.") == 900
 
 
-def test_general_settings_name_the_model_for_deployments_that_name_none(model: Upstream, client: httpx.Client) -> None:
+def test_general_settings_name_the_model_for_deployments_that_name_none(model: Upstream, http: httpx.Client) -> None:
     model.behave("voxtral-mini-latest", answer=heard())
-    assert post(client, "by-default").json()["text"] == TEXT
+    assert post(http, "by-default").json()["text"] == TEXT
     assert [request.model for request in chats(model)] == ["default-translator"]
 
 
-def test_a_vendor_that_translates_is_asked_itself(model: Upstream, client: httpx.Client) -> None:
+def test_a_vendor_that_translates_is_asked_itself(model: Upstream, http: httpx.Client) -> None:
     model.behave("hearer")
-    assert post(client, "by-itself").json()["text"] == answers.TEXT
+    assert post(http, "by-itself").json()["text"] == answers.TEXT
     assert model.last.path == PATH
 
 
@@ -239,14 +233,14 @@ def once(first: Answer, then: Callable[[Recorded], Answer] = translated) -> Call
 
 
 @pytest.mark.parametrize("content", BAD.values(), ids=BAD)
-def test_an_answer_that_is_not_what_was_asked_for(model: Upstream, client: httpx.Client, content: str | None) -> None:
+def test_an_answer_that_is_not_what_was_asked_for(model: Upstream, http: httpx.Client, content: str | None) -> None:
     """It is asked for once more, and then it is an error."""
     model.behave("translator", answer=once(completion(content)))
-    assert post(client).json()["text"] == TEXT
+    assert post(http).json()["text"] == TEXT
     assert len(chats(model)) == 2
     model.requests.clear()
     model.behave("translator", answer=completion(content))
-    error = error_of(post(client), 502, "upstream_invalid")
+    error = error_of(post(http), 502, "upstream_invalid")
     assert "translation model" in error["message"]
     assert len(chats(model)) == 2
 
@@ -255,51 +249,51 @@ def test_an_answer_that_is_not_what_was_asked_for(model: Upstream, client: httpx
     "content",
     [GOOD, f"```json\n{GOOD}\n```", f"```\n{GOOD}```", f"<think>hm</think>\n{GOOD}", [{"type": "text", "text": GOOD}]],
 )
-def test_what_models_put_around_their_json(model: Upstream, client: httpx.Client, content: Any) -> None:
+def test_what_models_put_around_their_json(model: Upstream, http: httpx.Client, content: Any) -> None:
     model.behave("translator", answer=completion(content))
-    assert post(client).json()["text"] == "a b c"
+    assert post(http).json()["text"] == "a b c"
 
 
-def test_an_answer_that_was_cut_does_not_count(model: Upstream, client: httpx.Client) -> None:
+def test_an_answer_that_was_cut_does_not_count(model: Upstream, http: httpx.Client) -> None:
     model.behave("translator", answer=once(completion(GOOD, finish_reason="length")))
-    assert post(client).json()["text"] == TEXT
+    assert post(http).json()["text"] == TEXT
 
 
 @pytest.mark.parametrize(("status", "seen"), [(400, 400), (401, 502), (429, 429), (500, 500), (503, 503)])
-def test_errors_of_the_translators_vendor(model: Upstream, client: httpx.Client, status: int, seen: int) -> None:
+def test_errors_of_the_translators_vendor(model: Upstream, http: httpx.Client, status: int, seen: int) -> None:
     model.behave("translator", answer=answers.ERRORS[status])
-    error_of(post(client), seen)
+    error_of(post(http), seen)
     hearings = [request for request in model.requests if request.model == "hearer"]
     assert len(hearings) == 1, "what was heard is not heard again"
 
 
-def test_an_answer_that_is_none(model: Upstream, client: httpx.Client) -> None:
+def test_an_answer_that_is_none(model: Upstream, http: httpx.Client) -> None:
     model.behave("translator", answer=answers.html(200))
-    error_of(post(client), 502, "upstream_invalid")
+    error_of(post(http), 502, "upstream_invalid")
 
 
-def test_another_translator_takes_over(model: Upstream, client: httpx.Client) -> None:
-    reply = post(client, "shaky")
+def test_another_translator_takes_over(model: Upstream, http: httpx.Client) -> None:
+    reply = post(http, "shaky")
     assert reply.json()["text"] == TEXT
     assert "x-proxy-fallback" not in reply.headers
 
 
-def test_the_calls_time_limit_holds_for_both(model: Upstream, client: httpx.Client) -> None:
+def test_the_calls_time_limit_holds_for_both(model: Upstream, http: httpx.Client) -> None:
     model.behave("translator", answer=translated, stop_after=-1, stop="hang")
-    error_of(client.post(PATH, data={"model": "stt"}, files=FILE, headers={"x-proxy-timeout": "0.5"}), 504)
-    error_of(post(client, "short"), 504)
+    error_of(http.post(PATH, data={"model": "stt"}, files=FILE, headers={"x-proxy-timeout": "0.5"}), 504)
+    error_of(post(http, "short"), 504)
 
 
-def test_a_caller_who_leaves_ends_the_translation(model: Upstream, client: httpx.Client) -> None:
+def test_a_caller_who_leaves_ends_the_translation(model: Upstream, http: httpx.Client) -> None:
     model.behave("translator", answer=translated, stop_after=-1, stop="hang")
     with pytest.raises(httpx.ReadTimeout):
-        client.post(PATH, data={"model": "stt"}, files=FILE, timeout=0.5)
+        http.post(PATH, data={"model": "stt"}, files=FILE, timeout=0.5)
     chats(model)[0].wait_closed()
 
 
-def test_the_translator_serves_no_calls(model: Upstream, client: httpx.Client) -> None:
-    assert not {"gpt", "default-gpt", "unused"} & {row["id"] for row in client.get("/v1/models").json()["data"]}
-    error_of(post(client, "gpt"), 404, "model_not_found")
+def test_the_translator_serves_no_calls(model: Upstream, http: httpx.Client) -> None:
+    assert not {"gpt", "default-gpt", "unused"} & {row["id"] for row in http.get("/v1/models").json()["data"]}
+    error_of(post(http, "gpt"), 404, "model_not_found")
 
 
 def test_without_a_translation_model_the_setting_is_named(

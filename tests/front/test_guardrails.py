@@ -93,11 +93,9 @@ def server(fake: Upstream, hooks: Upstream, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def http(server: Server, hooks: Upstream, upstream: Upstream) -> Iterator[httpx.Client]:
-    headers = {"authorization": f"Bearer {MASTER_KEY}"}
+def http(http: httpx.Client, hooks: Upstream, upstream: Upstream) -> httpx.Client:
     hooks.reset()
-    with httpx.Client(base_url=server.url, headers=headers, timeout=20) as client:
-        yield client
+    return http
 
 
 def speak(http: httpx.Client, text: str, *names: str, model: str = "tts", **more: Any) -> httpx.Response:

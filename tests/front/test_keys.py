@@ -50,10 +50,9 @@ def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def admin(server: Server) -> Iterator[httpx.Client]:
-    headers = {"authorization": f"Bearer {MASTER_KEY}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=20) as client:
-        yield client
+def admin(http: httpx.Client) -> httpx.Client:
+    """With the master key."""
+    return http
 
 
 def made(admin: httpx.Client, **fields: Any) -> dict[str, Any]:

@@ -52,12 +52,6 @@ def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert running.stop() == 0, running.log()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=20) as client:
-        yield client
-
-
 def loud(number: int, seconds: float = 0.5) -> Answer:
     """A wav of one value, by which the test knows where it comes from."""
     samples = array.array("h", [1000 * (number + 1)] * int(24_000 * seconds)).tobytes()
@@ -82,9 +76,9 @@ def seconds(audio: bytes, name: str) -> float:
 # -- in pieces ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_long_text_is_spoken_in_pieces_in_order(upstream: Upstream, client: httpx.Client) -> None:
+def test_a_long_text_is_spoken_in_pieces_in_order(upstream: Upstream, http: httpx.Client) -> None:
     upstream.behave(MODEL, answer=spoken)
-    reply = client.post("/v1/audio/speech", json=ask())
+    reply = http.post("/v1/audio/speech", json=ask())
     assert reply.status_code == 200, reply.text
     assert reply.headers["content-type"] == "audio/pcm"
     texts = [request.json["input"] for request in upstream.requests]
@@ -96,41 +90,41 @@ def test_a_long_text_is_spoken_in_pieces_in_order(upstream: Upstream, client: ht
     assert len({request.json["voice"] for request in upstream.requests}) == 1
 
 
-def test_pieces_without_words_are_left_out(upstream: Upstream, client: httpx.Client) -> None:
+def test_pieces_without_words_are_left_out(upstream: Upstream, http: httpx.Client) -> None:
     """A vendor that refuses one would end the whole speech."""
     upstream.behave(MODEL, answer=spoken)
     text = "\n\n".join(("-" * 450, SENTENCES[0], "=" * 300, SENTENCES[1], "\u2026" * 210))
-    reply = client.post("/v1/audio/speech", json=ask(input=text))
+    reply = http.post("/v1/audio/speech", json=ask(input=text))
     assert reply.status_code == 200, reply.text
     assert all(any(map(str.isalnum, request.json["input"])) for request in upstream.requests)
     assert set(array.array("h", reply.content)) == {1000, 2000}
     upstream.reset()
-    reply = client.post("/v1/audio/speech", json=ask(input="*" * 450))
+    reply = http.post("/v1/audio/speech", json=ask(input="*" * 450))
     assert (reply.status_code, "silence" in reply.headers["x-proxy-warnings"]) == (200, True)
     assert not upstream.requests
 
 
 @pytest.mark.parametrize("wanted", FORMATS)
-def test_the_pieces_are_one_stream_of_the_format(upstream: Upstream, client: httpx.Client, wanted: str) -> None:
+def test_the_pieces_are_one_stream_of_the_format(upstream: Upstream, http: httpx.Client, wanted: str) -> None:
     upstream.behave(MODEL, answer=spoken)
-    reply = client.post("/v1/audio/speech", json=ask(response_format=wanted))
+    reply = http.post("/v1/audio/speech", json=ask(response_format=wanted))
     assert reply.status_code == 200, reply.text
     assert seconds(reply.content, wanted) == pytest.approx(0.5 * len(upstream.requests), rel=0.05, abs=0.13)
 
 
-def test_events_are_made_of_the_pieces(upstream: Upstream, client: httpx.Client) -> None:
+def test_events_are_made_of_the_pieces(upstream: Upstream, http: httpx.Client) -> None:
     upstream.behave(MODEL, answer=spoken)
-    reply = client.post("/v1/audio/speech", json=ask(stream_format="sse"))
+    reply = http.post("/v1/audio/speech", json=ask(stream_format="sse"))
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.text.count("speech.audio.done") == 1
     assert reply.text.endswith("data: [DONE]\n\n")
 
 
-def test_the_first_sound_leaves_before_the_next_piece_is_spoken(upstream: Upstream, client: httpx.Client) -> None:
+def test_the_first_sound_leaves_before_the_next_piece_is_spoken(upstream: Upstream, http: httpx.Client) -> None:
     gate = upstream.gate()
     gate.release(2)
     upstream.behave(MODEL, answer=spoken, gate=gate)
-    with client.stream("POST", "/v1/audio/speech", json=ask()) as reply:
+    with http.stream("POST", "/v1/audio/speech", json=ask()) as reply:
         sound = reply.iter_raw(1000)
         assert next(sound)
         upstream.wait_requests(2)
@@ -139,11 +133,11 @@ def test_the_first_sound_leaves_before_the_next_piece_is_spoken(upstream: Upstre
         assert sum(map(len, sound)) > 100_000
 
 
-def test_a_caller_who_leaves_ends_both_requests(upstream: Upstream, client: httpx.Client) -> None:
+def test_a_caller_who_leaves_ends_both_requests(upstream: Upstream, http: httpx.Client) -> None:
     gate = upstream.gate()
     gate.release(2)
     upstream.behave(MODEL, answer=spoken, gate=gate)
-    with client.stream("POST", "/v1/audio/speech", json=ask()) as reply:
+    with http.stream("POST", "/v1/audio/speech", json=ask()) as reply:
         next(reply.iter_raw(1000))
         upstream.wait_requests(2)
     for request in list(upstream.requests):
@@ -164,9 +158,9 @@ def failing_from(number: int, times: int, status: int = 500) -> Callable[[Record
 
 
 @pytest.mark.parametrize("status", [500, 429])
-def test_a_later_piece_is_asked_for_once_more(upstream: Upstream, client: httpx.Client, status: int) -> None:
+def test_a_later_piece_is_asked_for_once_more(upstream: Upstream, http: httpx.Client, status: int) -> None:
     upstream.behave(MODEL, answer=failing_from(4, 1, status))
-    reply = client.post("/v1/audio/speech", json=ask())
+    reply = http.post("/v1/audio/speech", json=ask())
     texts = [request.json["input"] for request in upstream.requests]
     assert len(array.array("h", reply.content)) == 12_000 * (len(texts) - 1)
 
@@ -174,35 +168,35 @@ def test_a_later_piece_is_asked_for_once_more(upstream: Upstream, client: httpx.
 @pytest.mark.parametrize("wanted", ["pcm", "mp3", "wav"])
 @pytest.mark.parametrize(("times", "status"), [(2, 500), (1, 400)])
 def test_an_answer_that_lacks_a_piece_never_looks_complete(
-    upstream: Upstream, client: httpx.Client, wanted: str, times: int, status: int
+    upstream: Upstream, http: httpx.Client, wanted: str, times: int, status: int
 ) -> None:
     upstream.behave(MODEL, answer=failing_from(4, times, status))
     with pytest.raises(httpx.RemoteProtocolError):
-        client.post("/v1/audio/speech", json=ask(response_format=wanted))
+        http.post("/v1/audio/speech", json=ask(response_format=wanted))
 
 
-def test_a_piece_that_dies_in_its_midst_cuts_the_answer(upstream: Upstream, client: httpx.Client) -> None:
+def test_a_piece_that_dies_in_its_midst_cuts_the_answer(upstream: Upstream, http: httpx.Client) -> None:
     upstream.behave(MODEL, answer=spoken, stop_after=3)
     with pytest.raises(httpx.RemoteProtocolError):
-        client.post("/v1/audio/speech", json=ask())
+        http.post("/v1/audio/speech", json=ask())
 
 
-def test_a_first_piece_that_fails_is_an_error(upstream: Upstream, client: httpx.Client) -> None:
+def test_a_first_piece_that_fails_is_an_error(upstream: Upstream, http: httpx.Client) -> None:
     upstream.behave(MODEL, answer=failing_from(0, 9))
-    error_of(client.post("/v1/audio/speech", json=ask()), 500)
+    error_of(http.post("/v1/audio/speech", json=ask()), 500)
 
 
 @pytest.mark.parametrize(("speed", "most"), [(None, 50_000), (4, 50_000), (0.5, 25_000)])
-def test_even_pieces_have_a_limit(upstream: Upstream, client: httpx.Client, speed: float | None, most: int) -> None:
+def test_even_pieces_have_a_limit(upstream: Upstream, http: httpx.Client, speed: float | None, most: int) -> None:
     body = ask(input="x" * (most + 1), speed=speed)
-    error = error_of(client.post("/v1/audio/speech", json=body), 400, "string_above_max_length")
+    error = error_of(http.post("/v1/audio/speech", json=body), 400, "string_above_max_length")
     assert str(most) in error["message"]
     assert not upstream.requests
 
 
-def test_a_vendor_that_must_not_be_split_refuses(upstream: Upstream, client: httpx.Client) -> None:
+def test_a_vendor_that_must_not_be_split_refuses(upstream: Upstream, http: httpx.Client) -> None:
     body = ask(model="single", input="x" * 4097)
-    assert "4096" in error_of(client.post("/v1/audio/speech", json=body), 400, "string_above_max_length")["message"]
+    assert "4096" in error_of(http.post("/v1/audio/speech", json=body), 400, "string_above_max_length")["message"]
 
 
 @pytest.mark.parametrize(
@@ -215,11 +209,11 @@ def test_a_vendor_that_must_not_be_split_refuses(upstream: Upstream, client: htt
     ],
 )
 def test_openais_models_speak_long_texts_in_pieces(
-    upstream: Upstream, client: httpx.Client, model: str, sentence: str, most: int
+    upstream: Upstream, http: httpx.Client, model: str, sentence: str, most: int
 ) -> None:
     text = (sentence * 1500)[:30_000].rstrip()
     upstream.behave(model, answer=loud(0))
-    reply = client.post("/v1/audio/speech", json=ask(model=model, input=text))
+    reply = http.post("/v1/audio/speech", json=ask(model=model, input=text))
     assert reply.status_code == 200, reply.text
     pieces = [request.json["input"] for request in upstream.requests]
     assert "".join("".join(pieces).split()) == "".join(text.split())
@@ -228,20 +222,20 @@ def test_openais_models_speak_long_texts_in_pieces(
     assert seconds(reply.content, "pcm") == pytest.approx(0.5 * len(pieces))
 
 
-def test_without_splitting_the_limit_is_the_vendors(upstream: Upstream, client: httpx.Client) -> None:
+def test_without_splitting_the_limit_is_the_vendors(upstream: Upstream, http: httpx.Client) -> None:
     body = ask(model="own-single", input="x" * 30_000)
-    assert "4096" in error_of(client.post("/v1/audio/speech", json=body), 400, "string_above_max_length")["message"]
+    assert "4096" in error_of(http.post("/v1/audio/speech", json=body), 400, "string_above_max_length")["message"]
     assert not upstream.requests
-    listed = {name: client.get(f"/v1/models/{name}").json()["speech"] for name in ("own", "own-single")}
+    listed = {name: http.get(f"/v1/models/{name}").json()["speech"] for name in ("own", "own-single")}
     assert {name: one["max_characters"] for name, one in listed.items()} == {"own": 50_000, "own-single": 4096}
 
 
 @pytest.mark.parametrize("model", ["own", "own-prefixed", "own-of-azure"])
-def test_a_base_model_brings_its_formats_and_limits(upstream: Upstream, client: httpx.Client, model: str) -> None:
+def test_a_base_model_brings_its_formats_and_limits(upstream: Upstream, http: httpx.Client, model: str) -> None:
     for fields in ({"response_format": "wma"}, {"speed": 5}, {"instructions": "x" * 5000}):
-        error_of(client.post("/v1/audio/speech", json=ask(model=model, input="Hello.") | fields), 400)
+        error_of(http.post("/v1/audio/speech", json=ask(model=model, input="Hello.") | fields), 400)
     assert not upstream.requests
-    reply = client.post("/v1/audio/speech", json=ask(model=model, input="Hello.", voice="my own voice", seed=1))
+    reply = http.post("/v1/audio/speech", json=ask(model=model, input="Hello.", voice="my own voice", seed=1))
     assert reply.status_code == 200, reply.text
     assert (upstream.last.json["voice"], upstream.last.json["seed"]) == ("my own voice", 1)
 
@@ -252,32 +246,32 @@ def test_a_base_model_brings_its_formats_and_limits(upstream: Upstream, client: 
 @pytest.mark.parametrize("wanted", FORMATS)
 @pytest.mark.parametrize(("speed", "asked"), [(0.25, 0.5), (0.4, 0.5)])
 def test_a_speed_that_the_vendor_lacks(
-    upstream: Upstream, client: httpx.Client, wanted: str, speed: float, asked: float
+    upstream: Upstream, http: httpx.Client, wanted: str, speed: float, asked: float
 ) -> None:
     """It is asked for its nearest one, and the rest is done here."""
     upstream.behave(MODEL, answer=loud(0, 2))
-    reply = client.post("/v1/audio/speech", json=ask(input="Hi.", speed=speed, response_format=wanted))
+    reply = http.post("/v1/audio/speech", json=ask(input="Hi.", speed=speed, response_format=wanted))
     assert reply.status_code == 200, reply.text
     assert upstream.last.json["speed"] == asked
     assert upstream.last.json["response_format"] == "wav"
     assert seconds(reply.content, wanted) == pytest.approx(2 * asked / speed, rel=0.03, abs=0.13)
 
 
-def test_a_speed_that_the_vendor_has_is_left_to_it(upstream: Upstream, client: httpx.Client) -> None:
+def test_a_speed_that_the_vendor_has_is_left_to_it(upstream: Upstream, http: httpx.Client) -> None:
     upstream.behave(MODEL, answer=loud(0, 2))
-    reply = client.post("/v1/audio/speech", json=ask(input="Hi.", speed=1.5))
+    reply = http.post("/v1/audio/speech", json=ask(input="Hi.", speed=1.5))
     assert upstream.last.json["speed"] == 1.5
     assert seconds(reply.content, "pcm") == 2
 
 
 @pytest.mark.parametrize("speed", [0.24, 4.01])
-def test_a_speed_that_openai_lacks_is_refused(upstream: Upstream, client: httpx.Client, speed: float) -> None:
-    error = error_of(client.post("/v1/audio/speech", json=ask(input="Hi.", speed=speed)), 400, "unsupported_value")
+def test_a_speed_that_openai_lacks_is_refused(upstream: Upstream, http: httpx.Client, speed: float) -> None:
+    error = error_of(http.post("/v1/audio/speech", json=ask(input="Hi.", speed=speed)), 400, "unsupported_value")
     assert "0.25 to 4" in error["message"]
     assert error["param"] == "speed"
 
 
-def test_pieces_are_stretched_too(upstream: Upstream, client: httpx.Client) -> None:
+def test_pieces_are_stretched_too(upstream: Upstream, http: httpx.Client) -> None:
     upstream.behave(MODEL, answer=spoken)
-    reply = client.post("/v1/audio/speech", json=ask(speed=0.25))
+    reply = http.post("/v1/audio/speech", json=ask(speed=0.25))
     assert seconds(reply.content, "pcm") == pytest.approx(1.0 * len(upstream.requests), rel=0.03)

@@ -58,13 +58,6 @@ def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert started.stop() == 0, started.log()
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    headers = {"authorization": f"Bearer {MASTER_KEY}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
-        yield client
-
-
 def speak(http: httpx.Client, model: str, **headers: str) -> httpx.Response:
     return http.post(SPEAK, json={"model": model, "input": "Hello", "voice": "alloy"}, headers=headers)
 

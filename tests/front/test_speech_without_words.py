@@ -41,67 +41,61 @@ def server(fake: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert running.stop() == 0, running.log()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=20) as client:
-        yield client
-
-
-def say(client: httpx.Client, text: str, **fields: Any) -> httpx.Response:
-    return client.post("/v1/audio/speech", json={"model": "own", "input": text, "voice": "alloy"} | fields)
+def say(http: httpx.Client, text: str, **fields: Any) -> httpx.Response:
+    return http.post("/v1/audio/speech", json={"model": "own", "input": text, "voice": "alloy"} | fields)
 
 
 @pytest.mark.parametrize("refusal", range(len(REFUSALS)))
-def test_what_the_vendor_refuses_is_silence(upstream: Upstream, client: httpx.Client, refusal: int) -> None:
+def test_what_the_vendor_refuses_is_silence(upstream: Upstream, http: httpx.Client, refusal: int) -> None:
     upstream.behave("own", answer=REFUSALS[refusal])
     formats = itertools.cycle(SPEECH_TYPES)
     for text in FRAGMENTS:
         wanted = next(formats)
-        reply = say(client, text, response_format=wanted)
+        reply = say(http, text, response_format=wanted)
         assert (reply.status_code, reply.headers["content-type"]) == (200, SPEECH_TYPES[wanted]), (text, reply.text)
         assert 0.05 < seconds(reply.content, wanted) < 0.5
         assert "silence" in reply.headers["x-proxy-warnings"]
         assert float(reply.headers.get("x-proxy-response-cost", 0)) == 0
-    reply = say(client, "…", stream_format="sse")
+    reply = say(http, "…", stream_format="sse")
     assert "speech.audio.delta" in reply.text
     assert "speech.audio.done" in reply.text
-    assert say(client, "Hello").status_code >= 400, "words are not silenced"
+    assert say(http, "Hello").status_code >= 400, "words are not silenced"
 
 
-def test_what_the_vendor_takes_is_the_vendors(upstream: Upstream, client: httpx.Client) -> None:
+def test_what_the_vendor_takes_is_the_vendors(upstream: Upstream, http: httpx.Client) -> None:
     for text in FRAGMENTS:
-        reply = say(client, text)
+        reply = say(http, text)
         assert (reply.content, upstream.last.json["input"]) == (SPEECH["mp3"], text)
 
 
-def test_another_refusal_stays_one(upstream: Upstream, client: httpx.Client) -> None:
+def test_another_refusal_stays_one(upstream: Upstream, http: httpx.Client) -> None:
     upstream.behave("own", answer=answers.error(400, "The voice is not available.", param="voice"))
-    error_of(say(client, "…"), 400)
+    error_of(say(http, "…"), 400)
     upstream.behave("own", answer=answers.ERRORS[429])
-    error_of(say(client, "…"), 429)
+    error_of(say(http, "…"), 429)
 
 
-def test_a_vendor_that_is_known_to_refuse_is_not_asked(upstream: Upstream, client: httpx.Client) -> None:
+def test_a_vendor_that_is_known_to_refuse_is_not_asked(upstream: Upstream, http: httpx.Client) -> None:
     for text in FRAGMENTS:
-        reply = say(client, text, model="realtime", response_format="wav")
+        reply = say(http, text, model="realtime", response_format="wav")
         assert reply.status_code == 200, reply.text
         assert 0.05 < seconds(reply.content, "wav") < 0.5
     assert not upstream.requests
 
 
-def test_no_text_at_all_is_an_error(upstream: Upstream, client: httpx.Client) -> None:
-    error_of(say(client, ""), 400)
+def test_no_text_at_all_is_an_error(upstream: Upstream, http: httpx.Client) -> None:
+    error_of(say(http, ""), 400)
     assert not upstream.requests
 
 
-def test_fields_of_transcriptions_are_named_in_warnings(upstream: Upstream, client: httpx.Client) -> None:
-    reply = say(client, "Hello", stream=True, language="en", temperature=0)
+def test_fields_of_transcriptions_are_named_in_warnings(upstream: Upstream, http: httpx.Client) -> None:
+    reply = say(http, "Hello", stream=True, language="en", temperature=0)
     assert reply.headers["x-proxy-warnings"] == "language has no effect on 'own'; stream has no effect on 'own'"
     assert not {"stream", "language"} & set(upstream.last.json)
-    assert "x-proxy-warnings" not in say(client, "Hello", stream=False).headers
+    assert "x-proxy-warnings" not in say(http, "Hello", stream=False).headers
 
 
-def test_a_list_of_formats_names_each_once(client: httpx.Client) -> None:
-    message = error_of(say(client, "Hello", model="realtime", response_format="wma"), 400)["message"]
+def test_a_list_of_formats_names_each_once(http: httpx.Client) -> None:
+    message = error_of(say(http, "Hello", model="realtime", response_format="wma"), 400)["message"]
     names = message.rpartition(": ")[2].rstrip(".").split(", ")
     assert sorted(names) == sorted(SPEECH_TYPES)

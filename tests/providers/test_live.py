@@ -63,12 +63,6 @@ def server(fake: Realtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert running_server.stop() == 0, running_server.log()
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=20) as client:
-        yield client
-
-
 def transcribe(http: httpx.Client, file: bytes = WAV, model: str = "stt", **fields: Any) -> httpx.Response:
     return http.post(PATH, data={"model": model, **fields}, files={"file": ("a.wav", file)})
 

@@ -84,12 +84,6 @@ def server(fake: Realtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert running_server.stop() == 0, running_server.log()
 
 
-@pytest.fixture
-def http(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {MASTER_KEY}"}, timeout=20) as client:
-        yield client
-
-
 def speak(http: httpx.Client, input: str = TEXT, model: str = "tts", **body: Any) -> httpx.Response:
     return http.post(PATH, json={"model": model, "input": input, "voice": "alloy", "response_format": "pcm"} | body)
 
