@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from proxy.accounting.key_secrets import SHORT_ID
+from proxy.accounting.key_store import KeyStore
 from proxy.accounting.usage_reports import ROW_SECONDS, Row, Selection, UsageReports, selection
 from proxy.commands import database
 from proxy.commands.table import print_table, printable
@@ -26,8 +28,6 @@ LATE_SECONDS, LONGEST_SECONDS = 60, 3600
 _HEAD = ("time (UTC)", "status", "endpoint", "model", "deployment", "total", "cost", "key", "request id", "error")
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-#: A key in a table, if it has no alias.
-_KEY_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,9 @@ def run(config: Config, query: Query, *, follow: bool, as_json: bool) -> int:
 
     async def show(records: Database) -> int:
         reports, chosen = UsageReports(records), query.selection()
+        if "key" in chosen.equal:
+            key = await KeyStore(records).complete(chosen.equal["key"])
+            chosen = replace(chosen, equal={**chosen.equal, "key": key})
         output = _Json() if as_json else _Details() if query.request_id else _Table()
         known = {row["id"] for row in await _recent(reports, chosen)} if follow else set()
         rows, _ = await reports.calls(chosen, query.limit)
@@ -122,7 +125,7 @@ class _Json:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    key = row["key_alias"] or (row["key"] or "")[:_KEY_CHARACTERS]
+    key = row["key_alias"] or (row["key"] or "")[:SHORT_ID]
     return (
         row["time"][:19].replace("T", " "),
         str(row["status"]),

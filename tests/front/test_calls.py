@@ -263,6 +263,18 @@ def test_the_command_lists_the_newest_last(upstream: Upstream, desk: Desk) -> No
     assert listed("--model", "no-such-model") == []
 
 
+def test_a_key_of_the_table_can_be_asked_for(upstream: Upstream, desk: Desk) -> None:
+    made = httpx.post(desk.server.url + "/key/generate", json={}, headers=MASTER).json()
+    answer = desk.speak(key=made["key"])
+    desk.call(answer)
+    (line,) = desk.run("--request-id", answer.headers["x-request-id"], "--json").stdout.splitlines()
+    key = json.loads(line)["key"]
+    (row,) = (line for line in desk.run("--limit", "5").stdout.splitlines() if answer.headers["x-request-id"] in line)
+    (shown,) = (cell for cell in row.split() if key.startswith(cell))
+    found = desk.run("--key", shown).stdout.splitlines()
+    assert [re.findall(r"req_\w{32}", line) for line in found[1:]] == [[answer.headers["x-request-id"]]]
+
+
 @pytest.mark.parametrize(
     ("options", "status", "named"),
     [
